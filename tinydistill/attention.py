@@ -1,0 +1,98 @@
+"""One registered attention function that also returns the scores before softmax.
+
+transformers looks an attention implementation up by name; ours runs PyTorch's fused attention for the output and
+returns QKᵀ/√d beside it, in the place of the attention probabilities, for the blocks that were asked for.
+Reference: https://huggingface.co/docs/transformers/attention_interface
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from glue_tasks.errors import UserError
+
+NAME = "sdpa_with_scores"
+_MARK = "returns_scores"  # attribute of the attention modules that were asked for
+_call_order: list[nn.Module] | None = None  # the modules called, while `_attention_modules` looks
+
+
+def sdpa_with_scores(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    output_attentions: bool = False,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention output (B, L, H, d) and, for marked modules, scores (B, H, L, L): scaled, unmasked, before softmax.
+
+    query, key, value: (B, H, L, d).
+    """
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    if _call_order is not None:
+        _call_order.append(module)
+    if not (output_attentions and getattr(module, _MARK, False)):
+        return output, None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return output, torch.matmul(query, key.transpose(-1, -2)) * scale
+
+
+AttentionInterface.register(NAME, sdpa_with_scores)
+# Without a mask function of the same name the padding mask would silently be lost.
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+class ScoreReader:
+    """Asks a model for the attention scores of some of its blocks.
+
+    With `output_attentions=True` the model then returns scores for those blocks alone; `read` tells which is which.
+    Raises UserError if the model's attention cannot be replaced.
+    """
+
+    def __init__(self, model: PreTrainedModel, blocks: Iterable[int]):
+        wanted = set(blocks)
+        modules = _attention_modules(model)
+        for module in modules:
+            setattr(module, _MARK, False)
+        for block in wanted:
+            setattr(modules[block], _MARK, True)
+        # Models that share one module between blocks (ALBERT) return more than was asked for.
+        self._returned = [block for block, module in enumerate(modules) if getattr(module, _MARK)]
+        self._wanted = wanted
+
+    def read(self, attentions: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Block (0-based) -> scores (B, H, L, L), from the `attentions` of the model's output."""
+        return {
+            block: scores for block, scores in zip(self._returned, attentions, strict=True) if block in self._wanted
+        }
+
+
+@torch.no_grad()
+def _attention_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """The attention module of each block, in the order of the blocks, found by running one token through the model."""
+    global _call_order
+    try:
+        model.set_attn_implementation(NAME)
+    except ValueError:  # the message of transformers is about flash attention
+        pass
+    was_training, _call_order = model.training, []
+    try:
+        token = torch.full((1, 1), model.config.pad_token_id or 0, device=model.device)
+        model.eval().base_model(input_ids=token, attention_mask=torch.ones_like(token))
+        found = _call_order
+    finally:
+        _call_order = None
+        model.train(was_training)
+    if len(found) != model.config.num_hidden_layers:
+        raise UserError(
+            f"models of type {model.config.model_type!r} do not give their attention scores through transformers' "
+            "attention interface; use a BERT, RoBERTa, ELECTRA, DistilBERT or ALBERT"
+        )
+    return found

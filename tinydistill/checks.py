@@ -1,0 +1,93 @@
+"""What is looked at before a step is taken: mistakes that would otherwise train quietly to nothing."""
+
+import itertools
+import re
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from glue_tasks.errors import UserError
+from glue_tasks.metrics import chance_score, score
+from glue_tasks.task import Task
+
+
+def check_labels(task: Task, teacher: PreTrainedModel, name: str) -> None:
+    """Raises UserError if the teacher has another number of labels, or the task's labels in another order."""
+    config = teacher.config
+    if config.num_labels != task.num_labels:
+        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({', '.join(task.labels)})"
+        raise UserError(f"the teacher {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
+    if task.is_regression:
+        return
+
+    def plain(label: str) -> str:
+        return re.sub(r"\W|_", "", str(label).lower())
+
+    theirs = [plain(config.id2label[i]) for i in range(config.num_labels)]
+    ours = [plain(label) for label in task.labels]
+    if theirs != ours and sorted(theirs) == sorted(ours):
+        raise UserError(
+            f"the teacher {name} has its labels in the order {', '.join(config.id2label[i] for i in range(len(ours)))}, "
+            f"{task.name} in the order {', '.join(task.labels)}; fine-tune it with --phase teacher, or reorder its head"
+        )
+
+
+def check_score(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, required: bool = True) -> str:
+    """Compares the teacher's dev score with chance; returns a warning, or "" if all is well.
+
+    outputs: (examples, num_labels), references: (examples,). Raises UserError for a teacher at chance if `required`.
+    """
+    metric = task.main_metric
+    reached, chance = score(task, outputs, references)[metric], chance_score(task, references)
+    if reached > chance:
+        return ""
+    sentence = f"the teacher {name} scores {reached:.3f} ({metric}) on dev, no better than chance ({chance:.3f})"
+    if 1 < task.num_labels <= 4:
+        orders = itertools.permutations(range(task.num_labels))
+        best = max(orders, key=lambda order: score(task, outputs[:, order], references)[metric])
+        better = score(task, outputs[:, best], references)[metric]
+        if better > chance + 0.1:
+            sentence += (
+                f", but {better:.3f} with its labels in the order {', '.join(task.labels[i] for i in np.argsort(best))}"
+                "; its label order disagrees with the task's: fine-tune it with --phase teacher, or reorder its head"
+            )
+            raise UserError(sentence)
+    if required:
+        raise UserError(
+            f"{sentence}; fine-tune one with --phase teacher, or pass --allow-weak-teacher to distil from it all the same"
+        )
+    return sentence
+
+
+def check_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises UserError unless both models give every piece the same id."""
+    theirs, own = teacher.get_vocab(), student.get_vocab()
+    if theirs == own:
+        return
+    different = next((piece for piece, i in theirs.items() if own.get(piece) != i), None)
+    detail = f"; {different!r} is {theirs[different]} and {own.get(different, 'missing')}" if different else ""
+    raise UserError(
+        f"the student {name} has another vocabulary ({len(own)} pieces) than the teacher ({len(theirs)}){detail}; "
+        "both must give every piece the same id: choose a student of the teacher's family, or init:layers=..."
+    )
+
+
+def check_fit(teacher: PreTrainedModel, student: PreTrainedModel, projection: str, heads: str, max_length: int) -> None:
+    """Raises UserError unless the student's heads, width and positions suit the objectives of the phase."""
+    ours, theirs = student.config, teacher.config
+    if heads == "match" and ours.num_attention_heads != theirs.num_attention_heads:
+        raise UserError(
+            f"the student has {ours.num_attention_heads} heads, the teacher {theirs.num_attention_heads}; choose a student "
+            f"of {theirs.num_attention_heads} heads, or compare the mean over heads with --heads mean"
+        )
+    if projection == "none" and ours.hidden_size != theirs.hidden_size:
+        raise UserError(
+            f"the student is {ours.hidden_size} wide, the teacher {theirs.hidden_size}: without a projection they cannot "
+            "be compared; use --projection per-layer or shared"
+        )
+    for who, config in (("student", ours), ("teacher", theirs)):
+        limit = getattr(config, "max_position_embeddings", None) or max_length
+        # RoBERTa counts its positions from the padding id upwards.
+        limit -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+        if max_length > limit:
+            raise UserError(f"--max-length {max_length} is more than the {who}'s {limit} positions; use a shorter one")

@@ -1,0 +1,144 @@
+"""Examples: tokenised once to disk (Arrow), read by length, padded to the longest of a batch."""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from datasets.arrow_writer import ArrowWriter
+from torch.utils.data import Sampler
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from glue_tasks.files import Row, Table
+
+_ROWS_AT_ONCE = 1_000  # rows tokenised in one call, in parallel inside the tokenizer
+_BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:
+    """The table as a memory-mapped dataset: `input_ids`, perhaps `token_type_ids`, `labels`, `length`, `cut`.
+
+    `length` counts pieces, `cut` says that the row was longer than `max_length` pieces and lost its end (a pair loses
+    the end of its longer text first). The file in `cache_dir` is named by what it was made of, so that a second start
+    reads it at once, and appears only when it is whole.
+    """
+    key = hashlib.sha256(
+        "\0".join(
+            [
+                file_digest(table.path),
+                repr((table.task, table.label_position)),
+                tokenizer.backend_tokenizer.to_str(),
+                str(max_length),
+            ]
+        ).encode()
+    ).hexdigest()[:16]
+    path = cache_dir / f"{table.path.stem}-{key}.arrow"
+    if not path.exists():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        try:
+            with ArrowWriter(path=str(partial)) as writer:
+                rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
+                while block := list(islice(rows, _ROWS_AT_ONCE)):
+                    writer.write_batch(_tokenise(block, tokenizer, max_length))
+                writer.finalize()
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return Dataset.from_file(str(path))
+
+
+def _tokenise(rows: list[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list]:
+    texts = list(zip(*(row.texts for row in rows), strict=True))  # one list of texts for each text column
+    columns = dict(
+        tokenizer(
+            *map(list, texts),
+            truncation="longest_first",
+            max_length=max_length,
+            return_attention_mask=False,
+            return_overflowing_tokens=False,
+        )
+    )
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    # A row of exactly `max_length` pieces may be whole: those few are counted again without a limit.
+    full = [i for i, length in enumerate(columns["length"]) if length >= max_length]
+    whole = tokenizer(*([column[i] for i in full] for column in texts), verbose=False)["input_ids"] if full else []
+    cut = [False] * len(rows)
+    for i, ids in zip(full, whole, strict=True):
+        cut[i] = len(ids) > max_length
+    columns["cut"] = cut
+    if rows[0].label is not None:
+        columns["labels"] = [row.label for row in rows]
+    return columns
+
+
+class Collator:
+    """Pads a batch to its longest example, or to `pad_to` pieces, and makes tensors of it.
+
+    Gives `input_ids`, `attention_mask` and perhaps `token_type_ids` (B, L), `labels` (B,), `teacher_logits` (B, C).
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None):
+        self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self.on_the_left = tokenizer.padding_side == "left"
+        self.pad_to = pad_to
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        lengths = np.array([len(example["input_ids"]) for example in examples])
+        width = self.pad_to or int(lengths.max())
+        places = np.arange(width)
+        mask = places >= width - lengths[:, None] if self.on_the_left else places < lengths[:, None]
+        batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+        for name, fill in self.fill.items():
+            if name in examples[0]:
+                values = np.full(mask.shape, fill)
+                values[mask] = np.concatenate([example[name] for example in examples])
+                batch[name] = torch.from_numpy(values)
+        for name in ("labels", "teacher_logits"):
+            if name in examples[0]:
+                batch[name] = torch.tensor([example[name] for example in examples])
+        return batch
+
+
+class LengthBucketSampler(Sampler[int]):
+    """A random order in which each run of `batch_size` examples is of like length.
+
+    The order depends on the seed and the epoch alone. A last, smaller batch stays last, so that the batches a data
+    loader cuts are the ones meant here. `batch_size` is that of an optimiser step: its micro-batches lie together.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int):
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(len(self.lengths))
+        whole = len(order) - len(order) % self.batch_size
+        batches: list[np.ndarray] = []
+        for start in range(0, whole, self.batch_size * _BATCHES_SORTED_TOGETHER):
+            near = order[start : min(start + self.batch_size * _BATCHES_SORTED_TOGETHER, whole)]
+            near = near[np.argsort(self.lengths[near], kind="stable")]
+            batches.extend(near.reshape(-1, self.batch_size))  # (batches, batch_size)
+        for batch in random.permutation(len(batches)):
+            yield from batches[batch].tolist()
+        yield from order[whole:].tolist()

@@ -1,0 +1,72 @@
+"""How long models take to answer, measured side by side."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from tinydistill.distiller import accepted_inputs
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one batch took, in milliseconds, for each model by name."""
+
+    batch_size: int
+    length: int  # pieces of every sentence
+    threads: int
+    device: str
+    precision: str
+    ms_per_batch: dict[str, float]
+    ms_per_sentence: dict[str, float]
+
+
+@torch.inference_mode()
+def measure(
+    models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32), seconds: float = 3.0
+) -> list[Timing]:
+    """Latency of each model in float32 at each batch size: the median of forward passes taken in turns.
+
+    Taking turns lets a machine that slows down slow all of them. `seconds` are spent on each batch size.
+    """
+    timings = []
+    for batch_size in batch_sizes:
+        times: dict[str, list[float]] = {name: [] for name in models}
+        for model in models.values():
+            model.eval()
+            _seconds(model, batch_size, length)  # the first pass allocates
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds or any(len(taken) < 5 for taken in times.values()):
+            for name, model in models.items():
+                times[name].append(_seconds(model, batch_size, length))
+        medians = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
+        timings.append(
+            Timing(
+                batch_size=batch_size,
+                length=length,
+                threads=torch.get_num_threads(),
+                device=next(iter(models.values())).device.type,
+                precision="float32",
+                ms_per_batch=medians,
+                ms_per_sentence={name: median / batch_size for name, median in medians.items()},
+            )
+        )
+    return timings
+
+
+def _seconds(model: PreTrainedModel, batch_size: int, length: int) -> float:
+    """One forward pass."""
+    columns = {
+        "input_ids": torch.randint(5, min(model.config.vocab_size, 1000), (batch_size, length), device=model.device),
+        "attention_mask": torch.ones(batch_size, length, dtype=torch.long, device=model.device),
+        "token_type_ids": torch.zeros(batch_size, length, dtype=torch.long, device=model.device),
+    }
+    inputs = {name: columns[name] for name in accepted_inputs(model)}
+    start = time.perf_counter()
+    model(**inputs)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

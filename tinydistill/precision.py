@@ -1,0 +1,25 @@
+"""Which precision the models compute in. Weights, losses and the optimiser stay float32."""
+
+import contextlib
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "bf16", "float32"]
+
+
+def resolve(precision: str, device: torch.device) -> Literal["bf16", "float32"]:
+    """`auto` is bf16 where the hardware multiplies it (CPU: AVX512-BF16 or AMX), else float32."""
+    if precision == "float32" or precision == "bf16":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    return "float32"
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The context in which models run at the precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,168 @@
+"""The report of a run folder: `report.json`, the truth, and `report.md`, drawn from it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from glue_tasks.task import Task
+from tinydistill import latency, precision
+from tinydistill.data import Collator
+from tinydistill.evaluation import evaluate
+from tinydistill.models import load_classifier, load_tokenizer, size_on_disk
+from tinydistill.phases import device, load_dev
+from tinydistill.runs import PhaseFolder, versions, write_json
+from tinydistill.settings import Settings
+
+STUDENT_PHASES = {"prediction": "distilled student", "baseline": "student without a teacher"}
+
+
+def write_report(task: Task, settings: Settings) -> dict[str, Any]:
+    """Measure the teacher and every finished student of the output folder side by side; write both files.
+
+    Returns the content of `report.json`.
+    """
+    output = Path(settings.output_dir)
+    folders = {name: PhaseFolder(output, name) for name in ("teacher", "intermediate", *STUDENT_PHASES)}
+    runs = {name: folder.read() for name, folder in folders.items() if folder.is_finished}
+    paths = {"teacher": settings.teacher} | {n: str(folders[n].path) for n in STUDENT_PHASES if n in runs}
+    models = {name: load_classifier(path, task, fresh_head=False).to(device()) for name, path in paths.items()}
+    students = describe(task, settings, models, paths)
+    timings = latency.measure(models, settings.max_length)
+    teacher = students.pop("teacher")
+    for name, student in students.items():
+        student["ratios"] = _ratios(task, teacher, student) | {
+            f"times_faster_batch_{timing.batch_size}": timing.ms_per_batch["teacher"] / timing.ms_per_batch[name]
+            for timing in timings
+        }
+    report = {
+        "task": task.name,
+        "seed": settings.seed,
+        "settings": settings.to_dict(),
+        "versions": versions(),
+        "teacher": teacher,
+        "students": students,
+        "latency": [asdict(timing) for timing in timings],
+        "phases": runs,
+    }
+    write_json(output / "report.json", report)
+    partial = output / "report.md.partial"
+    partial.write_text(to_markdown(report), encoding="utf-8")
+    partial.replace(output / "report.md")
+    return report
+
+
+def describe(
+    task: Task, settings: Settings, models: Mapping[str, PreTrainedModel], paths: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Dev metrics, parameters and size of models, by name."""
+    tokenizer = load_tokenizer(next(iter(paths.values())))
+    dev = load_dev(task, settings, tokenizer)
+    collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
+    how = precision.resolve(settings.precision, device())
+    entries = {}
+    for name, model in models.items():
+        folder = Path(paths[name])
+        entries[name] = {
+            "path": paths[name],
+            "parameters": model.num_parameters(),
+            # A hub id has no folder of ours: what its weights take in float32.
+            "bytes": size_on_disk(folder) if folder.is_dir() else 4 * model.num_parameters(),
+            "layers": model.config.num_hidden_layers,
+            "hidden_size": model.config.hidden_size,
+            "dev": {split: evaluate(task, model, data, collate, how) for split, data in dev.items()},
+        }
+    return entries
+
+
+def _ratios(task: Task, teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, float]:
+    main = task.dev_splits[0]
+    own, theirs = (entry["dev"][main][task.main_metric] for entry in (student, teacher))
+    return {
+        "score_kept": own / theirs if theirs > 0 else float("nan"),
+        "times_smaller": teacher["parameters"] / student["parameters"],
+    }
+
+
+def table(report: dict[str, Any]) -> list[list[str]]:
+    """The comparison, a header and a row a model, as text."""
+    per_batch, single = report["latency"][-1], report["latency"][0]
+    dev_teacher = report["teacher"]["dev"]
+    columns = [(split, metric) for split, scores in dev_teacher.items() for metric in scores]
+    header = ["model", *(f"{split} {metric}" for split, metric in columns), "kept", "parameters", "smaller", "size"]
+    header += [f"ms, batch {entry['batch_size']}" for entry in (single, per_batch)]
+    header += ["faster"]
+    rows = [header]
+    for name, entry in {"teacher": report["teacher"], **report["students"]}.items():
+        ratios = entry.get("ratios", {})
+        speed = per_batch["ms_per_batch"]
+        rows.append(
+            [
+                STUDENT_PHASES.get(name, name),
+                *(f"{entry['dev'][split][metric]:.4f}" for split, metric in columns),
+                f"{ratios['score_kept']:.1%}" if ratios else "",
+                f"{entry['parameters'] / 1e6:.2f} M",
+                f"{ratios['times_smaller']:.1f}x" if ratios else "",
+                f"{entry['bytes'] / 1e6:.1f} MB",
+                *(f"{timing['ms_per_batch'][name]:.1f}" for timing in (single, per_batch)),
+                f"{speed['teacher'] / speed[name]:.1f}x" if ratios else "",
+            ]
+        )
+    return rows
+
+
+def to_text(rows: list[list[str]]) -> str:
+    """A table for the terminal: columns aligned, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The report as a page."""
+    header, *rows = table(report)
+    timing = report["latency"][0]
+    lines = [
+        f"# {report['task']}: distillation report",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        f"Latency: median of forward passes in turns, {timing['precision']}, {timing['length']} pieces a sentence, "
+        f"{timing['threads']} threads, {timing['device']}. "
+        "Milliseconds a sentence: "
+        + "; ".join(
+            f"batch {entry['batch_size']}: "
+            + ", ".join(f"{STUDENT_PHASES.get(name, name)} {ms:.2f}" for name, ms in entry["ms_per_sentence"].items())
+            for entry in report["latency"]
+        )
+        + ".",
+        "",
+        "## Phases",
+        "",
+        "| phase | train rows | steps | seconds | first loss | last loss | dev | notes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, run in report["phases"].items():
+        losses = [entry["loss"] for entry in run["losses"]] or [float("nan")]
+        dev = ", ".join(f"{metric} {value:.4f}" for metric, value in run["dev"].items())
+        lines.append(
+            f"| {name} | {run['data']['train']['rows']:,} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
+            f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
+        )
+    settings = {k: v for k, v in report["settings"].items() if v not in ("", None)}
+    lines += ["", "## Settings and versions", "", "```json"]
+    lines += [
+        json.dumps({"settings": settings, "versions": report["versions"]}, indent=2, ensure_ascii=False),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""Settings of a run: defaults, then the recipe, then the flags. An unknown key is an error."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glue_tasks import get_task
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+
+PHASES = ("teacher", "intermediate", "prediction", "baseline")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one phase trains. Without a source in the comment, a default is TinyBERT's (reference: arXiv 1909.10351)."""
+
+    epochs: float
+    learning_rate: float
+    schedule: str = "linear"  # to zero, after the warm-up; or "constant"
+    warmup: float = 0.1  # share of the steps in which the rate rises from zero
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run. Paths stay as the user wrote them."""
+
+    task: str
+    data_dir: str = ""
+    output_dir: str = ""
+    pretrained: str = ""  # what --phase teacher fine-tunes
+    teacher: str = ""
+    student: str = ""
+    train_file: str = ""  # "" is the task's own train file
+
+    max_length: int = 0  # pieces; 0 is the task's
+    batch_size: int = 32  # examples of one forward pass on each device
+    accumulate: int = 1  # forward passes of one optimiser step
+    max_steps: int = 0  # optimiser steps of a phase, instead of its epochs; 0 is by epochs
+    weight_decay: float = 0.01  # not on biases and layer norms
+    max_grad_norm: float = 1.0
+    layer_map: str = "uniform"  # or the teacher block of each student block: "1,3,5"
+    projection: str = "auto"  # per-layer, shared, none; auto is none where the widths agree, else per-layer
+    heads: str = "match"  # or "mean": compare scores averaged over heads
+    temperature: float = 1.0  # of both softmaxes in the prediction phase
+    eval_steps: int = 0  # steps between evaluations and checkpoints; 0 is once an epoch
+    logging_steps: int = 50
+    padding: str = "longest"  # of the batch; or "max_length"
+    precision: str = "auto"  # bf16 where the hardware multiplies it, else float32
+    seed: int = 42
+    allow_weak_teacher: bool = False  # distil from a teacher at chance level
+
+    teacher_phase: Training = field(default_factory=lambda: Training(3, 2e-5))
+    intermediate: Training = field(default_factory=lambda: Training(20, 5e-5, "constant", 0.0))
+    prediction: Training = field(default_factory=lambda: Training(3, 3e-5))
+    # Not in the paper: 5e-5 is the rate at which small students fine-tuned best without a teacher.
+    baseline: Training = field(default_factory=lambda: Training(0, 5e-5))  # 0: the epochs of both distillation phases
+
+    def training(self, phase: str) -> Training:
+        """How the phase trains."""
+        return getattr(self, "teacher_phase" if phase == "teacher" else phase)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For --dry-run and the report."""
+        return dataclasses.asdict(self)
+
+
+_CHOICES = {
+    "projection": ("auto", "per-layer", "shared", "none"),
+    "heads": ("match", "mean"),
+    "padding": ("longest", "max_length"),
+    "precision": ("auto", "bf16", "float32"),
+    "schedule": ("linear", "constant"),
+}
+_POSITIVE = ("max_length", "batch_size", "accumulate", "temperature", "epochs", "learning_rate", "logging_steps")
+_NOT_NEGATIVE = ("max_steps", "weight_decay", "max_grad_norm", "eval_steps", "warmup", "seed")
+
+
+def resolve(task_name: str, recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
+    """The task and the settings: its defaults, overridden by the recipe, overridden by the flags.
+
+    Both maps hold fields of Settings, and below `teacher_phase` (in a recipe `[teacher]` may not stand for the phase,
+    since `teacher` names the model), `intermediate`, `prediction` and `baseline` those of Training. Flags that are
+    None were not given. Raises UserError for an unknown key, a wrong type or a value out of range.
+    """
+    task = get_task(task_name)
+    values: dict[str, Any] = {
+        "task": task.name,
+        "max_length": task.max_length,
+        "teacher_phase": {"epochs": task.teacher_epochs},
+        "intermediate": {"epochs": task.intermediate_epochs},
+        "prediction": {"epochs": task.prediction_epochs},
+        "baseline": {},
+    }
+    for source, given in (("the recipe", recipe), ("the command line", flags)):
+        _merge(values, given, Settings, source)
+    defaults = Settings(task.name)
+    phases = {name: dataclasses.replace(getattr(defaults, name), **values.pop(name)) for name in _PHASE_FIELDS}
+    if not phases["baseline"].epochs:
+        both = phases["intermediate"].epochs + phases["prediction"].epochs
+        phases["baseline"] = dataclasses.replace(phases["baseline"], epochs=both)
+    settings = Settings(**values, **phases)
+    for name, value in [*vars(settings).items(), *(pair for p in phases.values() for pair in vars(p).items())]:
+        if value not in _CHOICES.get(name, (value,)):
+            raise UserError(f"{name} is {value!r}; it can be {', '.join(_CHOICES[name])}")
+        if (name in _POSITIVE and not value > 0) or (name in _NOT_NEGATIVE and not value >= 0):
+            raise UserError(f"{name} is {value}; it must be {'more than 0' if name in _POSITIVE else '0 or more'}")
+    return task, settings
+
+
+_PHASE_FIELDS = ("teacher_phase", "intermediate", "prediction", "baseline")
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A recipe's settings; its `task` is among them, its `[expected]` figures are for the reader and left out.
+
+    Raises UserError if the file is missing or no TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            recipe = tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(f"there is no recipe {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe {path} is not TOML: {error}") from None
+    recipe.pop("expected", None)
+    return recipe
+
+
+def _merge(values: dict[str, Any], given: Mapping[str, Any], owner: type, source: str) -> None:
+    """Lay `given` over `values`, whose keys are fields of the dataclass `owner`."""
+    kinds = {f.name: f.type for f in dataclasses.fields(owner)}
+    for key, value in given.items():
+        if value is None:
+            continue
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, n=1)
+            raise UserError(
+                f"{source} sets {key!r}, which is no setting{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
+        if isinstance(value, Mapping):
+            _merge(values.setdefault(key, {}), value, Training, f"{source}, in [{key}],")
+            continue
+        kind = kinds[key]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise UserError(f"{source} sets {key} to {value!r}, which is not of type {getattr(kind, '__name__', kind)}")
+        values[key] = value

@@ -1,0 +1,145 @@
+"""DistillationTrainer: transformers' Trainer with a teacher beside the student.
+
+The Trainer keeps its own work: accumulation, clipping, precision, checkpoints, resuming, several devices.
+Reference: https://huggingface.co/docs/transformers/main_classes/trainer
+"""
+
+import contextlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from tinydistill.data import LengthBucketSampler
+from tinydistill.distiller import Distiller, FeatureReader, Features
+from tinydistill.precision import autocast
+
+
+class DistillationTrainer(Trainer):
+    """Trains a Distiller. Without `teacher`, a batch carries its outputs (`teacher_logits`) or needs none.
+
+    `score` gives the dev metrics of the student, by which the best checkpoint is chosen; without it (a student whose
+    head is not trained yet) an evaluation gives the objectives' losses on dev.
+    """
+
+    # Losses are divided by the examples of the whole optimiser step: the same for any accumulation or device count.
+    loss_is_scaled_for_ga = True
+    model: Distiller
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        teacher: PreTrainedModel | None,
+        args: TrainingArguments,
+        train_dataset: Dataset,
+        dev_dataset: Dataset,
+        collate: Callable,
+        score: Callable[[PreTrainedModel], dict[str, float]] | None,
+    ):
+        distiller.accepts_loss_kwargs = True  # makes the Trainer count the examples of a step (`num_items_in_batch`)
+        super().__init__(
+            model=distiller,  # type: ignore[arg-type]
+            args=args,
+            data_collator=collate,
+            train_dataset=train_dataset,
+            eval_dataset=dev_dataset,
+            callbacks=[_TellEpoch(self)],
+        )
+        self.score = score
+        self.teacher = teacher
+        if teacher is not None:
+            self.teacher = teacher.to(args.device).eval().requires_grad_(False)
+            self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
+        self._sums: dict[str, Tensor] = {}  # of each objective's losses since the last log, kept on the device
+        self._examples = 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
+        losses = model(inputs, self._teacher_features(inputs))
+        for name, values in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + values.detach().sum()
+        examples = len(inputs["input_ids"])
+        self._examples += examples
+        total = sum(o.weight * losses[o.name].sum() for o in self.model.objectives)
+        if num_items_in_batch is None:  # evaluation
+            return total / examples
+        # Distributed training averages the gradients of its processes; the count is that of all of them.
+        return total * self.args.world_size / num_items_in_batch
+
+    def _teacher_features(self, inputs: dict[str, Tensor]) -> Features | None:
+        if self.teacher is not None:
+            with torch.no_grad(), self._autocast():
+                return self._read_teacher(self.teacher, inputs)
+        if "teacher_logits" in inputs:
+            return Features(hidden={}, attention={}, logits=inputs["teacher_logits"])
+        return None
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.sampler = LengthBucketSampler(np.array(self.train_dataset["length"]), step, self.args.seed)
+        return self.sampler
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The student's dev metrics or losses, prefixed `eval_` as the Trainer expects."""
+        measured = self.score(self.model.student) if self.score else self._losses_on_dev()
+        metrics = {f"eval_{name}": value for name, value in measured.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    @torch.no_grad()
+    def _losses_on_dev(self) -> dict[str, float]:
+        """Mean loss of each objective on the dev set."""
+        model = self.model.eval()
+        order = np.argsort(-np.array(self.eval_dataset["length"]), kind="stable")
+        sums: dict[str, float] = {}
+        for start in range(0, len(order), self.args.train_batch_size):
+            rows = order[start : start + self.args.train_batch_size].tolist()
+            batch = self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(rows)))
+            teacher = self._teacher_features(batch)
+            with self._autocast():
+                losses = model(batch, teacher)
+            for name, values in losses.items():
+                sums[name] = sums.get(name, 0.0) + values.sum().item()
+        model.train()
+        return {f"loss_{name}": total / len(order) for name, total in sums.items()}
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        return autocast("bf16" if self.args.bf16 else "float32", self.args.device)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the mean of each objective since the last log beside their weighted sum, `loss`."""
+        if "loss" in logs and self._examples:
+            logs |= {f"loss_{name}": float(total) / self._examples for name, total in self._sums.items()}
+            self._sums, self._examples = {}, 0
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Student and projections as safetensors; no pickled arguments, which would hold paths of this machine."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_model(self.model, str(folder / "model.safetensors"))
+
+
+class _TellEpoch(TrainerCallback):
+    """Tells the sampler the epoch, also when a resumed run starts in the middle of one."""
+
+    def __init__(self, trainer: DistillationTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.sampler.set_epoch(math.floor(state.epoch))
