@@ -44,11 +44,11 @@ def run(
     phase: Annotated[
         Phase,
         option(
-            "**teacher**: fine-tune --pretrained on the task. **intermediate**: teach the student the teacher's attention "
-            "scores and hidden states. **prediction**: teach it the teacher's outputs. **baseline**: train the same "
-            "student on gold labels, without a teacher, to compare with. **evaluate**: score --teacher and --student on "
-            "dev. **all**: teacher (if --pretrained is given), augmentation (with --augment), intermediate, prediction "
-            "and the report, leaving out what is finished already."
+            "**teacher**: fine-tune --pretrained on the task. **intermediate**: teach the student the teacher's "
+            "attention scores and hidden states. **prediction**: teach it the teacher's outputs. **baseline**: train "
+            "the same student on gold labels, without a teacher, to compare with. **evaluate**: score --teacher and "
+            "--student on dev. **all**: teacher (if --pretrained is given), augmentation (with --augment), "
+            "intermediate, prediction and the report, leaving out what is finished already."
         ),
     ],
     task: Annotated[str | None, option("Name of the task; `python -m glue_tasks list` shows them.")] = None,
@@ -210,7 +210,8 @@ def _flags(given: dict[str, Any], task_name: str) -> dict[str, Any]:
             phase = given["phase"]
             if phase in (Phase.all, Phase.evaluate):
                 raise UserError(
-                    f"--{field.replace('_', '-')} is for a single phase; with --phase {phase} say --intermediate-... and --prediction-..."
+                    f"--{field.replace('_', '-')} is for a single phase; with --phase {phase} say --intermediate-... "
+                    "and --prediction-..."
                 )
             section = "teacher_phase" if phase == Phase.teacher else str(phase)
             flags.setdefault(section, {})[field] = given[field]
@@ -268,7 +269,7 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
     if settings.pretrained and settings.teacher:
         raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
     if settings.pretrained:
-        # The teacher learns from the task's own rows: variants carry copied labels, which only a teacher's outputs mend.
+        # The teacher learns from the task's own rows: variants carry copied labels, which a teacher's outputs mend.
         teacher = train_teacher(task, _replace(settings, train_file=""), start)
         settings = _replace(settings, teacher=str(teacher))
     settings = _with_teacher(settings)

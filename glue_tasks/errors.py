@@ -10,13 +10,13 @@ class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""
 
 
-def _sentence(error: BaseException) -> str | None:
+def _sentence(error: BaseException, again: str) -> str | None:
     """The sentence for an error whose cause lies outside the program, or None for a fault of ours."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" while writing {error.filename}" if error.filename else ""
-        return f"the disk is full{where}; free some space, then run the same command again with --resume"
+        return f"the disk is full{where}; free some space, then run {again}"
     if isinstance(error, PermissionError):
         return f"no permission to open {error.filename}; choose another folder or change its permissions"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.
@@ -30,18 +30,20 @@ def _sentence(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def exit_on_user_error() -> Iterator[None]:
+def exit_on_user_error(resumable: bool = True) -> Iterator[None]:
     """Turn a user's mistake, a full disk, missing permission or memory into one sentence and exit code 2.
 
     Ctrl-C becomes exit code 130. Anything else is a fault of the program and keeps its traceback.
+    resumable: whether the command has --resume, and the sentence may offer it.
     """
+    again = "the same command with --resume" if resumable else "the same command again"
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; the same command with --resume continues", file=sys.stderr)
+        print(f"\nstopped; to go on, run {again}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
-        sentence = _sentence(error)
+        sentence = _sentence(error, again)
         if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)

@@ -5,6 +5,8 @@ characters. Lines end in LF or CRLF; a byte-order mark may come first. What cann
 UserError that names file, line and cure.
 """
 
+import itertools
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,8 @@ from types import TracebackType
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BREAKS = re.compile(r"[\t\r\n]+")
@@ -41,16 +45,24 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         columns = self.header or self.task.columns
-        for line, cells in _read_cells(self.path, skip=1 if self.header else 0):
+        torn = 0
+        for line, cells in itertools.islice(_read_cells(self.path), 1 if self.header else 0, None):
+            if len(cells) < len(columns) and self.task.has_torn_rows:
+                torn += 1
+                continue
             if len(cells) != len(columns):
                 raise UserError(
                     f"{self.path}, line {line}: {len(cells)} columns where {len(columns)} are expected "
-                    f"({', '.join(columns)}); columns are separated by one tab, and a cell holds none"
+                    f"({_shown(', '.join(columns))}); columns are separated by one tab, and a cell holds none"
                 )
             label = None
             if self.label_position is not None:
                 label = self._label(cells[self.label_position], line)
             yield Row(line, cells, tuple(cells[i] for i in self.text_positions), label)
+        if torn:
+            logger.warning(
+                "%s: %d lines are parts of rows torn by a line break, as published; skipped", self.path, torn
+            )
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> tuple[str, ...]:
         """The row's cells with other texts; all else as it was."""
@@ -67,13 +79,15 @@ class Table:
             except ValueError:
                 value = float("nan")
             if not abs(value) < float("inf"):  # also false for nan
-                raise UserError(f"{self.path}, line {line}: {written!r} in column {task.label_column} is not a number")
+                raise UserError(
+                    f"{self.path}, line {line}: {_shown(written)!r} in column {task.label_column} is not a number"
+                )
             return value
         for known in (task.label_codes, task.labels):
             if written in known:
                 return known.index(written)
         raise UserError(
-            f"{self.path}, line {line}: unknown label {written!r} in column {task.label_column}; "
+            f"{self.path}, line {line}: unknown label {_shown(written)!r} in column {task.label_column}; "
             f"{task.name} has {', '.join(task.label_codes or task.labels)}"
         )
 
@@ -83,8 +97,13 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
 
     Raises UserError that says which folder or file is missing and where to get it.
     """
+    if split not in task.files:
+        raise UserError(f"{task.name} has no split {split!r}; its splits are {', '.join(task.files)}")
     path = data_dir / task.name / task.files[split]
     cure = f"get {task.name} from {task.homepage} and unpack it to {data_dir / task.name}"
+    if data_dir.name == task.name and (data_dir / task.files[split]).is_file():
+        # What the authors' --data_dir takes.
+        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {data_dir.parent}")
     for folder in (data_dir, data_dir / task.name):
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}; {cure}, or name another with --data-dir")
@@ -102,9 +121,10 @@ def open_table(task: Task, path: Path, split: str = "train") -> Table:
         raise UserError(f"there is no file {path}")
     header = None
     columns = task.columns
-    if split not in task.headerless:
-        header = columns = next((cells for _, cells in _read_cells(path)), ())
-    if next(_read_cells(path, skip=1 if header else 0), None) is None:
+    first = list(itertools.islice(_read_cells(path), 2))
+    if split not in task.headerless and first:
+        header = columns = first.pop(0)[1]
+    if not first:
         raise UserError(f"{path} has no rows; the file is empty or holds a header alone")
     labelled = not split.startswith("test")
     wanted = task.text_columns + ((task.label_column,) if labelled else ())
@@ -113,7 +133,7 @@ def open_table(task: Task, path: Path, split: str = "train") -> Table:
             fault = "no column" if name not in columns else f"{columns.count(name)} columns"
             raise UserError(
                 f"{path}, line 1: {fault} named {name!r}; {task.name} needs {', '.join(wanted)}, "
-                f"the file has {', '.join(columns)}"
+                f"the file has {_shown(', '.join(columns))}"
             )
     positions = tuple(columns.index(name) for name in task.text_columns)
     return Table(task, path, header, positions, columns.index(task.label_column) if labelled else None)
@@ -145,7 +165,11 @@ class TableWriter:
         if line.count("\t") != len(cells) - 1 or "\n" in line or "\r" in line:
             self.breaks_replaced += sum(1 for cell in cells if _BREAKS.search(cell))
             line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
-        self._file.write(line + "\n")
+        try:
+            self._file.write(line + "\n")
+        except OSError as failure:
+            failure.filename = str(self.path)  # a full disk does not say which file
+            raise
         self.rows += 1
 
     def __exit__(
@@ -158,18 +182,26 @@ class TableWriter:
             self._file.close()
             if kind is None:
                 self._partial.replace(self.path)
+        except OSError as failure:
+            failure.filename = failure.filename or str(self.path)
+            raise
         finally:
             self._partial.unlink(missing_ok=True)
 
 
-def _read_cells(path: Path, skip: int = 0) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _shown(text: str, limit: int = 100) -> str:
+    """Text short enough for a message: a file of another kind may be one line of a million characters."""
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _read_cells(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Line numbers (from 1) and cells; blank lines are no rows. Only LF and CRLF end a line: U+2028 does not."""
     with open(path, "rb") as file:
         for line, raw in enumerate(file, start=1):
             if line == 1:
                 raw = raw.removeprefix(_BYTE_ORDER_MARK)
             raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if line <= skip or not raw:
+            if not raw:
                 continue
             try:
                 text = raw.decode("utf-8")

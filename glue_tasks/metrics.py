@@ -14,19 +14,29 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 def _correlation(correlate: Callable[..., tuple[float, float]]) -> Metric:
     def score(predictions: np.ndarray, references: np.ndarray) -> float:
+        if len(predictions) < 2:
+            return 0.0
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.ConstantInputWarning)
-            value = float(correlate(predictions, references)[0])
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            # Models give float32, in which sums over a dev set lose the fifth digit.
+            value = float(correlate(predictions.astype(np.float64), references.astype(np.float64))[0])
         # Constant predictions have no correlation; 0 sorts them below any model that learnt something.
         return 0.0 if np.isnan(value) else value
 
     return score
 
 
+def _matthews(predictions: np.ndarray, references: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        # A model that gives every row of a small file the same label is told by its score, 0.
+        warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+        return float(metrics.matthews_corrcoef(references, predictions))
+
+
 METRICS: dict[str, Metric] = {
     "accuracy": lambda predictions, references: float(metrics.accuracy_score(references, predictions)),
     "f1": lambda predictions, references: float(metrics.f1_score(references, predictions, zero_division=0.0)),
-    "matthews": lambda predictions, references: float(metrics.matthews_corrcoef(references, predictions)),
+    "matthews": _matthews,
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
 }

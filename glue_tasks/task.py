@@ -23,6 +23,7 @@ class Task:
     files: Mapping[str, str] = field(default_factory=lambda: TSV_SPLITS)  # split -> file name
     columns: tuple[str, ...] = ()  # the columns of the splits that have no header line
     headerless: tuple[str, ...] = ()  # the splits that have no header line
+    has_torn_rows: bool = False  # as released, a line break inside a cell tore some rows; their parts are skipped
     language: str = "en"
     max_length: int = 128  # word pieces, [CLS] and [SEP] included
     teacher_epochs: int = 3

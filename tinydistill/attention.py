@@ -5,6 +5,7 @@ returns QKᵀ/√d beside it, in the place of the attention probabilities, for t
 Reference: https://huggingface.co/docs/transformers/attention_interface
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -78,18 +79,17 @@ class ScoreReader:
 def _attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     """The attention module of each block, in the order of the blocks, found by running one token through the model."""
     global _call_order
-    try:
-        model.set_attn_implementation(NAME)
-    except ValueError:  # the message of transformers is about flash attention
-        pass
-    was_training, _call_order = model.training, []
-    try:
-        token = torch.full((1, 1), model.config.pad_token_id or 0, device=model.device)
-        model.eval().base_model(input_ids=token, attention_mask=torch.ones_like(token))
-        found = _call_order
-    finally:
-        _call_order = None
-        model.train(was_training)
+    found: list[nn.Module] = []
+    if not model.config.is_encoder_decoder:
+        with contextlib.suppress(ValueError):  # of a model that has but one attention; its blocks are not found below
+            model.set_attn_implementation(NAME)
+        was_training, _call_order = model.training, found
+        try:
+            token = torch.full((1, 1), model.config.pad_token_id or 0, device=model.device)
+            model.eval().base_model(input_ids=token, attention_mask=torch.ones_like(token))
+        finally:
+            _call_order = None
+            model.train(was_training)
     if len(found) != model.config.num_hidden_layers:
         raise UserError(
             f"models of type {model.config.model_type!r} do not give their attention scores through transformers' "

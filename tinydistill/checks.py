@@ -27,7 +27,7 @@ def check_labels(task: Task, teacher: PreTrainedModel, name: str) -> None:
     ours = [plain(label) for label in task.labels]
     if theirs != ours and sorted(theirs) == sorted(ours):
         raise UserError(
-            f"the teacher {name} has its labels in the order {', '.join(config.id2label[i] for i in range(len(ours)))}, "
+            f"the teacher {name} has its labels in the order {', '.join(map(str, config.id2label.values()))}, "
             f"{task.name} in the order {', '.join(task.labels)}; fine-tune it with --phase teacher, or reorder its head"
         )
 
@@ -54,7 +54,7 @@ def check_score(task: Task, name: str, outputs: np.ndarray, references: np.ndarr
             raise UserError(sentence)
     if required:
         raise UserError(
-            f"{sentence}; fine-tune one with --phase teacher, or pass --allow-weak-teacher to distil from it all the same"
+            f"{sentence}; fine-tune one with --phase teacher, or distil from it all the same with --allow-weak-teacher"
         )
     return sentence
 
@@ -77,13 +77,13 @@ def check_fit(teacher: PreTrainedModel, student: PreTrainedModel, projection: st
     ours, theirs = student.config, teacher.config
     if heads == "match" and ours.num_attention_heads != theirs.num_attention_heads:
         raise UserError(
-            f"the student has {ours.num_attention_heads} heads, the teacher {theirs.num_attention_heads}; choose a student "
-            f"of {theirs.num_attention_heads} heads, or compare the mean over heads with --heads mean"
+            f"the student has {ours.num_attention_heads} heads, the teacher {theirs.num_attention_heads}; choose a "
+            f"student of {theirs.num_attention_heads} heads, or compare the mean over heads with --heads mean"
         )
     if projection == "none" and ours.hidden_size != theirs.hidden_size:
         raise UserError(
-            f"the student is {ours.hidden_size} wide, the teacher {theirs.hidden_size}: without a projection they cannot "
-            "be compared; use --projection per-layer or shared"
+            f"the student is {ours.hidden_size} wide, the teacher {theirs.hidden_size}: without a projection they "
+            "cannot be compared; use --projection per-layer or shared"
         )
     for who, config in (("student", ours), ("teacher", theirs)):
         limit = getattr(config, "max_position_embeddings", None) or max_length

@@ -1,6 +1,7 @@
 """Examples: tokenised once to disk (Arrow), read by length, padded to the longest of a batch."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,7 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
             [
                 file_digest(table.path),
                 repr((table.task, table.label_position)),
-                tokenizer.backend_tokenizer.to_str(),
+                _pieces_of(tokenizer),
                 str(max_length),
             ]
         ).encode()
@@ -57,6 +58,12 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
         finally:
             partial.unlink(missing_ok=True)
     return Dataset.from_file(str(path))
+
+
+def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What decides the pieces, without the length and padding of whatever call came last."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({**state, "truncation": None, "padding": None})
 
 
 def _tokenise(rows: list[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list]:

@@ -12,9 +12,6 @@ from transformers import PreTrainedModel
 from tinydistill.attention import ScoreReader
 from tinydistill.objectives import Objective
 
-Projection = Literal["per-layer", "shared", "none"]
-Heads = Literal["match", "mean"]
-
 
 @dataclass
 class Features:
@@ -69,16 +66,19 @@ class Distiller(nn.Module):
     """The student, the projections of its hidden states, and the objectives; returns one loss for each example.
 
     The projections W_m (TinyBERT, equations 8 and 9) are trained, clipped and checkpointed with the student, and left
-    behind when the student is saved. `heads="mean"` compares scores averaged over heads.
+    behind when the student is saved: `per-layer` has one for each hidden state, `shared` one for all, `none` none.
+    `heads` is `match`, or `mean` to compare scores averaged over heads.
     """
+
+    accepts_loss_kwargs = True  # tells the Trainer to count the examples of an optimiser step
 
     def __init__(
         self,
         student: PreTrainedModel,
         objectives: Sequence[Objective],
         teacher_hidden_size: int = 0,
-        projection: Projection = "none",
-        heads: Heads = "match",
+        projection: str = "none",
+        heads: str = "match",
     ):
         super().__init__()
         self.student = student
@@ -88,10 +88,11 @@ class Distiller(nn.Module):
         self.read = FeatureReader(student, objectives, side=0)
         count = {"per-layer": len(self.read.hidden), "shared": 1, "none": 0}[projection]
         sizes = (student.config.hidden_size, teacher_hidden_size)
-        self.projections = nn.ModuleList(nn.Linear(*sizes) for _ in range(count if self.read.hidden else 0))
-        for layer in self.projections:
+        layers = [nn.Linear(*sizes) for _ in range(count if self.read.hidden else 0)]
+        for layer in layers:  # as BERT initialises its own
             nn.init.normal_(layer.weight, std=getattr(student.config, "initializer_range", 0.02))
             nn.init.zeros_(layer.bias)
+        self.projections = nn.ModuleList(layers)
         self._freeze_untrained()
 
     def forward(self, batch: Mapping[str, Tensor], teacher: Features | None) -> dict[str, Tensor]:
@@ -130,6 +131,7 @@ class Distiller(nn.Module):
         if self.read.needs_logits:
             return
         base = self.student.base_model
-        reached = set(base.parameters()) - set(getattr(base, "pooler", None) and base.pooler.parameters() or ())
+        pooler = getattr(base, "pooler", None)  # None in a model that was built without one
+        reached = set(base.parameters()) - set(pooler.parameters() if isinstance(pooler, nn.Module) else ())
         for parameter in self.student.parameters():
             parameter.requires_grad = parameter in reached

@@ -53,7 +53,8 @@ def explicit(text: str, teacher_layers: int, student_layers: int) -> LayerMap:
     outside = [block for block in blocks if not 0 <= block < teacher_layers]
     if outside:
         raise UserError(
-            f"--layer-map {text} names block {outside[0]}; the teacher's {teacher_layers} blocks are 0 to {teacher_layers - 1}"
+            f"--layer-map {text} names block {outside[0]}; the teacher's {teacher_layers} blocks are numbered "
+            f"0 to {teacher_layers - 1}"
         )
     return LayerMap(blocks)
 

@@ -5,6 +5,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -211,7 +212,7 @@ def size_on_disk(folder: Path) -> int:
     )
 
 
-def _load(auto_class: type, name: str, **options: object):  # noqa: ANN202 - whatever the class loads
+def _load(auto_class: Any, name: str, **options: object) -> Any:
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local and not folder.is_dir():

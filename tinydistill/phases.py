@@ -137,8 +137,8 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         )
 
     phase = _Phase(name, task, settings, start, tokenizer)
-    identity = {"teacher": settings.teacher, "teacher_weights": weights_digest(teacher), "student": made_from}
-    identity |= {"student_weights": weights_digest(student)}
+    identity: dict[str, Any] = {"teacher": settings.teacher, "teacher_weights": weights_digest(teacher)}
+    identity |= {"student": made_from, "student_weights": weights_digest(student)}
     if name != "baseline":
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "temperature": settings.temperature}
     if distils_layers:
@@ -213,6 +213,23 @@ def _warm_start(distiller: Distiller, student: str) -> list[str]:
     return [f"the projections saved with {student} do not fit and were left out"]
 
 
+# Settings that decide the result of every phase.
+_OF_EVERY_PHASE = (
+    "task",
+    "train_file",
+    "max_length",
+    "batch_size",
+    "accumulate",
+    "max_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "eval_steps",
+    "logging_steps",
+    "padding",
+    "seed",
+)
+
+
 class _Phase:
     """One phase in its folder: the data, the training loop's arguments, and what is saved at the end."""
 
@@ -225,10 +242,8 @@ class _Phase:
 
     def claim(self, identity: dict[str, Any]) -> str:
         """Claim the folder for these settings; `identity` holds the models. Returns the run's state."""
-        shared = ("task", "train_file", "max_length", "batch_size", "accumulate", "max_steps", "weight_decay")
-        shared += ("max_grad_norm", "eval_steps", "logging_steps", "padding", "seed")
         dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
-        settings = {name: getattr(self.settings, name) for name in shared}
+        settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
         settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
         self.state = self.folder.claim(settings, self.start.resume, self.start.overwrite)

@@ -1,16 +1,13 @@
 """Which precision the models compute in. Weights, losses and the optimiser stay float32."""
 
 import contextlib
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "bf16", "float32"]
 
-
-def resolve(precision: str, device: torch.device) -> Literal["bf16", "float32"]:
+def resolve(precision: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware multiplies it (CPU: AVX512-BF16 or AMX), else float32."""
-    if precision == "float32" or precision == "bf16":
+    if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

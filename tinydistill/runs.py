@@ -55,7 +55,8 @@ class PhaseFolder:
             names = [name for name in sorted(given.keys() | saved.keys()) if given.get(name) != saved.get(name)]
             details = ", ".join(f"{name} was {saved.get(name)!r} and is now {given.get(name)!r}" for name in names[:3])
             raise UserError(
-                f"{self.path} holds a run with other settings ({details}); choose another --output-dir, or --overwrite it"
+                f"{self.path} holds a run with other settings ({details}); choose another --output-dir, "
+                "or --overwrite it"
             )
         if record["state"] == "finished":
             return "finished"

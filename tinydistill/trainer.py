@@ -44,9 +44,8 @@ class DistillationTrainer(Trainer):
         collate: Callable,
         score: Callable[[PreTrainedModel], dict[str, float]] | None,
     ):
-        distiller.accepts_loss_kwargs = True  # makes the Trainer count the examples of a step (`num_items_in_batch`)
         super().__init__(
-            model=distiller,  # type: ignore[arg-type]
+            model=distiller,
             args=args,
             data_collator=collate,
             train_dataset=train_dataset,
@@ -98,7 +97,7 @@ class DistillationTrainer(Trainer):
         measured = self.score(self.model.student) if self.score else self._losses_on_dev()
         metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     @torch.no_grad()

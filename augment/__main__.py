@@ -1,0 +1,117 @@
+"""python -m augment --task SST-2: writes train_aug.tsv beside train.tsv."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.pipeline import Counts, Settings, augment_file
+from glue_tasks import TASKS, get_task
+from glue_tasks.errors import exit_on_user_error
+from glue_tasks.files import find_file
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    task: Annotated[
+        str, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values() if t.language == 'en')}.")
+    ],
+    data_dir: Annotated[
+        Path, typer.Option(help="The folder that holds <task>/train.tsv in the official layout.", metavar="DIR")
+    ],
+    mlm: Annotated[
+        str,
+        typer.Option(
+            help="The masked LM that proposes replacements: a folder, or a hub id such as bert-base-uncased.",
+            metavar="MODEL",
+        ),
+    ],
+    vectors: Annotated[
+        Path,
+        typer.Option(
+            "--vectors",
+            "--glove",
+            help="Word vectors in GloVe's or word2vec's text format, for the words that the model splits into pieces.",
+            metavar="FILE",
+        ),
+    ],
+    variants: Annotated[
+        int | None, typer.Option("--N", help="Variants drawn for each sentence. Default: the paper's for the task.")
+    ] = None,
+    candidates: Annotated[int, typer.Option("--M", help="Replacements considered for each word.")] = 15,
+    probability: Annotated[float, typer.Option("--p", help="Probability of each word to be replaced.")] = 0.4,
+    seed: Annotated[int, typer.Option(help="Seed of the draw; each row has its own, derived from it.")] = 42,
+    limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(help="Write <task>/train_aug.tsv below this folder. Default: --data-dir.", metavar="DIR"),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Masked sentences the model sees at once; the output does not depend on it.")
+    ] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, bf16 or float32; auto is bf16 where the hardware has it.")
+    ] = "auto",
+    vectors_limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Take neighbours from the first so many words of the vectors alone: such files are sorted by "
+            "frequency, and rare words make rough neighbours. Default: all."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a train_aug.tsv that is there.")] = False,
+    show: Annotated[int, typer.Option(help="Print the first so many rows with three variants each.")] = 0,
+) -> None:
+    """Augment a task's training rows as TinyBERT does (arXiv 1909.10351, Algorithm 1).
+
+    Each word of a sentence that may be replaced gets up to M candidates: from a masked language model if it is one
+    piece of the model's vocabulary, else its neighbours among word vectors. Then N variants are drawn, in which each
+    such word is replaced with probability p. <task>/train_aug.tsv holds each row followed by its variants, with the
+    columns of train.tsv; train_aug.json beside it holds settings, versions and counts.
+    """
+    with exit_on_user_error():
+        of_task = get_task(task)
+        train_file = find_file(of_task, data_dir, "train")
+        settings = Settings(
+            task=of_task,
+            train_file=train_file,
+            output=(output_dir or data_dir) / of_task.name / "train_aug.tsv",
+            mlm=mlm,
+            vectors=vectors,
+            variants=of_task.variants if variants is None else variants,
+            candidates=candidates,
+            probability=probability,
+            seed=seed,
+            limit=limit,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            vectors_limit=vectors_limit,
+        )
+        print(_summary(settings, augment_file(settings, overwrite=overwrite, show=show)))
+
+
+def _summary(settings: Settings, counts: Counts) -> str:
+    def share(part: int) -> str:
+        return f"{part:,} ({part / max(counts.replaceable, 1):.0%})"
+
+    lines = [
+        f"{settings.output}: {counts.rows_out:,} rows from {counts.rows_in:,} "
+        f"({counts.rows_out / counts.rows_in:.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
+        f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
+        f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
+        f"{share(counts.without_candidate)} have no candidate",
+        f"time: {counts.seconds:,.1f} s, {counts.rows_per_second:,.1f} rows/s",
+    ]
+    if counts.sentences_windowed:
+        lines.append(f"{counts.sentences_windowed:,} sentences are longer than the model, which saw a window of them")
+    if counts.cells_mended:
+        lines.append(f"{counts.cells_mended:,} cells held a tab or line break, which became a space")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m augment")

@@ -1,0 +1,86 @@
+"""train_aug.json: from what, with which settings and by which versions train_aug.tsv was made, and the counts."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.masked_lm import hub_commit
+from glue_tasks import UserError
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "numpy")
+_MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was read back of a finished run."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    counts: dict[str, Any]
+
+    def differences(self, settings: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
+        """The names of the settings and inputs that differ. An input is its content: its path may be another."""
+
+        def content(described: dict[str, Any] | None) -> dict[str, Any]:
+            return {key: value for key, value in (described or {}).items() if key != "name"}
+
+        return [name for name, value in settings.items() if self.settings.get(name) != value] + [
+            name for name, value in inputs.items() if content(self.inputs.get(name)) != content(value)
+        ]
+
+
+def record_path(output: Path) -> Path:
+    return output.with_suffix(".json")
+
+
+def describe_inputs(train_file: Path, mlm: str, vectors: Path) -> dict[str, dict[str, Any]]:
+    """For each input its name as it was given, and what tells its content: bytes and SHA-256, or the hub's commit."""
+    if not vectors.is_file():
+        raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
+    if Path(mlm).is_dir():
+        files = sorted({path for pattern in _MODEL_FILES for path in Path(mlm).glob(pattern)})
+        model = {"name": mlm, **_fingerprint(*files)}
+    else:
+        model = {"name": mlm, "commit": hub_commit(mlm)}
+    return {
+        "train_file": {"name": str(train_file), **_fingerprint(train_file)},
+        "mlm": model,
+        "vectors": {"name": str(vectors), **_fingerprint(vectors)},
+    }
+
+
+def read_record(output: Path) -> Record | None:
+    """None if there is none that can be read: then nobody knows how the output was made."""
+    try:
+        read = json.loads(record_path(output).read_text(encoding="utf-8"))
+        return Record(read["settings"], read["inputs"], read["counts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_record(
+    output: Path, settings: dict[str, Any], inputs: dict[str, Any], run: dict[str, Any], counts: dict[str, Any]
+) -> None:
+    """Written last and whole: that it is there says that the output is finished."""
+    versions = {"python": platform.python_version()}
+    versions.update((package, importlib.metadata.version(package)) for package in _PACKAGES)
+    content = {"settings": settings, "inputs": inputs, "run": run, "versions": versions, "counts": counts}
+    path = record_path(output)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _fingerprint(*files: Path) -> dict[str, Any]:
+    """Of one file the digest that `sha256sum` gives; of several, that of their digests in order of name."""
+    digests = []
+    for path in files:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    joined = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return {"bytes": sum(path.stat().st_size for path in files), "sha256": joined}

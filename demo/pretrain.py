@@ -1,0 +1,206 @@
+"""What a task usually downloads, made on the spot from unlabelled reviews: a small BERT and word vectors.
+
+The masked LM follows BERT (Devlin et al. 2019, arXiv 1810.04805) with RoBERTa's dynamic masking and without its
+next-sentence task (Liu et al. 2019, arXiv 1907.11692); the vectors are skip-gram's (Mikolov et al. 2013, arXiv
+1310.4546) in the text format of GloVe.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from gensim.models import Word2Vec
+from tokenizers import BertWordPieceTokenizer
+from torch import Tensor
+from tqdm import tqdm
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerBase, set_seed
+
+from augment.words import find_words
+from tinydistill import precision
+
+_IGNORED = -100  # of cross_entropy
+_BATCHES_SORTED_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the masked LM and of its training."""
+
+    layers: int = 6
+    hidden: int = 128
+    heads: int = 4
+    pieces: int = 900  # WordPiece vocabulary
+    tokenizer_reviews: int = 4_000  # it is made from these alone, so that rare words have several pieces
+    steps: int = 900
+    batch_size: int = 64
+    learning_rate: float = 2e-3  # at its peak: small BERTs take, and need, more than 1e-4
+    masked: float = 0.2  # share of pieces; more than BERT's 15% pays in short runs (arXiv 2202.08005)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """How well the masked LM fills the gaps of reviews it was not trained on."""
+
+    loss: float  # nats a masked piece
+    accuracy: float
+    loss_before: float
+    seconds: float
+
+
+def train_tokenizer(reviews: Sequence[str], pieces: int) -> BertTokenizerFast:
+    """A lower-casing WordPiece tokenizer of at most so many pieces."""
+    wordpiece = BertWordPieceTokenizer(lowercase=True)
+    wordpiece.train_from_iterator(reviews, vocab_size=pieces, min_frequency=2, show_progress=False)
+    return BertTokenizerFast(tokenizer_object=wordpiece._tokenizer, do_lower_case=True, model_max_length=128)
+
+
+def train_vectors(reviews: Sequence[str], path: Path, size: int, epochs: int, seed: int) -> None:
+    """Word vectors in GloVe's text format: word2vec's without the header line.
+
+    One worker: with more, gensim's result depends on their race.
+    """
+    sentences = [[word.text.lower() for word in find_words(review)] for review in reviews]
+    model = Word2Vec(
+        sentences, vector_size=size, window=5, min_count=2, sg=1, negative=5, epochs=epochs, seed=seed, workers=1
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.wv.save_word2vec_format(str(path), write_header=False)
+
+
+def train_masked_lm(
+    reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, shape: Shape, seed: int
+) -> tuple[BertForMaskedLM, Learnt]:
+    """Train a BERT on all but the last 500 reviews; what it learnt is measured on those."""
+    set_seed(seed)
+    random = np.random.default_rng(seed)
+    examples = _examples(reviews, tokenizer, random)
+    training, held_out = examples[:-500], examples[-500:]
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.hidden,
+        max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = BertForMaskedLM(config)
+    masker = _Masker(tokenizer, shape.masked)
+    loss_before, _ = _measure(model, held_out, masker)
+
+    # No dropout: no example is seen twice. The saved configuration keeps BERT's 10% for the fine-tuning.
+    model.eval()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=shape.learning_rate, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, shape.steps))
+    autocast = torch.autocast("cpu", torch.bfloat16, precision.resolve("auto", torch.device("cpu")) == "bf16")
+    started = time.perf_counter()
+    batches = _endless_batches(training, shape.batch_size, random)
+    for _ in tqdm(range(shape.steps), desc="masked LM", unit=" steps", leave=False):
+        with autocast:
+            loss, _ = _loss(model, masker(next(batches)))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    seconds = time.perf_counter() - started
+    loss_after, accuracy = _measure(model, held_out, masker)
+    return model, Learnt(loss_after, accuracy, loss_before, seconds)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear: up in the first tenth of the steps, then down to zero."""
+    warmup = max(1, steps // 10)
+    return min((step + 1) / warmup, (steps - step) / (steps - warmup))
+
+
+@dataclass(frozen=True)
+class _Example:
+    pieces: list[int]
+    segments: list[int]
+
+
+def _examples(
+    reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, random: np.random.Generator
+) -> list[_Example]:
+    """Half of the examples one review, half two, as segments 0 and 1.
+
+    BERT has seen pairs, and augmentation asks it with one: a sentence with a gap, then the sentence as it was.
+    """
+    order = random.permutation(len(reviews)).tolist()
+    second = [reviews[i] if random.random() < 0.5 else "" for i in order]
+    encoded = tokenizer(list(reviews))["input_ids"]
+    others = tokenizer(second, add_special_tokens=False)["input_ids"]
+    end = tokenizer.sep_token_id
+    return [
+        _Example(first + (other + [end] if other else []), [0] * len(first) + [1] * (len(other) + bool(other)))
+        for first, other in zip(encoded, others, strict=True)
+    ]
+
+
+def _endless_batches(
+    examples: Sequence[_Example], size: int, random: np.random.Generator
+) -> Iterator[list[_Example]]:
+    """Batches of examples of like length, in an order drawn anew for each epoch."""
+    while True:
+        order = random.permutation(len(examples))
+        for start in range(0, len(order) - size + 1, size * _BATCHES_SORTED_TOGETHER):
+            chunk = sorted(order[start : start + size * _BATCHES_SORTED_TOGETHER], key=lambda i: len(examples[i].pieces))
+            batches = [chunk[i : i + size] for i in range(0, len(chunk), size)]
+            for i in random.permutation(len(batches)):
+                yield [examples[j] for j in batches[i]]
+
+
+class _Masker:
+    """Masks a share of the pieces of a batch, differently each time: 80% become [MASK], 10% another piece, 10% stay."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, share: float):
+        self.share = share
+        self.mask, self.pad, self.pieces = tokenizer.mask_token_id, tokenizer.pad_token_id, len(tokenizer)
+        self.special = torch.tensor(tokenizer.all_special_ids)
+
+    def __call__(self, examples: Sequence[_Example]) -> dict[str, Tensor]:
+        """Gives `input_ids`, `token_type_ids`, `attention_mask` and `labels`, all (B, L)."""
+        width = max(len(example.pieces) for example in examples)
+        pieces = torch.full((len(examples), width), self.pad)
+        segments = torch.zeros_like(pieces)
+        for row, example in enumerate(examples):
+            pieces[row, : len(example.pieces)] = torch.tensor(example.pieces)
+            segments[row, : len(example.pieces)] = torch.tensor(example.segments)
+        chosen = (torch.rand(pieces.shape) < self.share) & ~torch.isin(pieces, self.special)
+        draw = torch.rand(pieces.shape)
+        inputs = torch.where(chosen & (draw < 0.8), self.mask, pieces)
+        inputs = torch.where(chosen & (draw >= 0.9), torch.randint(self.pieces, pieces.shape), inputs)
+        return {
+            "input_ids": inputs,
+            "token_type_ids": segments,
+            "attention_mask": (pieces != self.pad).long(),
+            "labels": torch.where(chosen, pieces, _IGNORED),
+        }
+
+
+def _loss(model: BertForMaskedLM, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of the masked pieces, and which of them were guessed.
+
+    The vocabulary projection runs at the masked places alone: a fifth of the work.
+    """
+    labels = batch.pop("labels")
+    states = model.bert(**batch).last_hidden_state  # (B, L, D)
+    chosen = labels != _IGNORED
+    scores = model.cls(states[chosen]).float()  # (masked, V)
+    return torch.nn.functional.cross_entropy(scores, labels[chosen]), scores.argmax(-1) == labels[chosen]
+
+
+@torch.inference_mode()
+def _measure(model: BertForMaskedLM, examples: Sequence[_Example], masker: _Masker) -> tuple[float, float]:
+    """Loss and accuracy on masked pieces, the same places each time."""
+    model.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        batch = masker(examples)
+    loss, hits = _loss(model, batch)
+    return loss.item(), hits.float().mean().item()

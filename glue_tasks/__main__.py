@@ -1,0 +1,94 @@
+"""python -m glue_tasks: which tasks there are, and what is in their files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glue_tasks import TASKS, Task, get_task
+from glue_tasks.errors import exit_on_user_error
+from glue_tasks.files import find_file, open_table
+
+app = typer.Typer(
+    help="Which tasks there are, and what is in their files.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",  # wraps paragraphs, and leaves [CLS] as it is
+)
+
+
+@app.command("list")
+@exit_on_user_error(resumable=False)
+def list_tasks() -> None:
+    """List the tasks: kind, metrics, maximum length, epochs and N (variants for each sentence).
+
+    Epochs are those of the teacher, the intermediate and the prediction phase. The first metric selects the best
+    checkpoint. Maximum length counts word pieces.
+    """
+    head = ("task", "kind", "metrics", "max length", "epochs", "N", "what it asks")
+    table = [head] + [
+        (
+            task.name,
+            _kind(task),
+            ", ".join(task.metrics),
+            str(task.max_length),
+            f"{task.teacher_epochs} + {task.intermediate_epochs} + {task.prediction_epochs}",
+            str(task.variants),
+            task.summary,
+        )
+        for task in TASKS.values()
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command("show")
+@exit_on_user_error(resumable=False)
+def show(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A name from `list`, such as SST-2.")],
+    data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/train.tsv and so on.")],
+    split: Annotated[str | None, typer.Option(help="One split, such as train or dev; without it, all present.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
+    ] = None,
+) -> None:
+    """Show rows, label balance, length percentiles and three examples of each split.
+
+    Lengths are in words (split at white space; both sentences of a pair together) and, with --tokenizer, in word
+    pieces ([CLS] and [SEP] included), with the number of rows that the task's maximum length cuts short.
+
+    Example: python -m glue_tasks show SST-2 --data-dir data/glue --tokenizer bert-base-uncased
+    """
+    from glue_tasks import describe
+
+    task = get_task(name)
+    if split is None:
+        present = [each for each in task.files if (data_dir / task.name / task.files[each]).is_file()]
+    else:
+        present = [split]
+    # find_file says what is missing when nothing is there.
+    paths = {each: find_file(task, data_dir, each) for each in present or ["train"]}
+    count_pieces = describe.piece_counter(tokenizer) if tokenizer else None
+
+    typer.echo(f"{task.name}: {task.summary}\n{_kind(task)}; scored by {', '.join(task.metrics)}")
+    for each, path in paths.items():
+        table = open_table(task, path, each)
+        summary = describe.summarise(table, count_pieces)
+        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}")
+        for line in describe.lines(table, summary):
+            typer.echo(line)
+
+
+def _kind(task: Task) -> str:
+    inputs = "pair" if len(task.text_columns) == 2 else "sentence"
+    return f"{inputs}, value" if task.is_regression else f"{inputs}, {task.num_labels} classes"
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; `args` stands in for sys.argv[1:]."""
+    app(args, prog_name="python -m glue_tasks")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Tiny models and a tiny task, made in the test run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
+
+from glue_tasks import TASKS
+
+WORDS = "good great fine bad awful poor film plot cast score very not a the is was and but"
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", "."]
+TINY = {"vocab_size": len(PIECES), "max_position_embeddings": 32, "hidden_size": 24, "intermediate_size": 32}
+
+
+def make_tokenizer(pieces: list[str] | None = None) -> PreTrainedTokenizerFast:
+    pieces = pieces or PIECES
+    backend = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=32,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def tiny_bert_config(layers: int = 4, heads: int = 2, num_labels: int = 2, **changes: object) -> BertConfig:
+    labels = TASKS["SST-2"].labels if num_labels == 2 else [f"label_{i}" for i in range(num_labels)]
+    return BertConfig(
+        **(TINY | changes),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_labels=num_labels,
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def teacher(tokenizer: PreTrainedTokenizerFast) -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    return BertForSequenceClassification(tiny_bert_config()).eval()
+
+
+@pytest.fixture(scope="session")
+def masked_lm_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A pretrained model: a masked LM without a classification head."""
+    folder = tmp_path_factory.mktemp("masked-lm")
+    torch.manual_seed(0)
+    BertForMaskedLM(tiny_bert_config()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SST-2's layout with sentences that one word decides."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "SST-2").mkdir()
+    positive, negative = ("good", "great", "fine"), ("bad", "awful", "poor")
+    rows = [
+        f"the {noun} {verb} {extra}{word} .\t{label}"
+        for noun in ("film", "plot", "cast", "score")
+        for verb in ("is", "was")
+        for extra in ("", "very ", "a very ")
+        for label, words in (("1", positive), ("0", negative))
+        for word in words
+    ]
+    header = "sentence\tlabel"
+    (folder / "SST-2" / "train.tsv").write_text("\n".join([header, *rows[::2], *rows[1::4]]) + "\n", encoding="utf-8")
+    (folder / "SST-2" / "dev.tsv").write_text("\n".join([header, *rows[3::4]]) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,108 @@
+"""Attention scores against the hooked query and key projections, for each family of models."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    T5Config,
+    XLMRobertaConfig,
+)
+
+from glue_tasks.errors import UserError
+from tinydistill.attention import ScoreReader
+
+WIDE = {"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 16}
+CONFIGS = {
+    "bert": BertConfig(**WIDE),
+    "roberta": RobertaConfig(**WIDE, max_position_embeddings=40),
+    "xlm-roberta": XLMRobertaConfig(**WIDE, max_position_embeddings=40),
+    "electra": ElectraConfig(**WIDE, embedding_size=12),
+    "albert": AlbertConfig(**WIDE, embedding_size=12),
+    "distilbert": DistilBertConfig(vocab_size=60, dim=24, n_layers=3, n_heads=4, hidden_dim=16),
+}
+QUERY = {"distilbert": "q_lin"}
+KEY = {"distilbert": "k_lin"}
+
+
+def model_of(family: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(CONFIGS[family]).eval()
+
+
+def batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6])
+    return {"input_ids": torch.where(mask == 1, torch.randint(5, 60, mask.shape), 1), "attention_mask": mask}
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("blocks", [(0, 1, 2), (1,)])
+def test_scores_are_the_scaled_product_of_queries_and_keys(family: str, blocks: tuple[int, ...]) -> None:
+    model = model_of(family)
+    seen: dict[str, list[torch.Tensor]] = {"query": [], "key": []}
+    for name, module in model.named_modules():
+        for kind, names in (("query", QUERY), ("key", KEY)):
+            if name.endswith("." + names.get(family, kind)):
+                module.register_forward_hook(lambda _m, _i, out, kind=kind: seen[kind].append(out.detach()))
+    reader = ScoreReader(model, blocks)
+    seen["query"].clear(), seen["key"].clear()
+    inputs = batch()
+    scores = reader.read(model(**inputs, output_attentions=True).attentions)
+    assert set(scores) == set(blocks)
+    for block in blocks:
+        queries, keys = (
+            seen[kind][block].double().view(3, 7, 4, 6).transpose(1, 2) for kind in ("query", "key")
+        )  # (B, H, L, d)
+        expected = torch.einsum("bhid,bhjd->bhij", queries, keys) / 6**0.5
+        assert torch.allclose(scores[block].double(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_the_output_is_that_of_the_models_own_attention(family: str) -> None:
+    """With padding: a mask function that was not registered would be lost without an error."""
+    model, plain = model_of(family), model_of(family)
+    plain.set_attn_implementation("eager")
+    ScoreReader(model, [1])
+    inputs = batch()
+    with torch.no_grad():
+        assert torch.allclose(model(**inputs, output_attentions=True).logits, plain(**inputs).logits, atol=1e-6)
+        assert torch.allclose(model(**inputs).logits, plain(**inputs).logits, atol=1e-6)
+
+
+def test_the_gradient_reaches_queries_and_keys() -> None:
+    model = model_of("bert").train()
+    reader = ScoreReader(model, [2])
+    reader.read(model(**batch(), output_attentions=True).attentions)[2].square().sum().backward()
+    attention = model.bert.encoder.layer[2].attention.self
+    assert attention.query.weight.grad.abs().sum() > 0
+    assert attention.key.weight.grad.abs().sum() > 0
+    assert model.training
+
+
+def test_nothing_of_it_is_saved(tmp_path: Path) -> None:
+    model = model_of("bert")
+    ScoreReader(model, [0])
+    model.save_pretrained(tmp_path)
+    assert "sdpa_with_scores" not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        T5Config(vocab_size=60, d_model=16, d_kv=4, d_ff=16, num_layers=2, num_heads=4),
+        DebertaV2Config(**WIDE),
+    ],
+)
+def test_a_model_without_the_interface(config: PreTrainedConfig) -> None:
+    with pytest.raises(UserError, match=f"{config.model_type!r} do not give their attention scores"):
+        ScoreReader(AutoModelForSequenceClassification.from_config(config), [0])

@@ -1,0 +1,99 @@
+"""Teachers and students that would train quietly to nothing are refused before a step is taken."""
+
+import numpy as np
+import pytest
+from transformers import BertForSequenceClassification
+
+from glue_tasks import TASKS
+from glue_tasks.errors import UserError
+from tinydistill import checks
+
+from .conftest import PIECES, make_tokenizer, tiny_bert_config
+
+MNLI = TASKS["MNLI"]
+
+
+def with_labels(*labels: str) -> BertForSequenceClassification:
+    model = BertForSequenceClassification(tiny_bert_config(num_labels=len(labels)))
+    model.config.id2label = dict(enumerate(labels))
+    return model
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("entailment", "neutral", "contradiction"),
+        ("ENTAILMENT", "Neutral", "contradiction"),
+        ("LABEL_0", "LABEL_1", "LABEL_2"),
+    ],
+)
+def test_label_names_that_agree_or_say_nothing(labels: tuple[str, ...]) -> None:
+    checks.check_labels(MNLI, with_labels(*labels), "t")
+
+
+def test_a_label_order_that_disagrees() -> None:
+    with pytest.raises(
+        UserError, match="in the order CONTRADICTION, neutral, entailment, MNLI in the order entailment"
+    ):
+        checks.check_labels(MNLI, with_labels("CONTRADICTION", "neutral", "entailment"), "t")
+
+
+def test_another_number_of_labels() -> None:
+    with pytest.raises(UserError, match=r"has 2 outputs, MNLI has 3 labels \(entailment, neutral, contradiction\)"):
+        checks.check_labels(MNLI, with_labels("a", "b"), "t")
+    with pytest.raises(UserError, match="has 3 outputs, STS-B has one value"):
+        checks.check_labels(TASKS["STS-B"], with_labels("a", "b", "c"), "t")
+
+
+REFERENCES = np.array([0, 0, 0, 1, 1, 2, 2, 2] * 5)
+
+
+def logits_for(predictions: np.ndarray) -> np.ndarray:
+    return np.eye(3)[predictions]
+
+
+def test_a_teacher_at_chance() -> None:
+    constant = logits_for(np.zeros(40, dtype=int))
+    with pytest.raises(UserError, match=r"scores 0.375 \(accuracy\) on dev, no better than chance \(0.375\)"):
+        checks.check_score(MNLI, "t", constant, REFERENCES)
+    assert "no better than chance" in checks.check_score(MNLI, "t", constant, REFERENCES, required=False)
+
+
+def test_a_good_teacher() -> None:
+    assert checks.check_score(MNLI, "t", logits_for(REFERENCES), REFERENCES) == ""
+
+
+def test_a_teacher_whose_outputs_are_in_another_order() -> None:
+    """Its first output means contradiction, its second entailment, its third neutral: names it had none to tell."""
+    outputs = logits_for(np.array([1, 2, 0])[REFERENCES])
+    with pytest.raises(UserError, match="1.000 with its labels in the order contradiction, entailment, neutral"):
+        checks.check_score(MNLI, "t", outputs, REFERENCES, required=False)
+
+
+def test_a_regression_teacher_that_answers_always_the_same() -> None:
+    with pytest.raises(UserError, match=r"scores 0.000 \(pearson\)"):
+        checks.check_score(TASKS["STS-B"], "t", np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0]))
+
+
+def test_vocabularies() -> None:
+    checks.check_vocabulary(make_tokenizer(), make_tokenizer(), "s")
+    swapped = [*PIECES[:5], PIECES[6], PIECES[5], *PIECES[7:]]
+    with pytest.raises(UserError, match="'good' is 5 and 6"):
+        checks.check_vocabulary(make_tokenizer(), make_tokenizer(swapped), "s")
+    with pytest.raises(UserError, match=r"the student s has another vocabulary \(24 pieces\)"):
+        checks.check_vocabulary(make_tokenizer(), make_tokenizer(PIECES[:-1]), "s")
+    with pytest.raises(UserError, match="26 pieces"):
+        checks.check_vocabulary(make_tokenizer(), make_tokenizer([*PIECES, "more"]), "s")
+
+
+def test_a_student_that_does_not_fit(teacher: BertForSequenceClassification) -> None:
+    four_heads = BertForSequenceClassification(tiny_bert_config(layers=2, heads=4))
+    with pytest.raises(UserError, match="student has 4 heads, the teacher 2.*--heads mean"):
+        checks.check_fit(teacher, four_heads, "per-layer", "match", 32)
+    checks.check_fit(teacher, four_heads, "per-layer", "mean", 32)
+    narrow = BertForSequenceClassification(tiny_bert_config(layers=2, hidden_size=16))
+    with pytest.raises(UserError, match="student is 16 wide, the teacher 24"):
+        checks.check_fit(teacher, narrow, "none", "match", 32)
+    checks.check_fit(teacher, narrow, "shared", "match", 32)
+    with pytest.raises(UserError, match="--max-length 33 is more than the student's 32 positions"):
+        checks.check_fit(teacher, narrow, "shared", "match", 33)

@@ -1,0 +1,107 @@
+"""Encoding, batches and their order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from glue_tasks import TASKS
+from glue_tasks.errors import UserError
+from glue_tasks.files import open_table
+from tinydistill.data import Collator, LengthBucketSampler, encode
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_encode_is_what_the_tokenizer_says(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\nthe film is good .\t1\nvery very very very bad\t0\n")
+    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
+    assert data["labels"][:] == [1, 0]
+    assert data["input_ids"][:] == [
+        tokenizer(text, truncation=True, max_length=6)["input_ids"]
+        for text in ("the film is good .", "very very very very bad")
+    ]
+    assert data["length"][:] == [6, 6]
+    assert data["cut"][:] == [True, True]
+
+
+def test_a_row_of_just_the_maximum_length_is_whole(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\nthe film is good\t1\nthe film is good .\t1\nbad\t0\n")
+    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
+    assert data["length"][:] == [6, 6, 3]
+    assert data["cut"][:] == [False, True, False]
+
+
+def test_a_pair_is_cut_at_its_longer_text(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    header = "index\tsentence1\tsentence2\tlabel"
+    path = write(tmp_path / "train.tsv", f"{header}\n0\tgood\tbad bad bad bad bad bad\tentailment\n")
+    row = encode(open_table(TASKS["RTE"], path), tokenizer, 7, tmp_path / "cache")[0]
+    assert tokenizer.convert_ids_to_tokens(row["input_ids"]) == ["[CLS]", "good", "[SEP]", "bad", "bad", "bad", "[SEP]"]
+    assert row["token_type_ids"] == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_the_cache_follows_the_file_the_tokenizer_and_the_length(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path, cache = tmp_path / "train.tsv", tmp_path / "cache"
+    write(path, "sentence\tlabel\ngood\t1\n")
+    for _ in range(2):
+        encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)
+    assert len(list(cache.iterdir())) == 1
+    encode(open_table(TASKS["SST-2"], path), tokenizer, 9, cache)
+    assert len(list(cache.iterdir())) == 2
+    write(path, "sentence\tlabel\nbad\t0\n")
+    assert encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)["labels"][:] == [0]
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_a_bad_row_leaves_no_cache(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\n" + "good\t1\n" * 1500 + "good\t7\n")
+    with pytest.raises(UserError, match="line 1502: unknown label '7'"):
+        encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_collator_pads_to_the_longest(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [
+        {"input_ids": [2, 6, 3], "token_type_ids": [0, 0, 0], "labels": 1, "teacher_logits": [0.5, 1.0]},
+        {"input_ids": [2, 7, 8, 9, 3], "token_type_ids": [0, 0, 1, 1, 1], "labels": 0, "teacher_logits": [2.0, 1.0]},
+    ]
+    batch = Collator(tokenizer)(rows)
+    expected = tokenizer.pad([{k: r[k] for k in ("input_ids", "token_type_ids")} for r in rows], return_tensors="pt")
+    for name in ("input_ids", "token_type_ids", "attention_mask"):
+        assert torch.equal(batch[name], expected[name])
+    assert batch["labels"].tolist() == [1, 0]
+    assert batch["teacher_logits"].tolist() == [[0.5, 1.0], [2.0, 1.0]]
+    assert Collator(tokenizer, pad_to=9)(rows)["input_ids"].shape == (2, 9)
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=400), st.integers(1, 9), st.integers(0, 3))
+def test_an_epoch_has_every_example_once(lengths: list[int], batch_size: int, epoch: int) -> None:
+    sampler = LengthBucketSampler(np.array(lengths), batch_size, seed=1)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert sorted(order) == list(range(len(lengths)))
+    assert order == list(sampler)  # by seed and epoch alone
+
+
+def test_batches_are_of_like_length_and_epochs_differ() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 60, 10_000)
+    sampler = LengthBucketSampler(lengths, 32, seed=0)
+    order = np.array(list(sampler))
+    batches = lengths[order[: len(order) // 32 * 32]].reshape(-1, 32)
+    padded = (batches.max(1, keepdims=True) - batches).sum() / batches.sum()
+    assert padded < 0.05
+    shuffled = random.permutation(lengths)[: batches.size].reshape(-1, 32)
+    assert (shuffled.max(1, keepdims=True) - shuffled).sum() / shuffled.sum() > 0.5  # what it would be otherwise
+    assert abs(np.corrcoef(np.arange(len(batches)), batches.mean(1))[0, 1]) < 0.2  # the order of batches is random
+    sampler.set_epoch(1)
+    assert not np.array_equal(order, list(sampler))

@@ -1,0 +1,70 @@
+"""A folder belongs to one run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from glue_tasks.errors import UserError
+from tinydistill.runs import PhaseFolder, write_json
+
+SETTINGS = {"seed": 1, "blocks": (1, 3)}
+
+
+def claim(folder: PhaseFolder, settings: dict | None = None, resume: bool = False, overwrite: bool = False) -> str:
+    return folder.claim(settings or SETTINGS, resume, overwrite)
+
+
+def test_the_life_of_a_run(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    assert folder.read() is None
+    assert claim(folder) == "new"
+    assert not folder.is_finished
+    with pytest.raises(UserError, match="unfinished run with the same settings; continue it with --resume"):
+        claim(folder)
+    assert claim(folder, resume=True) == "continue"
+    (folder.checkpoints / "checkpoint-1").mkdir(parents=True)
+    folder.finish({"dev": {"accuracy": 1.0}})
+    assert not folder.checkpoints.exists()
+    assert claim(folder) == claim(folder, resume=True) == "finished"
+    record = folder.read()
+    assert record is not None
+    assert record["settings"] == {"seed": 1, "blocks": [1, 3]}
+    assert record["versions"]["torch"]
+
+
+def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder)
+    before = (folder.path / "run.json").read_bytes()
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r"other settings \(seed was 1 and is now 2\)"):
+            claim(folder, {**SETTINGS, "seed": 2}, resume)
+    assert (folder.path / "run.json").read_bytes() == before
+    assert claim(folder, {**SETTINGS, "seed": 2}, overwrite=True) == "new"
+
+
+def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "prediction").mkdir()
+    (tmp_path / "prediction" / "thesis.doc").write_text("")
+    with pytest.raises(UserError, match="holds something else"):
+        claim(PhaseFolder(tmp_path, "prediction"))
+
+
+def test_the_last_whole_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint that a kill cut off has no state, or half of one."""
+    folder = PhaseFolder(tmp_path, "prediction")
+    for step, state in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (100, '{"glob'), (200, None)):
+        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+        if state:
+            (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": "é"})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": "é"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from glue_tasks.errors import UserError
+from tinydistill.settings import Settings, Training, read_recipe, resolve
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+def test_defaults_are_the_tasks() -> None:
+    task, settings = resolve("cola", {}, {})
+    assert task.name == settings.task == "CoLA"
+    assert settings.max_length == 64
+    assert settings.intermediate == Training(50, 5e-5, "constant", 0.0)
+    assert settings.prediction == Training(3, 3e-5, "linear", 0.1)
+    assert settings.teacher_phase == Training(3, 2e-5)
+    assert settings.baseline.epochs == 53  # as long as both phases
+
+
+def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
+    recipe = {"seed": 1, "max_length": 32, "intermediate": {"epochs": 4, "learning_rate": 1e-4}}
+    _, settings = resolve("SST-2", recipe, {"seed": 2, "batch_size": None, "intermediate": {"epochs": 2.0}})
+    assert (settings.seed, settings.max_length, settings.batch_size) == (2, 32, 32)
+    assert settings.intermediate == Training(2.0, 1e-4, "constant", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"sead": 1}, "'sead', which is no setting; did you mean 'seed'"),
+        ({"prediction": {"epoch": 1}}, r"in \[prediction\], sets 'epoch'.*did you mean 'epochs'"),
+        ({"seed": "one"}, "sets seed to 'one', which is not of type int"),
+        ({"seed": True}, "not of type int"),
+        ({"prediction": 3}, "sets prediction to 3"),
+        ({"projection": "both"}, "projection is 'both'; it can be auto, per-layer, shared, none"),
+        ({"batch_size": 0}, "batch_size is 0; it must be more than 0"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"prediction": {"epochs": 0}}, "epochs is 0"),
+        ({"prediction": {"learning_rate": float("nan")}}, "learning_rate is nan"),
+        ({"prediction": {"schedule": "cosine"}}, "schedule is 'cosine'"),
+    ],
+)
+def test_what_cannot_be_is_said(recipe: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve("SST-2", recipe, {})
+
+
+def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no recipe"):
+        read_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("seed: 1")
+    with pytest.raises(UserError, match="is not TOML"):
+        read_recipe(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_resolves(path: Path) -> None:
+    recipe = read_recipe(path)
+    _, settings = resolve(recipe["task"], recipe, {})
+    assert settings.student
+    assert "run_tinybert.py" in path.read_text().partition("\n\n")[0]  # its header names the commands
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+def test_settings_are_plain() -> None:
+    assert Settings("SST-2").to_dict()["prediction"]["epochs"] == 3
