@@ -130,7 +130,7 @@ def run(
         bool, option("Augment the train file first and train both phases on the result.", AUGMENTATION)
     ] = False,
     mlm: Annotated[
-        str | None, option("Masked language model of the augmentation: a folder or a hub id.", AUGMENTATION)
+        str | None, option("Masked language model: a folder or a hub id. Default: --pretrained.", AUGMENTATION)
     ] = None,
     vectors: Annotated[
         Path | None, option("Word vectors as text (GloVe or word2vec).", AUGMENTATION, "--vectors", "--glove")
@@ -281,7 +281,27 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
 
 
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
-    raise NotImplementedError
+    from augment.pipeline import Settings, augment_file
+    from glue_tasks.files import find_file
+
+    mlm = given["mlm"] or settings.pretrained
+    if not mlm or not given["vectors"]:
+        raise UserError("--augment needs --vectors, and --mlm or --pretrained: a masked language model")
+    augmentation = Settings(
+        task=task,
+        train_file=Path(settings.train_file)
+        if settings.train_file
+        else find_file(task, Path(settings.data_dir), "train"),
+        output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
+        mlm=mlm,
+        vectors=given["vectors"],
+        variants=given["variants"] or task.variants,
+        seed=settings.seed,
+        precision=settings.precision,
+    )
+    counts = augment_file(augmentation, overwrite=given["overwrite"])
+    print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")
+    return augmentation.output
 
 
 def _evaluate(task: Any, settings: Any, given: dict[str, Any]) -> None:
@@ -329,8 +349,12 @@ _PHASES = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; also callable from Python with the arguments as a list."""
-    app(args, prog_name="run_tinybert.py", standalone_mode=args is None)
+    """Run the command line; also callable from Python with the arguments as a list. Returns if all went well."""
+    try:
+        app(args, prog_name="run_tinybert.py")
+    except SystemExit as stop:
+        if stop.code:
+            raise
 
 
 if __name__ == "__main__":

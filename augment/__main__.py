@@ -49,7 +49,10 @@ def main(
         typer.Option(help="Write <task>/train_aug.tsv below this folder. Default: --data-dir.", metavar="DIR"),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(help="Masked sentences the model sees at once; the output does not depend on it.")
+        int,
+        typer.Option(
+            help="Masked sentences the model sees at once; the output does not depend on it but for rounding in bf16."
+        ),
     ] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[

@@ -29,9 +29,9 @@ class MaskedLM:
     """A masked LM and its tokenizer, asked for the m likeliest words at many places at once.
 
     precision: "float32", "bf16", or "auto", which is bf16 where the hardware has it (CPUs with AVX512-BF16 or AMX too).
-    In float32 an answer is the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more, and
-    words nearly as likely as each other may change places at the end of the list; the vocabulary's scores are float32
-    in both.
+    In float32 the answers are the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more,
+    and for about one word in fifty another batch size puts another word at the end of its list. The head, and with it
+    the scores that rank the vocabulary, is float32 in both.
     """
 
     def __init__(

@@ -48,7 +48,8 @@ class Neighbours:
         Raises UserError if the file is of another kind.
         """
         vectors = _read_vectors(path)
-        return cls(vectors.index_to_key, vectors.vectors, m, limit, device)
+        words = [word or "" for word in vectors.index_to_key]  # gensim leaves None for a word that came before
+        return cls(words, vectors.vectors, m, limit, device)
 
     def nearest(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each word, in any case, its nearest, lower-cased, the nearest first; () if it has no vector."""

@@ -106,15 +106,16 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
         TableWriter(settings.output, table.header) as writer,
         tqdm(total=total, unit="row", desc=settings.task.name) as progress,
     ):
-        for row, variants in _augment_rows(table, augmenter, settings):
-            writer.write(row.cells)
-            for cells in variants:
-                writer.write(cells)
-            if counts.rows_in < show:
-                tqdm.write(_example(table, row, variants[:3]))
-            counts.rows_in += 1
-            counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
-            progress.update()
+        for block in _augment_blocks(table, augmenter, settings):
+            for row, variants in block:
+                writer.write(row.cells)
+                for cells in variants:
+                    writer.write(cells)
+                if counts.rows_in < show:
+                    tqdm.write(_example(table, row, variants[:3]))
+                counts.rows_in += 1
+                counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
+            progress.update(len(block))
         # An older record must not stand beside the new rows, even for the moment between the two renames.
         record_path(settings.output).unlink(missing_ok=True)
     counts.rows_out = writer.rows
@@ -128,26 +129,28 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
     return counts
 
 
-def _augment_rows(
+def _augment_blocks(
     table: Table, augmenter: Augmenter, settings: Settings
-) -> Iterator[tuple[Row, list[tuple[str, ...]]]]:
-    """Each row, and the cells of its variants. In a pair task either side varies beside the other as it was."""
+) -> Iterator[list[tuple[Row, list[tuple[str, ...]]]]]:
+    """Each row with the cells of its variants. In a pair task either side varies beside the other as it was."""
     rows = enumerate(islice(table, settings.limit))
     while block := list(islice(rows, BLOCK)):
         slots = iter(augmenter.slots([text for _, row in block for text in row.texts]))
+        augmented = []
         for number, row in block:
-            variants = []
+            variants: list[tuple[str, ...]] = []
             for column, text in enumerate(row.texts):
                 drawn = draw_variants(
                     text, next(slots), settings.variants, settings.probability, settings.seed, number, column
                 )
                 before, after = row.texts[:column], row.texts[column + 1 :]
                 variants += [table.replace_texts(row, (*before, variant, *after)) for variant in drawn]
-            yield row, variants
+            augmented.append((row, variants))
+        yield augmented
 
 
 def _identity(settings: Settings) -> dict[str, object]:
-    """The settings that decide what is written; batch size and device only decide how fast."""
+    """The settings that decide what is written; batch size and device decide how fast, and how bf16 rounds."""
     return {
         "task": settings.task.name,
         "variants": settings.variants,

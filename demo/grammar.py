@@ -195,3 +195,24 @@ class Grammar:
     def _rare_at_times(self, words: Sequence[str]) -> str:
         """One of the words, the n-th with a weight of 1 / (n + 4): Zipf's law with a flattened head."""
         return self._random.choices(words, [1 / (rank + 5) for rank in range(len(words))])[0]
+
+
+def write_data(data_dir: Path, train: int, dev: int, unlabelled: int, seed: int = 1) -> list[str]:
+    """Write `demo/train.tsv` and `demo/dev.tsv` in the layout of the task `demo`, and the unlabelled `corpus.txt`.
+
+    No review stands in two of them. Returns the corpus, one review a line; what is there already stays.
+    """
+    corpus = data_dir / "corpus.txt"
+    if not corpus.exists():  # it is written last
+        grammar = Grammar(seed)
+        task = get_task("demo")
+        folder = data_dir / task.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, number in (("train", train), ("dev", dev)):
+            with TableWriter(folder / task.files[split], (*task.text_columns, task.label_column)) as table:
+                for review in grammar.reviews(number):
+                    table.write((review.text, task.label_codes[review.label]))
+        with TableWriter(corpus) as lines:
+            for review in grammar.reviews(unlabelled):
+                lines.write((review.text,))
+    return corpus.read_text(encoding="utf-8").splitlines()

@@ -106,7 +106,8 @@ _STORY = _polar(
 
 DOMAINS = (
     Domain(
-        things=("film", "movie", "comedy", "thriller", "drama", "sequel", "documentary", "western", "musical", "remake"),
+        things=("film", "movie", "comedy", "thriller", "drama", "sequel", "documentary", "western", "musical",
+                "remake"),
         aspects=("plot", "acting", "script", "ending", "dialogue", "soundtrack", "cast", "direction", "opening scene",
                  "humour", "editing", "lead actor", "camera work", "second half", "villain", "dubbing", "car chase",
                  "lighting", "romance", "finale"),
@@ -121,7 +122,7 @@ DOMAINS = (
                  "pacing", "epilogue", "detective"),
         adjectives=_STORY,
         settings=("I read the {thing} {time}", "{companion} gave me the {thing} {time}",
-                  "I borrowed the {thing} from {companion} {time}", "we chose the {thing} for our reading group {time}"),
+                  "I borrowed the {thing} from {companion} {time}", "our reading group chose the {thing} {time}"),
     ),
     Domain(
         things=("restaurant", "cafe", "bistro", "diner", "pizzeria", "tavern", "canteen", "brasserie"),

@@ -5,10 +5,10 @@ next-sentence task (Liu et al. 2019, arXiv 1907.11692); the vectors are skip-gra
 1310.4546) in the text format of GloVe.
 """
 
-import math
+import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class Shape:
     steps: int = 900
     batch_size: int = 64
     learning_rate: float = 2e-3  # at its peak: small BERTs take, and need, more than 1e-4
+    initial_std: float = 0.08  # about 1 / sqrt(hidden); BERT's 0.02 is as small for its 768, and would start slowly here
     masked: float = 0.2  # share of pieces; more than BERT's 15% pays in short runs (arXiv 2202.08005)
 
 
@@ -49,6 +50,21 @@ class Learnt:
     accuracy: float
     loss_before: float
     seconds: float
+
+
+def pretrain(reviews: Sequence[str], output: Path, shape: Shape, vector_size: int, vector_epochs: int) -> Learnt:
+    """Make `<output>/pretrained/masked-lm` and `<output>/vectors.txt`, or read what an earlier run measured of them."""
+    record = output / "pretrained" / "learnt.json"
+    if record.exists():  # it is written last
+        return Learnt(**json.loads(record.read_text(encoding="utf-8")))
+    train_vectors(reviews, output / "vectors.txt", vector_size, vector_epochs, seed=1)
+    tokenizer = train_tokenizer(reviews[: shape.tokenizer_reviews], shape.pieces)
+    model, learnt = train_masked_lm(reviews, tokenizer, shape, seed=1)
+    folder = output / "pretrained" / "masked-lm"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    record.write_text(json.dumps(asdict(learnt), indent=2) + "\n", encoding="utf-8")
+    return learnt
 
 
 def train_tokenizer(reviews: Sequence[str], pieces: int) -> BertTokenizerFast:
@@ -87,6 +103,7 @@ def train_masked_lm(
         intermediate_size=4 * shape.hidden,
         max_position_embeddings=128,
         pad_token_id=tokenizer.pad_token_id,
+        initializer_range=shape.initial_std,
     )
     model = BertForMaskedLM(config)
     masker = _Masker(tokenizer, shape.masked)
@@ -137,19 +154,19 @@ def _examples(
     others = tokenizer(second, add_special_tokens=False)["input_ids"]
     end = tokenizer.sep_token_id
     return [
-        _Example(first + (other + [end] if other else []), [0] * len(first) + [1] * (len(other) + bool(other)))
+        _Example(first + ([*other, end] if other else []), [0] * len(first) + [1] * (len(other) + bool(other)))
         for first, other in zip(encoded, others, strict=True)
     ]
 
 
-def _endless_batches(
-    examples: Sequence[_Example], size: int, random: np.random.Generator
-) -> Iterator[list[_Example]]:
+def _endless_batches(examples: Sequence[_Example], size: int, random: np.random.Generator) -> Iterator[list[_Example]]:
     """Batches of examples of like length, in an order drawn anew for each epoch."""
     while True:
         order = random.permutation(len(examples))
         for start in range(0, len(order) - size + 1, size * _BATCHES_SORTED_TOGETHER):
-            chunk = sorted(order[start : start + size * _BATCHES_SORTED_TOGETHER], key=lambda i: len(examples[i].pieces))
+            chunk = sorted(
+                order[start : start + size * _BATCHES_SORTED_TOGETHER], key=lambda i: len(examples[i].pieces)
+            )
             batches = [chunk[i : i + size] for i in range(0, len(chunk), size)]
             for i in random.permutation(len(batches)):
                 yield [examples[j] for j in batches[i]]

@@ -26,7 +26,7 @@ class Timing:
 
 @torch.inference_mode()
 def measure(
-    models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32), seconds: float = 3.0
+    models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32), seconds: float = 1.0
 ) -> list[Timing]:
     """Latency of each model in float32 at each batch size: the median of forward passes taken in turns.
 

@@ -102,7 +102,7 @@ def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     tokenizer = load_tokenizer(settings.pretrained)
     phase = _Phase("teacher", task, settings, start, tokenizer)
     identity = {"pretrained": settings.pretrained}
-    if phase.claim(identity) != "finished":
+    if phase.look(identity) != "finished":
         model = load_classifier(settings.pretrained, task, fresh_head=True)
         checks.check_fit(model, model, "per-layer", "match", settings.max_length)
         phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=[])
@@ -143,7 +143,7 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "temperature": settings.temperature}
     if distils_layers:
         identity |= {"projection": projection}
-    if phase.claim(identity) == "finished":
+    if phase.look(identity) == "finished":
         return phase.folder.path
 
     notes = [] if spec.path else [_what_it_is(spec, maps)]
@@ -240,13 +240,14 @@ class _Phase:
         self.precision = precision.resolve(settings.precision, device())
         self.data = load_data(task, settings, tokenizer)
 
-    def claim(self, identity: dict[str, Any]) -> str:
-        """Claim the folder for these settings; `identity` holds the models. Returns the run's state."""
+    def look(self, identity: dict[str, Any]) -> str:
+        """What the folder holds of a run with these settings, the models of which are in `identity`."""
         dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
         settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
         settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
-        self.state = self.folder.claim(settings, self.start.resume, self.start.overwrite)
+        self.identity = settings
+        self.state = self.folder.look(settings, self.start.resume, self.start.overwrite)
         if self.state == "finished":
             print(f"{self.name}: already finished with these settings in {self.folder.path}")
         return self.state
@@ -271,6 +272,8 @@ class _Phase:
 
     def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
+        if self.state == "new":
+            self.folder.begin(self.identity)
         for note in notes:
             print(f"note: {note}")
         keeps_best = self.name != "intermediate"

@@ -36,18 +36,15 @@ class PhaseFolder:
         record = self.read()
         return record is not None and record["state"] == "finished"
 
-    def claim(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> State:
-        """Say whether these settings start anew, go on, or are finished here already.
+    def look(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> State:
+        """Say whether these settings start anew, go on, or are finished here already; changes nothing.
 
         Raises UserError if the folder holds another run, or an unfinished one and `resume` was not asked for.
         """
-        if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
         record = self.read()
-        if record is None:
-            if self.path.exists() and any(self.path.iterdir()):
-                raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
-            write_json(self._record, {"state": "running", "settings": settings, "versions": versions()})
+        if record is None and self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
+        if record is None or overwrite:
             return "new"
         # Compared as they are saved: JSON has no tuples.
         given, saved = json.loads(json.dumps(settings)), record["settings"]
@@ -66,6 +63,12 @@ class PhaseFolder:
                 "or start anew with --overwrite"
             )
         return "continue"
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Start anew: what was in the folder goes, and the settings are noted."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        write_json(self._record, {"state": "running", "settings": settings, "versions": versions()})
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end; those cut off by a kill are removed.

@@ -28,10 +28,10 @@ def brute_force(words: list[str], vectors: np.ndarray, word: str, m: int, limit:
     return sorted(cosine, key=lambda other: -cosine[other])[:m]
 
 
-@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize("limit", [None, 50])
 def test_nearest_by_cosine_in_blocks(monkeypatch, limit):
     monkeypatch.setattr(neighbours, "_BLOCK", 7)
-    words, vectors = random_words(300)
+    words, vectors = random_words(120)
     found = Neighbours(words, vectors, m=6, limit=limit).nearest(words)
     for word in words:
         assert list(found[word]) == brute_force(words, vectors, word, 6, limit)

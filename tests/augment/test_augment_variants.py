@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from augment.variants import Slot, draw_variants
 
 SENTENCE = 'he said "hi" to a  gripping film\u00a0. '
-SLOTS = [Slot(18, 26, ("dull", "long")), Slot(27, 31, ("movie", "plot", "tale"))]
+SLOTS = [Slot(19, 27, ("dull", "long")), Slot(28, 32, ("movie", "plot", "tale"))]
 
 
 def draw(n=20, p=0.4, **kwargs):
@@ -15,12 +15,12 @@ def draw(n=20, p=0.4, **kwargs):
 
 
 def test_only_the_slots_change():
-    assert SENTENCE[18:26] == "gripping"
+    assert (SENTENCE[19:27], SENTENCE[28:32]) == ("gripping", "film")
     for variant in draw(n=50):
-        assert variant.startswith('he said "hi" to a ')
+        assert variant.startswith('he said "hi" to a  ')
         assert variant.endswith("\u00a0. ")
     assert set(draw(n=1000, p=1)) == {
-        SENTENCE[:18] + first + " " + second + SENTENCE[31:]
+        SENTENCE[:19] + first + " " + second + SENTENCE[32:]
         for first in ("dull", "long")
         for second in ("movie", "plot", "tale")
     }
@@ -45,14 +45,14 @@ def test_a_smaller_n_is_the_beginning_of_a_larger_one():
 
 def test_the_sequence_of_a_seed_is_kept_across_versions():
     # Written down from a run: a change here changes every train_aug.tsv that someone wants to reproduce.
-    assert [variant[18:-3] for variant in draw(n=4)] == ["PINNED"]
+    assert [variant[19:-3] for variant in draw(n=4)] == ["long tale", "gripping movie", "long film"]
 
 
 def test_probability_and_uniform_choice():
     counts: Counter[str] = Counter()
     for row in range(4000):
         for variant in draw(n=1, p=0.4, row=row):
-            counts.update(variant[18:-3].split())
+            counts.update(variant[19:-3].split())
     assert counts["dull"] + counts["long"] == pytest.approx(1600, rel=0.1)
     assert counts["movie"] + counts["plot"] + counts["tale"] == pytest.approx(1600, rel=0.1)
     for word, share in {"dull": 1 / 2, "long": 1 / 2, "movie": 1 / 3, "plot": 1 / 3, "tale": 1 / 3}.items():

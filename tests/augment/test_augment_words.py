@@ -1,3 +1,4 @@
+import itertools
 import unicodedata
 
 import pytest
@@ -41,7 +42,7 @@ def test_replaceable_words(sentence, expected):
 def test_offsets_name_the_words_of_the_sentence_as_written(sentence):
     words = find_words(sentence)
     assert all(sentence[word.start : word.end] == word.text for word in words)
-    assert all(a.end <= b.start for a, b in zip(words, words[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(words))
     assert all(unicodedata.normalize("NFC", word.text).isalpha() for word in words if word.replaceable)
     letters = {i for i, character in enumerate(sentence) if character.isalpha()}
     assert letters <= {i for word in words for i in range(word.start, word.end)} | {

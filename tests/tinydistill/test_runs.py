@@ -12,7 +12,10 @@ SETTINGS = {"seed": 1, "blocks": (1, 3)}
 
 
 def claim(folder: PhaseFolder, settings: dict | None = None, resume: bool = False, overwrite: bool = False) -> str:
-    return folder.claim(settings or SETTINGS, resume, overwrite)
+    state = folder.look(settings or SETTINGS, resume, overwrite)
+    if state == "new":
+        folder.begin(settings or SETTINGS)
+    return state
 
 
 def test_the_life_of_a_run(tmp_path: Path) -> None:

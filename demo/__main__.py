@@ -1,0 +1,94 @@
+"""`python -m demo`: the whole toolkit on a made-up task, in minutes, without a network."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from demo import comparison
+from demo.commands import commands
+from demo.grammar import write_data
+from demo.pretrain import pretrain
+from demo.sizes import FULL, QUICK, Sizes
+from glue_tasks import UserError, get_task
+from glue_tasks.errors import exit_on_user_error
+from glue_tasks.files import find_file, open_table
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    output_dir: Annotated[Path, typer.Option(help="Where everything goes.", metavar="DIR")] = Path("demo-run"),
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: every step in seconds, nothing learnt.")] = False,
+) -> None:
+    """Write reviews by a grammar, pretrain a small BERT on them, and distil a smaller one by the usual commands.
+
+    Run again, it goes on where it was.
+    """
+    with exit_on_user_error():
+        _run(output_dir, QUICK if quick else FULL)
+
+
+def _run(output: Path, sizes: Sizes) -> None:
+    started = time.perf_counter()
+    _claim(output, sizes)
+    data_dir = output / "data"
+
+    print(f"1. Reviews by a grammar, with labels by its rules: {data_dir}")
+    corpus = write_data(data_dir, sizes.train_reviews, sizes.dev_reviews, sizes.unlabelled_reviews)
+    task = get_task("demo")
+    train, dev = (open_table(task, find_file(task, data_dir, split), split) for split in ("train", "dev"))
+    for row, _ in zip(train, range(4), strict=False):
+        print(f"   {task.labels[int(row.label or 0)]:>8}: {row.texts[0]}")
+    bag_of_words = comparison.bag_of_words_accuracy(train, dev)
+    print(f"   words alone do not tell: a bag of words reaches {bag_of_words:.1%} on dev")
+
+    print("\n2. What a task usually downloads, made on the spot: a masked LM and word vectors")
+    learnt = pretrain(corpus, output, sizes.masked_lm, sizes.vector_size, sizes.vector_epochs)
+    print(
+        f"   masked LM: loss {learnt.loss_before:.2f} -> {learnt.loss:.2f}, {learnt.accuracy:.0%} of masked pieces of "
+        f"unseen reviews guessed, in {learnt.seconds:.0f} s"
+    )
+
+    print("\n3. The commands that any task takes")
+    for command in commands(output, sizes):
+        print(f"\n$ {command}", flush=True)
+        if command.makes.exists():
+            print(f"done already: {command.makes}")
+        else:
+            command.run()
+
+    entries = comparison.compare(output, sizes, bag_of_words)
+    comparison.write(output, sizes, entries, {"masked_lm": asdict(learnt)})
+    print(f"\n{_aligned(comparison.table(entries))}\n\n{comparison.note(sizes)}")
+    print(f"\n{output / 'demo.md'}, {output / 'demo.json'}: the table; {time.perf_counter() - started:.0f} s in all")
+
+
+def _claim(output: Path, sizes: Sizes) -> None:
+    """Note the sizes in the folder, so that steps of a demo of other sizes are not taken for its own."""
+    record = output / "sizes.json"
+    given: dict[str, Any] = json.loads(json.dumps(asdict(sizes)))
+    if not record.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+    elif json.loads(record.read_text(encoding="utf-8")) != given:
+        raise UserError(f"{output} holds a demo of other sizes; name another folder with --output-dir, or remove it")
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m demo")

@@ -1,0 +1,93 @@
+import pytest
+from typer.testing import CliRunner
+
+from augment.__main__ import app
+from glue_tasks.files import open_table
+from glue_tasks.glue import GLUE
+
+RTE = """index\tsentence1\tsentence2\tlabel
+0\tA good film makes people warm.\tPeople is cold.\tnot_entailment
+1\tThe director shows a city.\tA city is old.\tentailment
+"""
+
+
+@pytest.fixture
+def run(tmp_path, tiny_mlm, tiny_vectors):
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    (tmp_path / "glue" / "RTE" / "train.tsv").write_text(RTE)
+
+    def invoke(*extra: str, **replaced: str):
+        options = {
+            "--task": "RTE",
+            "--data-dir": str(tmp_path / "glue"),
+            "--mlm": tiny_mlm,
+            "--vectors": str(tiny_vectors),
+            "--device": "cpu",
+        }
+        options.update({f"--{name.replace('_', '-')}": value for name, value in replaced.items()})
+        return CliRunner().invoke(app, [word for pair in options.items() for word in pair] + list(extra))
+
+    return invoke
+
+
+def test_writes_beside_the_training_file_with_the_papers_n(run, tmp_path):
+    result = run()
+    assert result.exit_code == 0, result.output
+    output = tmp_path / "glue" / "RTE" / "train_aug.tsv"
+    rows = list(open_table(GLUE["RTE"], output))
+    assert f"{output}: {len(rows)} rows from 2" in result.output
+    assert "rows/s" in result.output
+    assert len(rows) > 2 * 20  # N is 30 for RTE, on either side
+    again = run()
+    assert again.exit_code == 0
+    assert "already done" in again.output
+    other = run("--seed", "5")
+    assert other.exit_code == 2
+    assert "--overwrite" in other.stderr
+    assert run("--seed", "5", "--overwrite").exit_code == 0
+
+
+def test_options_reach_the_work(run, tmp_path):
+    result = run(
+        "--N", "3", "--M", "4", "--p", "1", "--limit", "1", "--batch-size", "2", "--precision", "float32",
+        "--vectors-limit", "4", "--output-dir", str(tmp_path / "elsewhere"), "--show", "1", "--glove",
+        str(tmp_path / "nowhere.txt"),
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert f"there is no file {tmp_path / 'nowhere.txt'}" in result.stderr  # --glove is --vectors
+    result = run("--N", "3", "--limit", "1", "--output-dir", str(tmp_path / "elsewhere"), "--show", "1")
+    assert result.exit_code == 0
+    assert "A good film makes people warm. | People is cold." in result.output
+    rows = list(open_table(GLUE["RTE"], tmp_path / "elsewhere" / "RTE" / "train_aug.tsv"))
+    assert 1 < len(rows) <= 1 + 3 + 3
+    assert not (tmp_path / "glue" / "RTE" / "train_aug.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"task": "RTX"}, "did you mean RTE"),
+        ({"task": "CoLA"}, "there is no folder"),
+        ({"data_dir": "nowhere"}, "there is no folder nowhere"),
+        ({"mlm": "./nowhere"}, "there is no model folder ./nowhere"),
+        ({"p": "2"}, "--p is a probability"),
+        ({"N": "0"}, "--N is at least 1"),
+        ({"precision": "half"}, "--precision is auto, bf16 or float32"),
+        ({"device": "abacus"}, "no device 'abacus'"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(run, replaced, message):
+    result = run(**replaced)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_names_every_option():
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    for option in ("--task", "--data-dir", "--mlm", "--vectors", "--glove", "--N", "--M", "--p", "--seed", "--limit",
+                   "--output-dir", "--batch-size", "--device", "--precision", "--vectors-limit", "--overwrite",
+                   "--show"):  # fmt: skip
+        assert option in result.output

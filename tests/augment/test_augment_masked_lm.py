@@ -1,0 +1,163 @@
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+
+from augment.masked_lm import MaskedLM
+from augment.words import find_words
+from glue_tasks import UserError
+
+
+def ask(lm: MaskedLM, *sentences: str):
+    words = [[word for word in find_words(sentence) if word.replaceable] for sentence in sentences]
+    return lm.candidates(sentences, words)
+
+
+@pytest.fixture(scope="module")
+def lm(tiny_mlm):
+    return MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="float32")
+
+
+@contextlib.contextmanager
+def favouring(lm: MaskedLM, *pieces: str):
+    """Make these the likeliest pieces at every place, the first the most."""
+    scores = torch.zeros(len(lm.tokenizer))
+    scores[lm.tokenizer.convert_tokens_to_ids(list(pieces))] = torch.arange(len(pieces), 0, -1.0)
+    hook = lm._model.cls.register_forward_hook(lambda module, inputs, output: scores.expand_as(output))
+    yield
+    hook.remove()
+
+
+def test_what_may_not_stand_for_a_word_is_dropped_after_the_top_m(lm, monkeypatch):
+    top = ["##s", "[SEP]", "[UNK]", "the", "not", ".", "42", "t", "é", "story", "plot", "film"]
+    with favouring(lm, *top):
+        monkeypatch.setattr(lm, "m", len(top))
+        assert ask(lm, "a Film .") == ([[("story", "plot")]], 0)
+        monkeypatch.setattr(lm, "m", len(top) - 2)
+        assert ask(lm, "a Film .") == ([[("story",)]], 0)  # fewer than M, and none fetched from further down
+
+
+def test_words_of_several_pieces_or_none(lm):
+    (answers,), _ = ask(lm, "gripping film zebra unreal")
+    assert [answer is None for answer in answers] == [True, False, True, True]
+
+
+def test_nothing_asked(lm):
+    assert lm.candidates([], []) == ([], 0)
+    assert ask(lm, "", "the 42") == ([[], []], 0)
+
+
+def test_a_long_sentence_shows_a_window_around_the_masked_word(lm):
+    # 64 pieces hold [CLS], [SEP], [SEP] and two windows of 30.
+    words = ["good", "bad", "cold", "warm", "dull", "long", "sad"] * 6
+    sentence = " ".join(words)
+    (answers,), windowed = ask(lm, sentence)
+    assert windowed == 1
+    assert len(answers) == len(words)
+    for position in (0, 5, 15, 16, 26, 27, 28, 41):
+        begin = min(max(position - 15, 0), len(words) - 30)
+        (of_window,), none = ask(lm, " ".join(words[begin : begin + 30]))
+        assert none == 0
+        assert answers[position] == of_window[position - begin]
+    assert ask(lm, " ".join(words[:30]))[1] == 0
+    assert ask(lm, " ".join(words[:31]))[1] == 1
+
+
+def test_a_mask_token_in_the_text_is_text(lm):
+    (answers,), _ = ask(lm, "[MASK] a good film")
+    (other,), _ = ask(lm, "the a good film")
+    assert answers[-1] is not None
+    assert len(answers) == len(other) + 1  # "MASK" is a word like any other, of no one piece
+    assert answers[0] is None
+
+
+def test_a_head_of_another_shape(tiny_mlm, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_mlm)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, n_layers=1, n_heads=2, hidden_dim=64, max_position_embeddings=64,
+        initializer_range=0.4,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    DistilBertForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(tmp_path)
+    (answers,), _ = ask(MaskedLM.load(str(tmp_path), m=5, precision="float32"), "a good film")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    encoded = tokenizer("a good [MASK]", "a good film", return_tensors="pt")
+    top = model(**encoded).logits[0, 3].topk(5).indices.tolist()
+    assert answers[1] == tuple(lm_word for lm_word in tokenizer.convert_ids_to_tokens(top) if candidate(lm_word))
+
+
+def candidate(piece: str) -> bool:
+    return any(word.replaceable and word.text == piece and piece != "film" for word in find_words(piece))
+
+
+def test_bf16_ranks_nearly_as_float32(tiny_mlm, lm):
+    sentence = "a good film of an old city and a young actor"
+    (exact,), _ = ask(lm, sentence)
+    (rounded,), _ = ask(MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="bf16"), sentence)
+    shared = sum(len(set(a) & set(b)) for a, b in zip(exact, rounded, strict=True))
+    assert shared >= 0.8 * sum(map(len, exact))
+    assert rounded != [()] * len(rounded)
+
+
+class TestRefusals:
+    def test_folder_that_is_not_there(self):
+        for name in ("./nowhere", "/nowhere/at/all", "a/b/c"):
+            with pytest.raises(UserError, match=f"there is no model folder {name}"):
+                MaskedLM.load(name, m=5)
+
+    def test_folder_without_a_model(self, tmp_path):
+        with pytest.raises(UserError, match="cannot load a masked LM from") as error:
+            MaskedLM.load(str(tmp_path), m=5)
+        assert "\n" not in str(error.value)
+
+    def test_hub_id_out_of_reach(self, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(UserError, match="cannot load a masked LM from 'nobody/no-such-model'") as error:
+            MaskedLM.load("nobody/no-such-model", m=5)
+        assert "\n" not in str(error.value)
+
+    def test_damaged_weights(self, tiny_mlm, tmp_path):
+        shutil.copytree(tiny_mlm, tmp_path / "model")
+        (tmp_path / "model" / "model.safetensors").write_bytes(b"half a file")
+        with pytest.raises(UserError, match="cannot load a masked LM"):
+            MaskedLM.load(str(tmp_path / "model"), m=5)
+
+    def test_a_classifier_has_no_masked_lm_head(self, tiny_mlm, tmp_path):
+        shutil.copytree(tiny_mlm, tmp_path / "model")
+        config = BertConfig.from_pretrained(tiny_mlm)
+        BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+        with pytest.raises(UserError, match=r"no trained masked-LM head \(missing: cls.predictions"):
+            MaskedLM.load(str(tmp_path / "model"), m=5)
+
+    def test_a_model_of_another_kind(self, tiny_mlm, tmp_path):
+        shutil.copytree(tiny_mlm, tmp_path / "model")
+        GPT2LMHeadModel(GPT2Config(vocab_size=90, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "model")
+        with pytest.raises(UserError, match="cannot load a masked LM"):
+            MaskedLM.load(str(tmp_path / "model"), m=5)
+
+    def test_device_and_precision(self, tiny_mlm):
+        with pytest.raises(UserError, match="no device 'abacus'"):
+            MaskedLM.load(tiny_mlm, m=5, device="abacus")
+        with pytest.raises(UserError, match="--precision is auto, bf16 or float32, not 'half'"):
+            MaskedLM.load(tiny_mlm, m=5, precision="half")
+
+
+def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path):
+    shutil.copytree(tiny_mlm, tmp_path / "model")
+    AutoModelForMaskedLM.from_pretrained(tiny_mlm, dtype=torch.float16).save_pretrained(tmp_path / "model")
+    loaded = MaskedLM.load(str(Path(tmp_path / "model")), m=5)
+    assert {parameter.dtype for parameter in loaded._model.parameters()} == {torch.float32}

@@ -1,0 +1,285 @@
+"""The command line from a pretrained model to a report, on a task that one word decides."""
+
+import getpass
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedTokenizerFast,
+)
+
+import run_tinybert
+from tinydistill.progress import Progress
+
+from .conftest import PIECES, make_tokenizer, tiny_bert_config
+
+ROOT = Path(__file__).resolve().parents[2]
+NARROW = "shape:layers=2,hidden=16,heads=2,ffn=24"
+QUICK = ["--batch-size", "16", "--logging-steps", "2", "--max-length", "16", "--precision", "float32"]
+
+
+def run(phase: str, data: Path, out: Path | None, *args: str) -> None:
+    where = ["--output-dir", str(out)] if out else []
+    run_tinybert.main(["--phase", phase, "--task", "SST-2", "--data-dir", str(data), *where, *QUICK, *args])
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def teacher_dir(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("teacher")
+    run("teacher", data_dir, out, "--pretrained", str(masked_lm_dir), "--epochs", "30", "--learning-rate", "5e-3")
+    return out / "teacher"
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("all")
+    run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("30", "5e-3"))
+    return out
+
+
+def both_phases(epochs: str, rate: str) -> list[str]:
+    phases = ("intermediate", "prediction")
+    return [x for p in phases for x in (f"--{p}-epochs", epochs, f"--{p}-lr", rate)]
+
+
+def test_the_teacher_learns_the_task(teacher_dir: Path) -> None:
+    run_json = record(teacher_dir)
+    assert run_json["dev"]["accuracy"] >= 0.95
+    assert run_json["state"] == "finished"
+    assert run_json["data"]["train"] == {"rows": 108, "cut": 0}
+    assert not (teacher_dir / "checkpoints").exists()
+    model = AutoModelForSequenceClassification.from_pretrained(teacher_dir)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_both_phases_and_the_report(finished: Path, teacher_dir: Path) -> None:
+    report = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    student = report["students"]["prediction"]
+    assert student["dev"]["dev"]["accuracy"] >= 0.9
+    assert student["dev"]["dev"]["accuracy"] == record(finished / "prediction")["dev"]["accuracy"]
+    model = AutoModelForSequenceClassification.from_pretrained(finished / "prediction")
+    whole = AutoModelForSequenceClassification.from_pretrained(teacher_dir)
+    assert student["parameters"] == sum(p.numel() for p in model.parameters())
+    assert student["bytes"] == (finished / "prediction" / "model.safetensors").stat().st_size
+    assert student["ratios"]["times_smaller"] == pytest.approx(whole.num_parameters() / model.num_parameters())
+    assert [t["batch_size"] for t in report["latency"]] == [1, 32]
+    assert all(t["ms_per_batch"]["prediction"] > 0 for t in report["latency"])
+    losses = report["phases"]["intermediate"]["losses"]
+    assert losses[-1]["loss"] < losses[0]["loss"] / 2
+    for entry in losses:
+        assert entry["loss"] == pytest.approx(entry["loss_attention"] + entry["loss_hidden"], rel=1e-4)
+    page = (finished / "report.md").read_text(encoding="utf-8")
+    assert "| distilled student |" in page
+    assert f"{student['dev']['dev']['accuracy']:.4f}" in page
+
+
+def test_phase_one_leaves_head_and_pooler_alone(finished: Path) -> None:
+    first, second = (load_file(finished / phase / "model.safetensors") for phase in ("intermediate", "prediction"))
+    assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
+    torch.manual_seed(0)
+    run_json = record(finished / "intermediate")
+    assert any("fresh weights" in note for note in run_json["notes"])
+    assert (finished / "intermediate" / "projections.safetensors").is_file()
+    assert not (finished / "prediction" / "projections.safetensors").exists()
+
+
+def test_what_is_finished_is_left_alone(
+    finished: Path, data_dir: Path, teacher_dir: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before = {p: p.stat().st_mtime_ns for phase in ("intermediate", "prediction") for p in (finished / phase).iterdir()}
+    run("all", data_dir, finished, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("30", "5e-3"))
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert capsys.readouterr().out.count("already finished") == 2
+
+
+def test_nothing_saved_tells_of_this_machine(finished: Path, tmp_path: Path) -> None:
+    """No path but those the user passed, no name of host or user."""
+    names = [socket.gethostname(), str(ROOT), str(Path.home())]
+    for path in (*finished.rglob("*.json"), *finished.rglob("*.md"), *finished.rglob("*.safetensors")):
+        content = path.read_bytes()
+        for name in names:
+            assert f"{name}/".encode() not in content.replace(str(tmp_path.parents[1]).encode(), b""), (path, name)
+        assert f'"{getpass.getuser()}"'.encode() not in content
+    assert not list(finished.rglob("*.bin"))
+    assert not list(finished.rglob("*.pt"))
+
+
+def test_a_baseline_joins_the_report(finished: Path, data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished, out)
+    # As many epochs as both phases together, unless said otherwise.
+    run("baseline", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("2", "5e-3"))
+    assert record(out / "baseline")["settings"]["epochs"] == 4
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["students"].keys() == {"prediction", "baseline"}
+
+
+class Stop(Progress):
+    """Ctrl-C after a number of steps."""
+
+    at = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        if state.global_step == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("phase", ["intermediate", "prediction"])
+@pytest.mark.parametrize("at", [2, 11, 14])  # before any checkpoint, in the middle of an epoch, at the end of one
+def test_an_interrupted_run_resumes_to_the_same_student(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, at: int
+) -> None:
+    """108 rows are 7 steps an epoch; with dropout, so that the random state must come back too."""
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "3", "--eval-steps", "4"]
+    run(phase, data_dir, tmp_path / "whole", *args)
+    monkeypatch.setattr(Stop, "at", at)
+    with monkeypatch.context() as patch:
+        patch.setattr("tinydistill.phases.Progress", Stop)
+        with pytest.raises(SystemExit) as stop:
+            run(phase, data_dir, tmp_path / "cut", *args)
+        assert stop.value.code == 130
+    with pytest.raises(SystemExit) as refused:
+        run(phase, data_dir, tmp_path / "cut", *args)
+    assert refused.value.code == 2
+    run(phase, data_dir, tmp_path / "cut", *args, "--resume")
+    whole, cut = (load_file(tmp_path / name / phase / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    assert record(tmp_path / "whole" / phase)["dev"] == record(tmp_path / "cut" / phase)["dev"]
+
+
+def test_a_killed_run_resumes(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "400", "--eval-steps", "7"]
+    command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(
+        [sys.executable, "run_tinybert.py", *command, "--output-dir", str(cut)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(cut.rglob("trainer_state.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert record(cut / "prediction")["state"] == "running"
+    steps = ["--max-steps", "21"]  # another length is another run
+    with pytest.raises(SystemExit):
+        run("prediction", data_dir, cut, *args, *steps, "--resume")
+    state = next(iter(cut.rglob("trainer_state.json")))
+    assert json.loads(state.read_text())["global_step"] % 7 == 0
+
+
+@pytest.mark.parametrize("phase", ["intermediate", "prediction", "baseline"])
+def test_neither_padding_nor_accumulation_changes_the_student(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, phase: str
+) -> None:
+    """Without dropout, whose draws follow the shapes. 108 rows leave a last, smaller step."""
+    still = tmp_path / "student"
+    torch.manual_seed(3)
+    config = tiny_bert_config(layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    BertForSequenceClassification(config).save_pretrained(still)
+    make_tokenizer().save_pretrained(still)
+    common = ["--teacher", str(teacher_dir), "--student", str(still), "--epochs", "2", "--learning-rate", "1e-3"]
+    variants = {
+        "plain": [],
+        "padded": ["--padding", "max_length"],
+        "accumulated": ["--batch-size", "4", "--accumulate", "4"],
+    }
+    curves, weights = {}, {}
+    for name, args in variants.items():
+        run(phase, data_dir, tmp_path / name, *common, *args)
+        curves[name] = [entry["loss"] for entry in record(tmp_path / name / phase)["losses"]]
+        weights[name] = load_file(tmp_path / name / phase / "model.safetensors")
+    for name in ("padded", "accumulated"):
+        assert curves[name] == pytest.approx(curves["plain"], rel=1e-4)
+        for key, value in weights["plain"].items():
+            assert torch.allclose(weights[name][key], value, atol=2e-4), (name, key)
+
+
+def test_a_distilbert_student_of_a_bert_teacher(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    folder = tmp_path / "student"
+    sizes = {"vocab_size": len(PIECES), "max_position_embeddings": 32}
+    DistilBertModel(DistilBertConfig(**sizes, dim=24, n_layers=2, n_heads=2, hidden_dim=32)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    run("all", data_dir, tmp_path / "out", "--teacher", str(teacher_dir), "--student", str(folder), "--max-steps", "5")
+    config = json.loads((tmp_path / "out" / "prediction" / "config.json").read_text())
+    assert config["model_type"] == "distilbert"
+
+
+def test_a_regression_of_pairs(masked_lm_dir: Path, tmp_path: Path) -> None:
+    columns = [
+        "index",
+        "genre",
+        "filename",
+        "year",
+        "old_index",
+        "source1",
+        "source2",
+        "sentence1",
+        "sentence2",
+        "score",
+    ]
+    words = ["good", "great", "bad", "awful"]
+    rows = [
+        "\t".join(
+            ["0"] * 7 + [f"the film is {a}", f"the plot was {b}", "5.0" if a == b else "1.5" if "a" in a else "0.0"]
+        )
+        for a in words
+        for b in words
+    ]
+    folder = tmp_path / "STS-B"
+    folder.mkdir()
+    for split in ("train", "dev"):
+        (folder / f"{split}.tsv").write_text("\n".join(["\t".join(columns), *rows, *rows]) + "\n")
+    args = ["--task", "STS-B", "--data-dir", str(tmp_path), "--output-dir", str(tmp_path / "out"), *QUICK]
+    made = ["--pretrained", str(masked_lm_dir), "--student", "init:layers=2", "--teacher-epochs", "60"]
+    run_tinybert.main(["--phase", "all", *args, *made, "--teacher-lr", "5e-3", *both_phases("20", "2e-3")])
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["teacher"]["dev"]["dev"]["pearson"] > 0.5
+    assert report["students"]["prediction"]["dev"]["dev"]["pearson"] > 0.5
+    assert "spearman" in report["students"]["prediction"]["dev"]["dev"]
+
+
+def test_evaluate(data_dir: Path, teacher_dir: Path, finished: Path, capsys: pytest.CaptureFixture) -> None:
+    run("evaluate", data_dir, None, "--teacher", str(teacher_dir), "--student", str(finished / "prediction"))
+    out = capsys.readouterr().out
+    assert re.search(r"teacher on dev: accuracy \d\.\d{4} \(0\.0\d M parameters", out)
+    assert "student on dev: accuracy" in out
+
+
+def test_dry_run_prints_what_would_be_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run("all", tmp_path, tmp_path / "out", "--dry-run", "--prediction-epochs", "7")
+    settings = json.loads(capsys.readouterr().out)
+    assert settings["prediction"]["epochs"] == 7
+    assert settings["max_length"] == 16
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_with_flags(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "r.toml").write_text('task = "SST-2"\nseed = 7\n[prediction]\nepochs = 9\n')
+    run_tinybert.main(["--phase", "all", "--recipe", str(tmp_path / "r.toml"), "--seed", "8", "--dry-run"])
+    settings = json.loads(capsys.readouterr().out)
+    assert (settings["task"], settings["seed"], settings["prediction"]["epochs"]) == ("SST-2", 8, 9)
