@@ -268,6 +268,7 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
     start = _start(given)
     if settings.pretrained and settings.teacher:
         raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
+    _check_before_hours(settings, given)
     if settings.pretrained:
         # The teacher learns from the task's own rows: variants carry copied labels, which a teacher's outputs mend.
         teacher = train_teacher(task, _replace(settings, train_file=""), start)
@@ -280,20 +281,32 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
     _report(task, settings)
 
 
+def _check_before_hours(settings: Any, given: dict[str, Any]) -> None:
+    """Mistakes about later phases, told before the teacher is trained."""
+    from tinydistill import layer_map
+    from tinydistill.models import StudentSpec, load_config
+
+    spec = StudentSpec.parse(settings.student)
+    if source := settings.pretrained or settings.teacher:
+        layer_map.choose(settings.layer_map, load_config(source).num_hidden_layers, spec.num_layers())
+    if given["augment"]:
+        if not given["vectors"] or not (given["mlm"] or settings.pretrained):
+            raise UserError("--augment needs --vectors, and --mlm or --pretrained: a masked language model")
+        if not given["vectors"].is_file():
+            raise UserError(f"there is no file {given['vectors']}; name a file of word vectors with --vectors")
+
+
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
     from augment.pipeline import Settings, augment_file
     from glue_tasks.files import find_file
 
-    mlm = given["mlm"] or settings.pretrained
-    if not mlm or not given["vectors"]:
-        raise UserError("--augment needs --vectors, and --mlm or --pretrained: a masked language model")
     augmentation = Settings(
         task=task,
         train_file=Path(settings.train_file)
         if settings.train_file
         else find_file(task, Path(settings.data_dir), "train"),
         output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
-        mlm=mlm,
+        mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
         variants=given["variants"] or task.variants,
         seed=settings.seed,

@@ -38,7 +38,9 @@ class Shape:
     steps: int = 900
     batch_size: int = 64
     learning_rate: float = 2e-3  # at its peak: small BERTs take, and need, more than 1e-4
-    initial_std: float = 0.08  # about 1 / sqrt(hidden); BERT's 0.02 is as small for its 768, and would start slowly here
+    initial_std: float = (
+        0.08  # about 1 / sqrt(hidden); BERT's 0.02 is as small for its 768, and would start slowly here
+    )
     masked: float = 0.2  # share of pieces; more than BERT's 15% pays in short runs (arXiv 2202.08005)
 
 

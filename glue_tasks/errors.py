@@ -10,12 +10,18 @@ class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""
 
 
+# A full disk as safetensors and torch.save tell it, in exceptions of their own: numbers of the system, or the writer
+# that stopped in the middle.
+_FULL_DISK = (f"(os error {errno.ENOSPC})", f"(os error {errno.EFBIG})", "inline_container", "PytorchStreamWriter")
+
+
 def _sentence(error: BaseException, again: str) -> str | None:
     """The sentence for an error whose cause lies outside the program, or None for a fault of ours."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        where = f" while writing {error.filename}" if error.filename else ""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or any(sign in str(error) for sign in _FULL_DISK):
+        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
         return f"the disk is full{where}; free some space, then run {again}"
     if isinstance(error, PermissionError):
         return f"no permission to open {error.filename}; choose another folder or change its permissions"

@@ -50,15 +50,15 @@ class DistillationTrainer(Trainer):
             data_collator=collate,
             train_dataset=train_dataset,
             eval_dataset=dev_dataset,
-            callbacks=[_TellEpoch(self)],
+            callbacks=[_TellWhere(self)],
         )
         self.score = score
         self.teacher = teacher
         if teacher is not None:
             self.teacher = teacher.to(args.device).eval().requires_grad_(False)
             self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
-        self._sums: dict[str, Tensor] = {}  # of each objective's losses since the last log, kept on the device
-        self._examples = 0
+        self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
+        self.logged_step = 0
 
     def compute_loss(
         self,
@@ -69,15 +69,12 @@ class DistillationTrainer(Trainer):
     ) -> Tensor:
         """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
         losses = model(inputs, self._teacher_features(inputs))
-        for name, values in losses.items():
-            self._sums[name] = self._sums.get(name, 0) + values.detach().sum()
-        examples = len(inputs["input_ids"])
-        self._examples += examples
-        total = sum(o.weight * losses[o.name].sum() for o in self.model.objectives)
-        if num_items_in_batch is None:  # evaluation
-            return total / examples
-        # Distributed training averages the gradients of its processes; the count is that of all of them.
-        return total * self.args.world_size / num_items_in_batch
+        assert num_items_in_batch is not None  # the examples of the step, of all processes
+        # Distributed training averages the gradients of its processes.
+        means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
+        for name, mean in means.items():
+            self._sums[name] = self._sums.get(name, 0) + mean.detach()
+        return torch.stack([o.weight * means[o.name] for o in self.model.objectives]).sum()
 
     def _teacher_features(self, inputs: dict[str, Tensor]) -> Features | None:
         if self.teacher is not None:
@@ -122,9 +119,10 @@ class DistillationTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of each objective since the last log beside their weighted sum, `loss`."""
-        if "loss" in logs and self._examples:
-            logs |= {f"loss_{name}": float(total) / self._examples for name, total in self._sums.items()}
-            self._sums, self._examples = {}, 0
+        if "loss" in logs:
+            steps = self.state.global_step - self.logged_step
+            logs |= {f"loss_{name}": float(total) / steps for name, total in self._sums.items()}
+            self._sums, self.logged_step = {}, self.state.global_step
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
@@ -134,11 +132,14 @@ class DistillationTrainer(Trainer):
         safetensors.torch.save_model(self.model, str(folder / "model.safetensors"))
 
 
-class _TellEpoch(TrainerCallback):
-    """Tells the sampler the epoch, also when a resumed run starts in the middle of one."""
+class _TellWhere(TrainerCallback):
+    """Tells the log the first step and the sampler the epoch, also where a resumed run starts in the middle of one."""
 
     def __init__(self, trainer: DistillationTrainer):
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.logged_step = state.global_step
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.sampler.set_epoch(math.floor(state.epoch))

@@ -29,6 +29,10 @@ def replaceable(sentence: str) -> list[str]:
         ("I s t m x plot", ["plot"]),  # no single letters
         ("clichés cliche\u0301s naïve", ["clichés", "cliche\u0301s", "naïve"]),
         ("The FILM And OTHER Stories", ["FILM", "Stories"]),
+        (
+            "Pope Benedict XVI , World War II , VI , IV , XIX ; MIX CIVIL xi",
+            ["Pope", "Benedict", "World", "War", "MIX", "CIVIL", "xi"],
+        ),
         ("o'clock o\u02bcclock clock", ["clock"]),
         ("", []),
         (" \u00a0 ", []),

@@ -168,9 +168,9 @@ def test_an_interrupted_run_resumes_to_the_same_student(
 
 
 def test_a_killed_run_resumes(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
-    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "400", "--eval-steps", "7"]
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "12", "--eval-steps", "5"]
     command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
-    cut = tmp_path / "cut"
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
     process = subprocess.Popen(
         [sys.executable, "run_tinybert.py", *command, "--output-dir", str(cut)],
         cwd=ROOT,
@@ -183,11 +183,30 @@ def test_a_killed_run_resumes(data_dir: Path, teacher_dir: Path, tmp_path: Path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert record(cut / "prediction")["state"] == "running"
-    steps = ["--max-steps", "21"]  # another length is another run
-    with pytest.raises(SystemExit):
-        run("prediction", data_dir, cut, *args, *steps, "--resume")
-    state = next(iter(cut.rglob("trainer_state.json")))
-    assert json.loads(state.read_text())["global_step"] % 7 == 0
+    run("prediction", data_dir, cut, *args, "--resume")
+    run("prediction", data_dir, whole, *args)
+    assert record(cut / "prediction")["resumed"]
+    one, other = (load_file(out / "prediction" / "model.safetensors") for out in (whole, cut))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    """Files of 40,000 bytes at most: the student fits, the optimiser's state beside it does not."""
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
+    command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
+    limited = "import resource, sys, run_tinybert; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "error: the disk is full" in done.stderr.splitlines()[-1]
+    assert "--resume" in done.stderr.splitlines()[-1]
+    run("prediction", data_dir, tmp_path, *args, "--resume")
+    assert record(tmp_path / "prediction")["steps"] == 4
 
 
 @pytest.mark.parametrize("phase", ["intermediate", "prediction", "baseline"])
@@ -244,9 +263,7 @@ def test_a_regression_of_pairs(masked_lm_dir: Path, tmp_path: Path) -> None:
     ]
     words = ["good", "great", "bad", "awful"]
     rows = [
-        "\t".join(
-            ["0"] * 7 + [f"the film is {a}", f"the plot was {b}", "5.0" if a == b else "1.5" if "a" in a else "0.0"]
-        )
+        "\t".join(["0"] * 7 + [f"the film is {a}", f"the plot was {b}", "5.0" if a in ("good", "great") else "0.5"])
         for a in words
         for b in words
     ]
