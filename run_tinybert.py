@@ -77,7 +77,8 @@ def run(
         str | None, option("Train on this file in the task's layout instead of its train file.", TRAINING)
     ] = None,
     augmented: Annotated[
-        bool, option("Train on the task folder's train_aug.tsv, which `python -m augment` writes.", TRAINING)
+        bool,
+        option("Train on the task folder's train_aug.tsv, which `python -m augment` writes.", TRAINING, "--augmented"),
     ] = False,
     epochs: Annotated[float | None, option("Epochs of the phase (not with --phase all).", TRAINING)] = None,
     learning_rate: Annotated[
@@ -127,7 +128,7 @@ def run(
     ] = None,
     # Augmentation
     augment: Annotated[
-        bool, option("Augment the train file first and train both phases on the result.", AUGMENTATION)
+        bool, option("Augment the train file first and train both phases on the result.", AUGMENTATION, "--augment")
     ] = False,
     mlm: Annotated[
         str | None, option("Masked language model: a folder or a hub id. Default: --pretrained.", AUGMENTATION)
@@ -139,9 +140,11 @@ def run(
         int | None, option("Variants of each sentence. Default: the task's N.", AUGMENTATION, "--N")
     ] = None,
     # Run
-    resume: Annotated[bool, option("Continue an unfinished run of the same settings.", RUN)] = False,
-    overwrite: Annotated[bool, option("Delete what an earlier run left in the phase's folder.", RUN)] = False,
-    dry_run: Annotated[bool, option("Print the resolved settings and stop.", RUN)] = False,
+    resume: Annotated[bool, option("Continue an unfinished run of the same settings.", RUN, "--resume")] = False,
+    overwrite: Annotated[
+        bool, option("Delete what an earlier run left in the phase's folder.", RUN, "--overwrite")
+    ] = False,
+    dry_run: Annotated[bool, option("Print the resolved settings and stop.", RUN, "--dry-run")] = False,
     seed: Annotated[int | None, option("Default: 42.", RUN)] = None,
     precision: Annotated[
         str | None, option("`bf16`, `float32` or `auto` (default): bf16 where the hardware has it.", RUN)
@@ -225,7 +228,7 @@ def _replace(settings: Any, **changes: Any) -> Any:
 
 
 def _start(given: dict[str, Any]) -> Any:
-    from tinydistill.phases import Start
+    from tinydistill.phase_run import Start
 
     if given["resume"] and given["overwrite"]:
         raise UserError("--resume and --overwrite exclude each other")
@@ -328,7 +331,7 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
     from tinydistill.models import load_classifier
-    from tinydistill.phases import device
+    from tinydistill.precision import device
     from tinydistill.report import describe
 
     models = {who: load_classifier(path, task, fresh_head=False).to(device()) for who, path in paths.items()}

@@ -1,8 +1,13 @@
-"""Which precision the models compute in. Weights, losses and the optimiser stay float32."""
+"""Where models run and in which precision. Weights, losses and the optimiser stay float32."""
 
 import contextlib
 
 import torch
+
+
+def device() -> torch.device:
+    """Where models run: the accelerator if there is one, else the CPU."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def resolve(precision: str, device: torch.device) -> str:

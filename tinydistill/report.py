@@ -13,9 +13,10 @@ from tinydistill import latency, precision
 from tinydistill.data import Collator
 from tinydistill.evaluation import evaluate
 from tinydistill.models import load_classifier, load_tokenizer, size_on_disk
-from tinydistill.phases import device, load_dev
+from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder, versions, write_json
 from tinydistill.settings import Settings
+from tinydistill.task_data import load_dev
 
 STUDENT_PHASES = {"prediction": "distilled student", "baseline": "student without a teacher"}
 

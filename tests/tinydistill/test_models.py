@@ -31,7 +31,7 @@ from tinydistill.models import (
     weights_digest,
 )
 from tinydistill.objectives import intermediate
-from tinydistill.phases import save_student
+from tinydistill.phase_run import save_student
 
 from .conftest import PIECES, tiny_bert_config
 

@@ -154,7 +154,7 @@ def test_an_interrupted_run_resumes_to_the_same_student(
     run(phase, data_dir, tmp_path / "whole", *args)
     monkeypatch.setattr(Stop, "at", at)
     with monkeypatch.context() as patch:
-        patch.setattr("tinydistill.phases.Progress", Stop)
+        patch.setattr("tinydistill.phase_run.Progress", Stop)
         with pytest.raises(SystemExit) as stop:
             run(phase, data_dir, tmp_path / "cut", *args)
         assert stop.value.code == 130

@@ -1,0 +1,55 @@
+"""The splits of a task, found, read and encoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from glue_tasks.files import find_file, open_table
+from glue_tasks.task import Task
+from tinydistill.data import Collator, encode
+from tinydistill.settings import Settings
+
+
+@dataclass
+class Data:
+    """A task's encoded splits: `train` and each dev split by name."""
+
+    task: Task
+    train_path: Path
+    train: Dataset
+    dev: dict[str, Dataset]
+    collate: Collator
+
+    @property
+    def main_dev(self) -> Dataset:
+        """The split that selects the checkpoint."""
+        return self.dev[self.task.dev_splits[0]]
+
+    def describe(self) -> dict[str, Any]:
+        """Rows read and rows cut at the maximum length, for the report."""
+        splits = {"train": self.train, **self.dev}
+        return {name: {"rows": len(data), "cut": int(np.sum(data["cut"]))} for name, data in splits.items()}
+
+
+def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Data:
+    """Encode the train and dev splits; the Arrow files lie in `<output-dir>/cache`."""
+    train_path = Path(settings.train_file) if settings.train_file else find_file(task, Path(settings.data_dir), "train")
+    cache = Path(settings.output_dir) / "cache"
+    return Data(
+        task,
+        train_path,
+        encode(open_table(task, train_path, "train"), tokenizer, settings.max_length, cache),
+        load_dev(task, settings, tokenizer),
+        Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None),
+    )
+
+
+def load_dev(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
+    """Encode the dev splits alone."""
+    cache = Path(settings.output_dir) / "cache"
+    tables = {s: open_table(task, find_file(task, Path(settings.data_dir), s), s) for s in task.dev_splits}
+    return {split: encode(table, tokenizer, settings.max_length, cache) for split, table in tables.items()}
