@@ -75,7 +75,7 @@ def main(
     such word is replaced with probability p. <task>/train_aug.tsv holds each row followed by its variants, with the
     columns of train.tsv; train_aug.json beside it holds settings, versions and counts.
     """
-    with exit_on_user_error():
+    with exit_on_user_error(resumable=False):
         of_task = get_task(task)
         train_file = find_file(of_task, data_dir, "train")
         settings = Settings(

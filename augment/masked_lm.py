@@ -222,6 +222,8 @@ def _loading(name: str) -> Iterator[None]:
     path = Path(name)
     if not path.is_dir() and (path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise UserError(f"there is no model folder {name}; name one that holds config.json, or a hub id, with --mlm")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise UserError(f"the folder {name} holds no model, as it has no config.json; name another with --mlm")
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

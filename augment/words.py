@@ -3,9 +3,9 @@
 A word is a run of letters, digits and underscores, with the apostrophes inside it; it is named by its character offsets
 in the sentence as it was written, so that whatever replaces it leaves all other characters alone. Hyphens part words.
 A word may be replaced if it is letters only, at least two of them, and not a stop word (the rule of the authors'
-script). Three kinds of word stay that the script would replace: "don't" and its kin, which are one word here, and the
-stump before a detached "n't" ("ca n't", as SST-2 writes it), for either could turn a denial into its opposite; and
-Roman numerals.
+script). Four kinds of word stay that the script would replace: "don't" and its kin, which are one word here, and the
+stump before a detached "n't" ("ca n't", as SST-2 writes it), for either could turn a denial into its opposite; Roman
+numerals; and the parts of a compound ("well-intentioned"), which mean nothing by themselves.
 """
 
 import re
@@ -16,6 +16,8 @@ _APOSTROPHES = "'\u2019\u02bc"
 _WORD_CHARACTER = r"[\w\u0300-\u036f]"  # the second part: accents written as characters of their own
 _WORD = re.compile(rf"{_WORD_CHARACTER}+(?:[{_APOSTROPHES}]{_WORD_CHARACTER}+)*")
 _ROMAN_NUMERAL = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")  # of popes and wars: a number, as digits are
+_BEFORE_HYPHEN = re.compile(rf"-{_WORD_CHARACTER}")
+_AFTER_HYPHEN = re.compile(rf"{_WORD_CHARACTER}-$")
 _DETACHED_NOT = re.compile(rf"\s*\bn[{_APOSTROPHES}]t\b", re.IGNORECASE)
 
 # After NLTK's English list, which the authors use, with what that list lacks: all modal verbs, more prepositions,
@@ -66,7 +68,11 @@ def find_words(sentence: str) -> list[Word]:
     for match in _WORD.finditer(sentence):
         text = match.group()
         is_stump = _DETACHED_NOT.match(sentence, match.end()) is not None
-        replaceable = is_content_word(text) and not is_stump and not _ROMAN_NUMERAL.fullmatch(text)
+        in_compound = _BEFORE_HYPHEN.match(sentence, match.end()) or _AFTER_HYPHEN.search(
+            sentence, max(0, match.start() - 2), match.start()
+        )
+        kept = is_stump or in_compound or _ROMAN_NUMERAL.fullmatch(text)
+        replaceable = is_content_word(text) and not kept
         words.append(Word(match.start(), match.end(), text, replaceable))
     return words
 

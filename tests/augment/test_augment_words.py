@@ -23,8 +23,8 @@ def replaceable(sentence: str) -> list[str]:
         ("do n't , did n't , would n't , wo n't , is n't", []),
         ("not no nor never neither nothing nobody without cannot hardly", []),
         ("the 'good' film", ["good", "film"]),  # quotation marks are no apostrophes inside
-        ("revenge-of-the-nerds", ["revenge", "nerds"]),
-        ("a 10th-rate B2B c3po 1990s plot_hole film", ["rate", "film"]),
+        ("a revenge-of-the-nerds film - good", ["film", "good"]),
+        ("a 10th-rate B2B c3po 1990s plot_hole film", ["film"]),
         ("-lrb- good -rrb-", ["good"]),
         ("I s t m x plot", ["plot"]),  # no single letters
         ("clichés cliche\u0301s naïve", ["clichés", "cliche\u0301s", "naïve"]),
