@@ -52,8 +52,9 @@ def commands(output: Path, sizes: Sizes) -> Iterator[Command]:
             *_flags(pretrained=masked_lm, output_dir=teacher.parent),
             *_phase("teacher-", sizes.teacher),
             *settings,
+            "--resume",
         ),
-        makes=teacher / "model.safetensors",
+        makes=teacher / "tokenizer_config.json",  # saved last
     )
     yield Command(
         "-m augment",
@@ -79,6 +80,7 @@ def commands(output: Path, sizes: Sizes) -> Iterator[Command]:
                     *training,
                     *settings,
                     *_flags(seed=seed),
+                    "--resume",  # goes on where an interrupted demo stopped
                     *(("--augmented",) if student == "augmented" else ()),
                     *(("--allow-weak-teacher",) if sizes.weak_teacher else ()),
                 ),
@@ -92,4 +94,4 @@ def _flags(**values: object) -> tuple[str, ...]:
 
 def _phase(prefix: str, phase: Phase) -> tuple[str, ...]:
     rate = "learning-rate" if not prefix else f"{prefix}lr"
-    return (f"--{prefix}epochs", str(phase.epochs), f"--{rate}", f"{phase.learning_rate:g}")
+    return (f"--{prefix}epochs", f"{phase.epochs:g}", f"--{rate}", f"{phase.learning_rate:g}")

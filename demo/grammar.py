@@ -120,7 +120,7 @@ PREDICATES: tuple[Predicate, ...] = (
 )  # fmt: skip
 
 FRAMES: tuple[Frame, ...] = (
-    Frame("plain", "{main}", 4),
+    Frame("plain", "{main}", 12),
     Frame("agreement", "{aside} and {main}", 6, agrees=True),
     Frame("agreement", "{aside}. Besides, {main}", 1, agrees=True),
     Frame("agreement", "{aside}. Moreover, {main}", 1, agrees=True),
@@ -131,8 +131,8 @@ FRAMES: tuple[Frame, ...] = (
     Frame("concession first", "even though {aside}, {main}", 0.5),
     Frame("concession last", "{main}, although {aside}", 1.5),
     Frame("concession last", "{main}, even though {aside}", 0.5),
-    Frame("hearsay", "{witness} said that {aside}, but {main}", 1),
-    Frame("hearsay", "{witness} were wrong to say that {aside}", 1),
+    Frame("hearsay", "{witness} said that {aside}, but {main}", 0.5),
+    Frame("hearsay", "{witness} were wrong to say that {aside}", 0.5),
     Frame("hearsay", "{witness} were right to say that {main}", 0.5),
 )
 
@@ -193,8 +193,8 @@ class Grammar:
         return Clause(predicate, subject, word, word_is_positive, intensifier)
 
     def _rare_at_times(self, words: Sequence[str]) -> str:
-        """One of the words, the n-th with a weight of 1 / (n + 4): Zipf's law with a flattened head."""
-        return self._random.choices(words, [1 / (rank + 5) for rank in range(len(words))])[0]
+        """One of the words, the n-th with a weight of 1 / n: Zipf's law."""
+        return self._random.choices(words, [1 / (rank + 1) for rank in range(len(words))])[0]
 
 
 def write_data(data_dir: Path, train: int, dev: int, unlabelled: int, seed: int = 1) -> list[str]:
