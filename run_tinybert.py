@@ -185,7 +185,10 @@ def _run(given: dict[str, Any]) -> None:
     if given["augmented"]:
         if settings.train_file:
             raise UserError("--augmented and --train-file both name the training data; give one of them")
-        settings = _replace(settings, train_file=str(Path(settings.data_dir) / task.name / "train_aug.tsv"))
+        augmented = Path(settings.data_dir) / task.name / "train_aug.tsv"
+        if not augmented.is_file():
+            raise UserError(f"there is no file {augmented}; write it with `python -m augment --task {task.name}`")
+        settings = _replace(settings, train_file=str(augmented))
     if given["dry_run"]:
         import json
 

@@ -100,6 +100,11 @@ def test_missing_flags(
     assert message in fails(capsys, "--phase", "intermediate", *(x for pair in flags.items() for x in pair))
 
 
+def test_augmented_data_that_is_not_there(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    error = fails(capsys, "--phase", "all", "--task", "SST-2", "--data-dir", str(data_dir), "--augmented")
+    assert "train_aug.tsv; write it with `python -m augment --task SST-2`" in error
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
