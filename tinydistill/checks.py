@@ -64,7 +64,7 @@ def check_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokeni
     theirs, own = teacher.get_vocab(), student.get_vocab()
     if theirs == own:
         return
-    different = next((piece for piece, i in theirs.items() if own.get(piece) != i), None)
+    different = next((piece for piece in sorted(theirs, key=theirs.get) if own.get(piece) != theirs[piece]), None)
     detail = f"; {different!r} is {theirs[different]} and {own.get(different, 'missing')}" if different else ""
     raise UserError(
         f"the student {name} has another vocabulary ({len(own)} pieces) than the teacher ({len(theirs)}){detail}; "
