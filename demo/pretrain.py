@@ -35,7 +35,7 @@ class Shape:
     heads: int = 4
     pieces: int = 900  # WordPiece vocabulary
     tokenizer_reviews: int = 4_000  # it is made from these alone, so that rare words have several pieces
-    steps: int = 400
+    steps: int = 250
     batch_size: int = 64
     learning_rate: float = 1e-3  # at its peak: small BERTs take, and need, more than 1e-4
     masked: float = 0.2  # share of pieces; more than BERT's 15% pays in short runs (arXiv 2202.08005)

@@ -46,7 +46,7 @@ FULL = Sizes(
     vector_size=50,
     vector_epochs=3,
     student="shape:layers=2,hidden=64,heads=4,ffn=256",
-    teacher=Phase(4, 4e-4),
+    teacher=Phase(3, 4e-4),
     intermediate=Phase(1, 2e-3),
     prediction=Phase(1, 1e-3),
     baseline=Phase(2, 1e-3),
