@@ -57,7 +57,7 @@ class Settings:
     teacher_phase: Training = field(default_factory=lambda: Training(3, 2e-5))
     intermediate: Training = field(default_factory=lambda: Training(20, 5e-5, "constant", 0.0))
     prediction: Training = field(default_factory=lambda: Training(3, 3e-5))
-    # Not in the paper: 5e-5 is the rate at which small students fine-tuned best without a teacher.
+    # Not in the paper: the intermediate phase's rate with the prediction phase's schedule.
     baseline: Training = field(default_factory=lambda: Training(0, 5e-5))  # 0: the epochs of both distillation phases
 
     def training(self, phase: str) -> Training:
