@@ -136,6 +136,10 @@ def run(
     vectors: Annotated[
         Path | None, option("Word vectors as text (GloVe or word2vec).", AUGMENTATION, "--vectors", "--glove")
     ] = None,
+    several_pieces: Annotated[
+        str,
+        option("Who answers for words of several pieces: `vectors` (default), or `mask`: the model.", AUGMENTATION),
+    ] = "vectors",
     variants: Annotated[
         int | None, option("Variants of each sentence. Default: the task's N.", AUGMENTATION, "--N")
     ] = None,
@@ -169,8 +173,8 @@ _PHASE_FLAGS = {
     "prediction_epochs": ("prediction", "epochs"),
     "prediction_lr": ("prediction", "learning_rate"),
 }
-_NOT_SETTINGS = {"phase", "recipe", "epochs", "learning_rate", "augmented", "augment", "mlm", "vectors", "variants"}
-_NOT_SETTINGS |= {"resume", "overwrite", "dry_run", *_PHASE_FLAGS}
+_NOT_SETTINGS = {"phase", "recipe", "epochs", "learning_rate", "augmented", "augment", "mlm", "vectors"}
+_NOT_SETTINGS |= {"several_pieces", "variants", "resume", "overwrite", "dry_run", *_PHASE_FLAGS}
 
 
 def _run(given: dict[str, Any]) -> None:
@@ -296,9 +300,11 @@ def _check_before_hours(settings: Any, given: dict[str, Any]) -> None:
     if source := settings.pretrained or settings.teacher:
         layer_map.choose(settings.layer_map, load_config(source).num_hidden_layers, spec.num_layers())
     if given["augment"]:
-        if not given["vectors"] or not (given["mlm"] or settings.pretrained):
-            raise UserError("--augment needs --vectors, and --mlm or --pretrained: a masked language model")
-        if not given["vectors"].is_file():
+        from augment.augmenter import check_several_pieces
+
+        if not (given["mlm"] or settings.pretrained):
+            raise UserError("--augment needs --mlm or --pretrained: a masked language model")
+        if check_several_pieces(given["several_pieces"], given["vectors"]) and not given["vectors"].is_file():
             raise UserError(f"there is no file {given['vectors']}; name a file of word vectors with --vectors")
 
 
@@ -314,6 +320,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
+        several_pieces=given["several_pieces"],
         variants=given["variants"] or task.variants,
         seed=settings.seed,
         precision=settings.precision,

@@ -29,14 +29,14 @@ def main(
         ),
     ],
     vectors: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--vectors",
             "--glove",
             help="Word vectors in GloVe's or word2vec's text format, for the words that the model splits into pieces.",
             metavar="FILE",
         ),
-    ],
+    ] = None,
     variants: Annotated[
         int | None, typer.Option("--N", help="Variants drawn for each sentence. Default: the paper's for the task.")
     ] = None,
@@ -65,6 +65,14 @@ def main(
             "frequency, and rare words make rough neighbours. Default: all."
         ),
     ] = None,
+    several_pieces: Annotated[
+        str,
+        typer.Option(
+            help="Who answers for the words that the model splits into pieces: vectors, as in the paper, or the model "
+            "itself with one mask in place of the word, which fits the sentence better than rough vectors do.",
+            metavar="vectors|mask",
+        ),
+    ] = "vectors",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a train_aug.tsv that is there.")] = False,
     show: Annotated[int, typer.Option(help="Print the first so many rows with three variants each.")] = 0,
 ) -> None:
@@ -93,6 +101,7 @@ def main(
             device=device,
             precision=precision,
             vectors_limit=vectors_limit,
+            several_pieces=several_pieces,
         )
         print(_summary(settings, augment_file(settings, overwrite=overwrite, show=show)))
 

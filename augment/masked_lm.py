@@ -1,6 +1,7 @@
 """Candidates from a masked language model, batched across sentences.
 
-Serves the words that are one piece of the model's vocabulary (TinyBERT, arXiv 1909.10351, Algorithm 1). The model sees
+Serves the words that are one piece of the model's vocabulary (TinyBERT, arXiv 1909.10351, Algorithm 1), and if asked
+also those of several, which then are one gap. The model sees
 `[CLS] masked sentence [SEP] original sentence [SEP]` as in the authors' script, one such input for each masked word;
 reading the original beside the gap, it proposes words near the one that was there. Of the M likeliest pieces, those
 that are no content words are dropped, so that fewer than M may remain.
@@ -32,6 +33,7 @@ class MaskedLM:
     In float32 the answers are the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more,
     and for about one word in fifty another batch size puts another word at the end of its list. The head, and with it
     the scores that rank the vocabulary, is float32 in both.
+    masks_several_pieces: answer words of several pieces too, with one mask in the place of all of them.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class MaskedLM:
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
+        masks_several_pieces: bool = False,
     ):
         self.m = m
+        self.masks_several_pieces = masks_several_pieces
         self.batch_size = batch_size
         self.device = _choose_device(device)
         self.precision = _choose_precision(precision, self.device)
@@ -66,29 +70,33 @@ class MaskedLM:
     def candidates(
         self, sentences: Sequence[str], words: Sequence[Sequence[Word]]
     ) -> tuple[list[list[tuple[str, ...] | None]], int]:
-        """For each word of each sentence its candidates, the likeliest first, or None if it is several pieces.
+        """For each word of each sentence its candidates, the likeliest first, or None if it is not asked about: it is
+        several pieces, or none that the model knows.
 
         words: those of each sentence, by their offsets in it. Also returns how many sentences were longer than the
         model; of such a sentence the model sees a window around the masked word.
         """
         answers: list[list[tuple[str, ...] | None]] = [[None] * len(of_sentence) for of_sentence in words]
         encodings = self.tokenizer(list(sentences), list(sentences), verbose=False).encodings if sentences else []
-        queries = []  # (length, sentence, word, position of its piece)
+        queries = []  # (length, sentence, word, positions of its first and last piece)
         for i, (encoding, of_sentence) in enumerate(zip(encodings, words, strict=True)):
-            pieces = _first_copy(encoding)
+            starts, ends = _first_copy(encoding)
             for j, word in enumerate(of_sentence):
-                position = pieces.get((word.start, word.end))
-                if position is not None and encoding.ids[position] != self.tokenizer.unk_token_id:
-                    queries.append((len(encoding), i, j, position))
+                first, last = starts.get(word.start), ends.get(word.end)
+                if first is None or last is None:
+                    continue
+                if self.masks_several_pieces or (first == last and encoding.ids[first] != self.tokenizer.unk_token_id):
+                    queries.append((len(encoding), i, j, first, last))
         queries.sort()  # by length, so that a batch needs little padding
 
         for start in range(0, len(queries), self.batch_size):
             batch = queries[start : start + self.batch_size]
-            inputs = [self._input(encodings[i], position) for _, i, _, position in batch]
+            inputs = [self._input(encodings[i], first, last) for _, i, _, first, last in batch]
             top = self._top_pieces(inputs)
-            for (_, i, j, position), ids in zip(batch, top, strict=True):
-                itself = words[i][j].text.lower()
-                seen = {self._words[encodings[i].ids[position]], itself}
+            for (_, i, j, first, last), ids in zip(batch, top, strict=True):
+                seen = {words[i][j].text.lower()}
+                if first == last:
+                    seen.add(self._words[encodings[i].ids[first]] or "")
                 answers[i][j] = tuple(
                     word
                     for word in dict.fromkeys(self._words[piece] for piece in ids)
@@ -96,21 +104,22 @@ class MaskedLM:
                 )
         return answers, sum(1 for encoding in encodings if len(encoding) > self.max_length)
 
-    def _input(self, encoding: Encoding, position: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Ids and segments of a sentence and its copy, the piece at `position` masked, and the masked position."""
+    def _input(self, encoding: Encoding, first: int, last: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Ids and segments of a sentence and its copy, one mask in place of the pieces `first` to `last`, and where."""
         ids = np.array(encoding.ids)
         segments = np.array(encoding.type_ids)
-        ids[position] = self.tokenizer.mask_token_id
-        if len(ids) <= self.max_length:
-            return ids, segments, position
-        # Too long: of each copy keep the same window of pieces, the masked one in its middle as far as the ends allow.
-        copies = np.array([-1 if copy is None else copy for copy in encoding.sequence_ids])
-        first, second = np.flatnonzero(copies == 0), np.flatnonzero(copies == 1)
-        size = (self.max_length - int((copies == -1).sum())) // 2
-        begin = min(max(position - int(first[0]) - size // 2, 0), len(first) - size)
-        window = slice(begin, begin + size)
-        keep = np.sort(np.concatenate([np.flatnonzero(copies == -1), first[window], second[window]]))
-        return ids[keep], segments[keep], int(np.searchsorted(keep, position))
+        ids[first] = self.tokenizer.mask_token_id
+        keep = np.arange(len(ids))
+        if len(ids) > self.max_length:
+            # Of each copy keep the same window of pieces, the mask in its middle as far as the ends allow.
+            copies = np.array([-1 if copy is None else copy for copy in encoding.sequence_ids])
+            one, other = np.flatnonzero(copies == 0), np.flatnonzero(copies == 1)
+            size = (self.max_length - int((copies == -1).sum())) // 2
+            begin = min(max(first - int(one[0]) - size // 2, 0), len(one) - size)
+            window = slice(begin, begin + size)
+            keep = np.sort(np.concatenate([np.flatnonzero(copies == -1), one[window], other[window]]))
+        keep = keep[(keep <= first) | (keep > last)]
+        return ids[keep], segments[keep], int(np.searchsorted(keep, first))
 
     @torch.inference_mode()
     def _top_pieces(self, inputs: list[tuple[np.ndarray, np.ndarray, int]]) -> list[list[int]]:
@@ -153,13 +162,14 @@ class _StatesAtMask(nn.Module):
         return BaseModelOutput(last_hidden_state=states[rows, self.positions][:, None].float())
 
 
-def _first_copy(encoding: Encoding) -> dict[tuple[int, int], int]:
-    """Where the pieces of the first of the two copies stand: character offsets -> position."""
-    return {
-        offsets: position
-        for position, (copy, offsets) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True))
-        if copy == 0
-    }
+def _first_copy(encoding: Encoding) -> tuple[dict[int, int], dict[int, int]]:
+    """Where the pieces of the first of the two copies stand: position by the character a piece starts or ends at."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for position, (copy, (start, end)) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True)):
+        if copy == 0:
+            starts[start] = ends[end] = position
+    return starts, ends
 
 
 def _vocabulary_words(tokenizer: Any) -> list[str | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from augment.augmenter import Augmenter
+from augment.augmenter import Augmenter, check_several_pieces
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
@@ -27,7 +27,7 @@ class Settings:
     train_file: Path
     output: Path  # train_aug.tsv; train_aug.json is written beside it
     mlm: str  # a folder or a hub id
-    vectors: Path  # GloVe's or word2vec's text format
+    vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
     variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
     candidates: int = 15  # M: of the masked LM and of the vectors alike
     probability: float = 0.4  # p: of each replaceable word to be replaced
@@ -37,6 +37,7 @@ class Settings:
     device: str = "auto"  # auto, cpu, cuda
     precision: str = "auto"  # auto, bf16, float32
     vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
+    several_pieces: str = "vectors"  # who answers for words of several pieces: vectors, or the masked LM by one mask
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:  # false for nan too
@@ -50,6 +51,7 @@ class Settings:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
+        check_several_pieces(self.several_pieces, self.vectors)
         if self.task.language != "en":
             raise UserError(
                 f"{self.task.name} is in {self.task.language!r}; only English tasks can be augmented so far"
@@ -84,20 +86,22 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
     is not set, or if a file or model cannot be used.
     """
     table = open_table(settings.task, settings.train_file)
-    inputs = describe_inputs(settings.train_file, settings.mlm, settings.vectors)
+    used_vectors = settings.vectors if settings.several_pieces == "vectors" else None
+    inputs = describe_inputs(settings.train_file, settings.mlm, used_vectors)
     if settings.output.exists() and not overwrite:
         return _counts_of_finished(settings, inputs)
     # Read once to the end, for the progress bar, and so that a bad row is told before the work and not after it.
     total = sum(1 for _ in islice(table, settings.limit))
     augmenter = Augmenter(
         settings.mlm,
-        settings.vectors,
+        used_vectors,
         settings.candidates,
         settings.probability,
         settings.batch_size,
         settings.device,
         settings.precision,
         settings.vectors_limit,
+        settings.several_pieces,
     )
     counts = Counts()
     began = time.perf_counter()
@@ -160,6 +164,7 @@ def _identity(settings: Settings) -> dict[str, object]:
         "limit": settings.limit,
         "precision": settings.precision,
         "vectors_limit": settings.vectors_limit,
+        "several_pieces": settings.several_pieces,
     }
 
 

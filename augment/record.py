@@ -38,20 +38,19 @@ def record_path(output: Path) -> Path:
     return output.with_suffix(".json")
 
 
-def describe_inputs(train_file: Path, mlm: str, vectors: Path) -> dict[str, dict[str, Any]]:
+def describe_inputs(train_file: Path, mlm: str, vectors: Path | None) -> dict[str, dict[str, Any]]:
     """For each input its name as it was given, and what tells its content: bytes and SHA-256, or the hub's commit."""
-    if not vectors.is_file():
+    if vectors and not vectors.is_file():
         raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
     if Path(mlm).is_dir():
         files = sorted({path for pattern in _MODEL_FILES for path in Path(mlm).glob(pattern)})
         model = {"name": mlm, **_fingerprint(*files)}
     else:
         model = {"name": mlm, "commit": hub_commit(mlm)}
-    return {
-        "train_file": {"name": str(train_file), **_fingerprint(train_file)},
-        "mlm": model,
-        "vectors": {"name": str(vectors), **_fingerprint(vectors)},
-    }
+    inputs = {"train_file": {"name": str(train_file), **_fingerprint(train_file)}, "mlm": model}
+    if vectors:
+        inputs["vectors"] = {"name": str(vectors), **_fingerprint(vectors)}
+    return inputs
 
 
 def read_record(output: Path) -> Record | None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from demo import comparison
-from demo.commands import commands
-from demo.grammar import write_data
+from demo.commands import preparations, students
+from demo.grammar import write_data, write_few
 from demo.pretrain import pretrain
+from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK, Sizes
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
@@ -36,10 +37,11 @@ def main(
 def _run(output: Path, sizes: Sizes) -> None:
     started = time.perf_counter()
     _claim(output, sizes)
-    data_dir = output / "data"
+    data_dir, few_dir = output / "data", output / "few"
 
     print(f"1. Reviews by a grammar, with labels by its rules: {data_dir}")
     corpus = write_data(data_dir, sizes.train_reviews, sizes.dev_reviews, sizes.unlabelled_reviews)
+    write_few(data_dir, few_dir, sizes.few_reviews)
     task = get_task("demo")
     train, dev = (open_table(task, find_file(task, data_dir, split), split) for split in ("train", "dev"))
     for row, _ in zip(train, range(4), strict=False):
@@ -54,13 +56,16 @@ def _run(output: Path, sizes: Sizes) -> None:
         f"unseen reviews guessed, in {learnt.seconds:.0f} s"
     )
 
-    print("\n3. The commands that any task takes")
-    for command in commands(output, sizes):
+    print("\n3. The commands that any task takes: a teacher, and variants of a few sentences")
+    for command in preparations(output, sizes):
         print(f"\n$ {command}", flush=True)
         if command.makes.exists():
             print(f"done already: {command.makes}")
         else:
             command.run()
+
+    print(f"\n4. Students; those with a teacher make do with {sizes.few_reviews:,} reviews: {few_dir}")
+    run_side_by_side(list(students(output, sizes)), output / "logs")
 
     entries = comparison.compare(output, sizes, bag_of_words)
     comparison.write(output, sizes, entries, {"masked_lm": asdict(learnt)})

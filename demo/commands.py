@@ -1,11 +1,11 @@
-"""The toolkit's own command lines on the made-up task: printed as a person would type them, run in this process."""
+"""The toolkit's own command lines on the made-up task, as a person would type them."""
 
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.sizes import Phase, Sizes
+from demo.sizes import Sizes
 
 STUDENTS = ("baseline", "distilled", "augmented")
 
@@ -35,52 +35,55 @@ class Command:
 
 def report_path(output: Path, student: str, seed: int) -> Path:
     """Where the report of a student lies."""
-    return output / f"{student}-seed{seed}" / "report.json"
+    return output / "students" / f"{student}-seed{seed}" / "report.json"
 
 
-def commands(output: Path, sizes: Sizes) -> Iterator[Command]:
-    """Teacher, augmentation, and for each seed the student without a teacher, distilled, distilled on variants."""
+def preparations(output: Path, sizes: Sizes) -> Iterator[Command]:
+    """The teacher on all labelled reviews, and the variants of a few of them."""
     masked_lm = output / "pretrained" / "masked-lm"
     teacher = output / "teacher-run" / "teacher"
-    data = _flags(task="demo", data_dir=output / "data")
-    settings = _flags(batch_size=sizes.batch_size)
     yield Command(
         "run_tinybert.py",
         (
-            *_flags(phase="teacher"),
-            *data,
-            *_flags(pretrained=masked_lm, output_dir=teacher.parent),
-            *_phase("teacher-", sizes.teacher),
-            *settings,
-            "--resume",
+            *_flags(phase="teacher", pretrained=masked_lm, output_dir=teacher.parent),
+            *_data(output / "data"),
+            *_flags(teacher_epochs=sizes.teacher_epochs, teacher_lr=sizes.teacher_rate),
+            *_training(sizes),
         ),
         makes=teacher / "tokenizer_config.json",  # saved last
     )
     yield Command(
         "-m augment",
-        (*data, *_flags(mlm=masked_lm, vectors=output / "vectors.txt"), "--N", str(sizes.variants)),
-        makes=output / "data" / "demo" / "train_aug.tsv",
+        (
+            *_data(output / "few"),
+            *_flags(mlm=masked_lm, vectors=output / "vectors.txt", precision="float32"),
+            *("--N", str(sizes.variants)),
+        ),
+        makes=output / "few" / "demo" / "train_aug.tsv",
     )
+
+
+def students(output: Path, sizes: Sizes) -> Iterator[Command]:
+    """For each seed the student without a teacher, on all reviews; distilled, on a few; and on those and variants."""
+    teacher = output / "teacher-run" / "teacher"
     for seed in sizes.students_seeds:
         for student in STUDENTS:
             report = report_path(output, student, seed)
-            models = _flags(teacher=teacher, student=sizes.student, output_dir=report.parent)
-            training = _phase("", sizes.baseline)
-            if student != "baseline":
-                phases = [sizes.intermediate, sizes.prediction]
-                if student == "augmented":
-                    phases = [sizes.on_variants(phase) for phase in phases]
-                training = (*_phase("intermediate-", phases[0]), *_phase("prediction-", phases[1]))
+            if student == "baseline":
+                own = (*_flags(phase="baseline"), *_data(output / "data"))
+                training = _flags(max_steps=2 * sizes.steps, learning_rate=sizes.baseline_rate)
+            else:
+                own = (*_flags(phase="all"), *_data(output / "few"))
+                training = _flags(
+                    max_steps=sizes.steps, intermediate_lr=sizes.intermediate_rate, prediction_lr=sizes.prediction_rate
+                )
             yield Command(
                 "run_tinybert.py",
                 (
-                    *_flags(phase="baseline" if student == "baseline" else "all"),
-                    *data,
-                    *models,
+                    *own,
+                    *_flags(teacher=teacher, student=sizes.student, output_dir=report.parent, seed=seed),
                     *training,
-                    *settings,
-                    *_flags(seed=seed),
-                    "--resume",  # goes on where an interrupted demo stopped
+                    *_training(sizes),
                     *(("--augmented",) if student == "augmented" else ()),
                     *(("--allow-weak-teacher",) if sizes.weak_teacher else ()),
                 ),
@@ -88,10 +91,14 @@ def commands(output: Path, sizes: Sizes) -> Iterator[Command]:
             )
 
 
+def _data(folder: Path) -> tuple[str, ...]:
+    return _flags(task="demo", data_dir=folder)
+
+
+def _training(sizes: Sizes) -> tuple[str, ...]:
+    # For models this small casting to bf16 takes longer than it saves. --resume goes on where a demo was interrupted.
+    return (*_flags(batch_size=sizes.batch_size, precision="float32"), "--resume")
+
+
 def _flags(**values: object) -> tuple[str, ...]:
     return tuple(part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value)))
-
-
-def _phase(prefix: str, phase: Phase) -> tuple[str, ...]:
-    rate = "learning-rate" if not prefix else f"{prefix}lr"
-    return (f"--{prefix}epochs", f"{phase.epochs:g}", f"--{rate}", f"{phase.learning_rate:g}")

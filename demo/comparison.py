@@ -17,7 +17,7 @@ from glue_tasks.files import Table
 _TITLES = {
     "baseline": "student without a teacher",
     "distilled": "student, distilled",
-    "augmented": "student, distilled on augmented data",
+    "augmented": "student, distilled with augmentation",
 }
 
 
@@ -26,6 +26,7 @@ class Entry:
     """A row of the table. `accuracy` holds one dev accuracy a seed; times are against the teacher."""
 
     name: str
+    reviews: int  # it learnt from
     accuracy: tuple[float, ...]
     parameters: int | None = None
     times_smaller: float | None = None
@@ -48,14 +49,16 @@ def compare(output: Path, sizes: Sizes, bag_of_words: float) -> list[Entry]:
     }
     teacher = reports["baseline"][0]["teacher"]
     entries = [
-        Entry("bag of words", (bag_of_words,)),
-        Entry("teacher", (teacher["dev"]["dev"]["accuracy"],), teacher["parameters"]),
+        Entry("bag of words", sizes.train_reviews, (bag_of_words,)),
+        Entry("teacher", sizes.train_reviews, (teacher["dev"]["dev"]["accuracy"],), teacher["parameters"]),
     ]
     for student, runs in reports.items():
-        found = [run["students"]["baseline" if student == "baseline" else "prediction"] for run in runs]
+        phase = "baseline" if student == "baseline" else "prediction"
+        found = [run["students"][phase] for run in runs]
         entries.append(
             Entry(
                 _TITLES[student],
+                runs[0]["phases"][phase]["data"]["train"]["rows"],
                 tuple(entry["dev"]["dev"]["accuracy"] for entry in found),
                 found[0]["parameters"],
                 found[0]["ratios"]["times_smaller"],
@@ -76,12 +79,13 @@ def bag_of_words_accuracy(train: Table, dev: Table) -> float:
 
 def table(entries: Sequence[Entry]) -> list[list[str]]:
     """A header and a row an entry, as text."""
-    rows = [["model", "dev accuracy", "parameters", "smaller", "faster"]]
+    rows = [["model", "reviews", "dev accuracy", "parameters", "smaller", "faster"]]
     for entry in entries:
         spread = "" if entry.spread is None else f" ± {entry.spread:.1%}"
         rows.append(
             [
                 entry.name,
+                f"{entry.reviews:,}",
                 f"{entry.mean:.1%}{spread}",
                 "" if entry.parameters is None else f"{entry.parameters / 1e6:.2f} M",
                 "" if entry.times_smaller is None else f"{entry.times_smaller:.1f}x",
@@ -112,10 +116,11 @@ def note(sizes: Sizes) -> str:
     """What the figures are, and what they are not."""
     return (
         f"Mean ± standard deviation over {len(sizes.students_seeds)} seeds of the student, one teacher; "
-        f"{sizes.train_reviews:,} labelled reviews, {sizes.dev_reviews:,} in dev, which also selects the best epoch. "
-        f"All students train for about the same number of steps, those of {sizes.baseline.epochs:g} epochs: with many "
-        "more, a student without a teacher would catch up. The sentences are a grammar's and all models are tiny: this "
-        "shows that the parts work together, not what BERT would score. Speed: batches of 32, float32."
+        f"{sizes.dev_reviews:,} reviews in dev, which also selects the best epoch. All students are trained for "
+        f"{2 * sizes.steps} steps. A student that is distilled needs no labels: it gets {sizes.few_reviews:,} of the "
+        "reviews, with augmentation also variants of them, while the one without a teacher gets all, with labels. The "
+        "sentences are a grammar's and all models are tiny: this shows that the parts work together, not what BERT "
+        "would score. Speed: batches of 32, float32, one thread."
     )
 
 

@@ -8,12 +8,13 @@ in negative reviews too, and a bag of words cannot tell which of two clauses is 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from demo import lexicon
 from demo.lexicon import Domain, Polar
 from glue_tasks import get_task
-from glue_tasks.files import TableWriter
+from glue_tasks.files import TableWriter, find_file, open_table
 
 
 @dataclass(frozen=True)
@@ -216,3 +217,15 @@ def write_data(data_dir: Path, train: int, dev: int, unlabelled: int, seed: int 
             for review in grammar.reviews(unlabelled):
                 lines.write((review.text,))
     return corpus.read_text(encoding="utf-8").splitlines()
+
+
+def write_few(data_dir: Path, few_dir: Path, number: int) -> None:
+    """Write to `few_dir` the first rows of the train file of `data_dir`, and its whole dev file."""
+    task = get_task("demo")
+    for split in ("train", "dev"):
+        path = few_dir / task.name / task.files[split]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = open_table(task, find_file(task, data_dir, split), split)
+        with TableWriter(path, table.header) as few:
+            for row in islice(table, number if split == "train" else None):
+                few.write(row.cells)

@@ -31,7 +31,8 @@ SENTENCES = [
 class Plain:
     """Batches of one, scores at every position of the input, a full sort of every list. For words of a to z."""
 
-    def __init__(self, mlm: str, vectors: Path, m: int):
+    def __init__(self, mlm: str, vectors: Path, m: int, masks_all: bool = False):
+        self.masks_all = masks_all
         self.tokenizer = AutoTokenizer.from_pretrained(mlm)
         self.model = AutoModelForMaskedLM.from_pretrained(mlm, dtype=torch.float32).eval()
         lines = [line.split(" ") for line in vectors.read_text(encoding="utf-8").split("\n") if line]
@@ -49,11 +50,9 @@ class Plain:
             before, pieces, after = map(
                 self.tokenizer.tokenize, (sentence[: match.start()], word, sentence[match.end() :])
             )
-            found = (
-                self.by_mask(before, pieces, after)
-                if len(pieces) == 1 and pieces != ["[UNK]"]
-                else self.by_vectors(word)
-            )
+            asks_model = self.masks_all or (len(pieces) == 1 and pieces != ["[UNK]"])
+            found = self.by_mask(before, pieces, after) if asks_model else self.by_vectors(word)
+            found = [other for other in found if other != word.lower()]
             if found:
                 slots.append(Slot(*match.span(), tuple(sorted(_in_case_of(word, other) for other in found))))
         return slots
@@ -66,7 +65,7 @@ class Plain:
         segments = torch.tensor([[0] * len(first) + [1] * len(second)])
         scores = self.model(input_ids=ids, token_type_ids=segments).logits[0, 1 + len(before)]
         top = self.tokenizer.convert_ids_to_tokens(scores.argsort(descending=True)[: self.m].tolist())
-        return [piece for piece in top if _is_content(piece) and piece != pieces[0]]
+        return [piece for piece in top if _is_content(piece) and [piece] != pieces]
 
     def by_vectors(self, word: str) -> list[str]:
         if word.lower() not in self.words:
@@ -99,6 +98,14 @@ def plain_variants(sentence: str, slots: list[Slot], n: int, p: float, seed: int
         if variant != sentence and variant not in variants:
             variants.append(variant)
     return variants
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_one_mask_for_a_word_of_several_pieces(tiny_mlm, tiny_vectors, batch_size):
+    plain = Plain(tiny_mlm, tiny_vectors, m=15, masks_all=True)
+    ours = Augmenter(tiny_mlm, batch_size=batch_size, device="cpu", precision="float32", several_pieces="mask")
+    assert ours.slots(SENTENCES) == [plain.slots(sentence) for sentence in SENTENCES]
+    assert ours.counts.answered_by_masked_lm == ours.counts.replaceable == 28
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])

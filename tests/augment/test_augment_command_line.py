@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -45,6 +47,23 @@ def test_writes_beside_the_training_file_with_the_papers_n(run, tmp_path):
     assert other.exit_code == 2
     assert "--overwrite" in other.stderr
     assert run("--seed", "5", "--overwrite").exit_code == 0
+
+
+def test_without_vectors_the_model_answers_for_words_of_several_pieces(tmp_path, tiny_mlm, run):
+    given = ["--task", "RTE", "--data-dir", str(tmp_path / "glue"), "--mlm", tiny_mlm, "--device", "cpu"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2
+    assert "--several-pieces mask" in result.stderr
+    result = CliRunner().invoke(app, [*given, "--several-pieces", "mask"])
+    assert result.exit_code == 0, result.output
+    assert "0 (0%) by word vectors" in result.output
+    record = json.loads((tmp_path / "glue" / "RTE" / "train_aug.json").read_text())
+    assert "vectors" not in record["inputs"]
+    assert record["settings"]["several_pieces"] == "mask"
+    again = run()  # with vectors: another run
+    assert again.exit_code == 2
+    assert "several_pieces" in again.stderr
+    assert run("--several-pieces", "both").exit_code == 2
 
 
 def test_options_reach_the_work(run, tmp_path):

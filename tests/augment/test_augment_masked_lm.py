@@ -75,6 +75,20 @@ def test_a_long_sentence_shows_a_window_around_the_masked_word(lm):
     assert ask(lm, " ".join(words[:31]))[1] == 1
 
 
+def test_a_window_around_one_mask_for_several_pieces(tiny_mlm, lm):
+    masking = MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="float32", masks_several_pieces=True)
+    words = ["good", "bad", "cold", "warm", "dull", "long"] * 7
+    words[20] = (
+        "gripping"  # two pieces: of the 43 the window holds those from 5 to 35, so that the mask is in its middle
+    )
+    (answers,), windowed = ask(masking, " ".join(words))
+    assert windowed == 1
+    (of_window,), _ = ask(masking, " ".join(words[5:34]))
+    assert answers[20] is not None
+    assert answers[20] == of_window[15]
+    assert ask(lm, "a gripping film")[0][0][0] is None
+
+
 def test_a_mask_token_in_the_text_is_text(lm):
     (answers,), _ = ask(lm, "[MASK] a good film")
     (other,), _ = ask(lm, "the a good film")

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from demo.__main__ import _run
-from demo.commands import commands
+from demo.commands import Command, preparations, students
 from demo.grammar import Grammar
 from demo.pretrain import train_tokenizer, train_vectors
 from demo.sizes import FULL, QUICK
@@ -21,6 +21,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def commands(output: Path) -> list[Command]:
+    return [*preparations(output, QUICK), *students(output, QUICK)]
+
+
 def test_every_step_leaves_what_it_says(output: Path) -> None:
     content = json.loads((output / "demo.json").read_text())
     names = [entry["name"] for entry in content["models"]]
@@ -28,12 +32,12 @@ def test_every_step_leaves_what_it_says(output: Path) -> None:
     assert len(names) == 5
     page = (output / "demo.md").read_text()
     assert all(f"| {name} |" in page for name in names)
-    assert all(command.makes.exists() for command in commands(output, QUICK))
+    assert all(command.makes.exists() for command in commands(output))
     assert content["masked_lm"]["loss"] < content["masked_lm"]["loss_before"]
 
 
 def test_run_again_it_does_nothing_anew(output: Path, capsys: pytest.CaptureFixture) -> None:
-    steps = list(commands(output, QUICK))
+    steps = commands(output)
     before = [step.makes.stat().st_mtime_ns for step in steps]
     capsys.readouterr()
     _run(output, QUICK)

@@ -189,6 +189,6 @@ def test_vectors_of_the_wrong_kind(
         "2",
     ]
     common += ["--augment"]
-    assert "--augment needs --vectors" in fails(capsys, *common)
+    assert "name a file with --vectors, or" in fails(capsys, *common)
     error = fails(capsys, *common, "--vectors", str(data_dir / "SST-2" / "train.tsv"), "--resume")
     assert "train.tsv" in error
