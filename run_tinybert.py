@@ -325,7 +325,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         seed=settings.seed,
         precision=settings.precision,
     )
-    counts = augment_file(augmentation, overwrite=given["overwrite"])
+    counts = augment_file(augmentation, resume=given["resume"], overwrite=given["overwrite"])
     print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")
     return augmentation.output
 

@@ -1,12 +1,14 @@
 """python -m augment --task SST-2: writes train_aug.tsv beside train.tsv."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from augment.pipeline import Counts, Settings, augment_file
-from glue_tasks import TASKS, get_task
+from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
+from glue_tasks import TASKS, UserError, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file
 
@@ -73,8 +75,22 @@ def main(
             metavar="vectors|mask",
         ),
     ] = "vectors",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a train_aug.tsv that is there.")] = False,
-    show: Annotated[int, typer.Option(help="Print the first so many rows with three variants each.")] = 0,
+    block_rows: Annotated[
+        int, typer.Option(help="Rows done and written at a time: what a kill costs at most, and --resume keeps.")
+    ] = 512,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Do one part of the blocks, such as 3/16; `python -m augment merge` joins them. Under torchrun: the "
+            "rank's.",
+            metavar="i/n",
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a train_aug.tsv or an unfinished run that is there.")
+    ] = False,
+    show: Annotated[int, typer.Option(help="First print so many rows with three variants each.")] = 0,
 ) -> None:
     """Augment a task's training rows as TinyBERT does (arXiv 1909.10351, Algorithm 1).
 
@@ -82,8 +98,12 @@ def main(
     piece of the model's vocabulary, else its neighbours among word vectors. Then N variants are drawn, in which each
     such word is replaced with probability p. <task>/train_aug.tsv holds each row followed by its variants, with the
     columns of train.tsv; train_aug.json beside it holds settings, versions and counts.
+
+    An interrupted run goes on with --resume. Shards are joined by `python -m augment merge --task ... --data-dir ...`.
     """
-    with exit_on_user_error(resumable=False):
+    with exit_on_user_error():
+        if resume and overwrite:
+            raise UserError("--resume and --overwrite exclude each other")
         of_task = get_task(task)
         train_file = find_file(of_task, data_dir, "train")
         settings = Settings(
@@ -102,16 +122,43 @@ def main(
             precision=precision,
             vectors_limit=vectors_limit,
             several_pieces=several_pieces,
+            block_rows=block_rows,
         )
-        print(_summary(settings, augment_file(settings, overwrite=overwrite, show=show)))
+        part = Shard.parse(shard) if shard else _rank()
+        print(
+            _summary(settings.output, augment_file(settings, resume=resume, overwrite=overwrite, show=show, shard=part))
+        )
 
 
-def _summary(settings: Settings, counts: Counts) -> str:
+merge_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@merge_app.command()
+def merge(
+    task: Annotated[str, typer.Option(help="The task.")],
+    data_dir: Annotated[Path, typer.Option(help="The --data-dir of the shards.", metavar="DIR")],
+    output_dir: Annotated[Path | None, typer.Option(help="Their --output-dir, if they had one.", metavar="DIR")] = None,
+) -> None:
+    """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have."""
+    with exit_on_user_error():
+        output = (output_dir or data_dir) / get_task(task).name / "train_aug.tsv"
+        if output.exists():
+            raise UserError(f"{output} is there already; remove it to merge anew")
+        print(_summary(output, merge_file(output)))
+
+
+def _rank() -> Shard | None:
+    """The shard of this process if torchrun started it beside others."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return Shard(int(os.environ["RANK"]) + 1, world) if world > 1 else None
+
+
+def _summary(output: Path, counts: Counts) -> str:
     def share(part: int) -> str:
         return f"{part:,} ({part / max(counts.replaceable, 1):.0%})"
 
     lines = [
-        f"{settings.output}: {counts.rows_out:,} rows from {counts.rows_in:,} "
+        f"{output}: {counts.rows_out:,} rows from {counts.rows_in:,} "
         f"({counts.rows_out / counts.rows_in:.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
@@ -126,4 +173,7 @@ def _summary(settings: Settings, counts: Counts) -> str:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m augment")
+    if sys.argv[1:2] == ["merge"]:
+        merge_app(sys.argv[2:], prog_name="python -m augment merge")
+    else:
+        app(prog_name="python -m augment")

@@ -61,9 +61,11 @@ class Neighbours:
             block = new[start : start + _BLOCK]
             rows = torch.tensor([self._index[word] for word in block], device=self._unit.device)
             similarity = self._unit[rows] @ self._unit[: self._choice].T  # (block, C)
-            # One more than asked for, as a word is the nearest to itself.
-            nearest = similarity.topk(min(self.m + 1, self._choice)).indices.tolist()
-            for word, ids in zip(block, nearest, strict=True):
+            # A float32 product may round differently beside other words; so the best are ranked anew, one by one.
+            near = similarity.topk(min(2 * (self.m + 1), self._choice)).indices.sort(dim=-1).values  # (block, K)
+            exact = torch.einsum("bd,bkd->bk", self._unit[rows].double(), self._unit[near].double())
+            ranked = near.gather(1, exact.argsort(dim=-1, descending=True, stable=True)).tolist()
+            for word, ids in zip(block, ranked, strict=True):
                 self._known[word] = tuple(self.words[i] for i in ids if self.words[i] != word)[: self.m]
         return {word: self._known[word.lower()] for word in words}
 

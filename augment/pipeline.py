@@ -1,22 +1,20 @@
 """train.tsv -> train_aug.tsv, in blocks: what is held in memory does not grow with the file."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from augment.augmenter import Augmenter, check_several_pieces
+from augment.augmenter import Augmenter, WordCounts, check_several_pieces
+from augment.blocks import Blocks, Plan
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
-from glue_tasks.files import Row, Table, TableWriter, open_table
-
-# Rows whose words go to the models together: enough to sort them by length with little padding, and few enough that the
-# progress bar moves within seconds.
-BLOCK = 512
+from glue_tasks.files import Row, Table, open_table
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class Settings:
     precision: str = "auto"  # auto, bf16, float32
     vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
     several_pieces: str = "vectors"  # who answers for words of several pieces: vectors, or the masked LM by one mask
+    # Rows whose words go to the models together: enough to sort them by length with little padding. What a kill costs.
+    block_rows: int = 512
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:  # false for nan too
@@ -48,6 +48,7 @@ class Settings:
             ("--batch-size", self.batch_size),
             ("--limit", self.limit),
             ("--vectors-limit", self.vectors_limit),
+            ("--block-rows", self.block_rows),
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
@@ -78,20 +79,61 @@ class Counts:
     rows_per_second: float = 0.0
 
 
-def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) -> Counts:
+@dataclass(frozen=True)
+class Shard:
+    """Which blocks one process does: every `of`-th, from the one numbered `number - 1`."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read "3/16". Raises UserError."""
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise UserError(f"--shard is the shard's number and how many there are, such as 3/16, not {text!r}")
+        return cls(int(number), int(of))
+
+    def blocks(self, total: int) -> range:
+        return range(self.number - 1, total, self.of)
+
+
+def augment_file(
+    settings: Settings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: int = 0,
+    shard: Shard | None = None,
+) -> Counts:
     """Write the output and its record; both appear whole or not at all.
 
-    Where both are there already, with these settings, they stay and their counts are returned. show: print the first
-    so many rows with three variants each. Raises UserError if the output is there with other settings and `overwrite`
-    is not set, or if a file or model cannot be used.
+    The work is cut into blocks of rows, kept in a folder beside the output until all are there. resume: go on where an
+    unfinished run of the same settings stopped; the output is then that of an undisturbed run, byte for byte. shard: do
+    a part of the blocks and leave the joining to `merge_file`. show: first print so many rows with three variants each.
+
+    Where output and record are there already, with these settings, they stay and their counts are returned. Raises
+    UserError if the output or an unfinished run is there and neither `resume` nor `overwrite` allows to go on, or if a
+    file or model cannot be used.
     """
     table = open_table(settings.task, settings.train_file)
     used_vectors = settings.vectors if settings.several_pieces == "vectors" else None
     inputs = describe_inputs(settings.train_file, settings.mlm, used_vectors)
-    if settings.output.exists() and not overwrite:
+    blocks = Blocks(settings.output)
+    begun = blocks.read_plan()
+    if overwrite:
+        if shard:
+            raise UserError(
+                f"--overwrite would delete what other shards have done; remove {settings.output} and {blocks.folder} "
+                "by hand to start anew"
+            )
+        blocks.remove()
+        begun = None
+    elif settings.output.exists() and (begun is None or _is_finished(settings, inputs)):
+        blocks.remove()  # left by a kill after the last step
         return _counts_of_finished(settings, inputs)
-    # Read once to the end, for the progress bar, and so that a bad row is told before the work and not after it.
-    total = sum(1 for _ in islice(table, settings.limit))
+    # Read once to the end, so that a bad row is told before the work and not after it.
+    rows = begun.rows if begun else sum(1 for _ in islice(table, settings.limit))
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
@@ -103,54 +145,119 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
         settings.vectors_limit,
         settings.several_pieces,
     )
-    counts = Counts()
-    began = time.perf_counter()
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        TableWriter(settings.output, table.header) as writer,
-        tqdm(total=total, unit="row", desc=settings.task.name) as progress,
-    ):
-        for block in _augment_blocks(table, augmenter, settings):
-            for row, variants in block:
-                writer.write(row.cells)
-                for cells in variants:
-                    writer.write(cells)
-                if counts.rows_in < show:
-                    tqdm.write(_example(table, row, variants[:3]))
-                counts.rows_in += 1
-                counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
-            progress.update(len(block))
-        # An older record must not stand beside the new rows, even for the moment between the two renames.
-        record_path(settings.output).unlink(missing_ok=True)
-    counts.rows_out = writer.rows
-    counts.cells_mended = writer.breaks_replaced
-    for name, value in asdict(augmenter.counts).items():
-        setattr(counts, name, value)
-    counts.seconds = round(time.perf_counter() - began, 3)
-    counts.rows_per_second = round(counts.rows_in / counts.seconds, 1)
-    run = {"device": augmenter.device, "precision": augmenter.precision, "batch_size": settings.batch_size}
-    write_record(settings.output, _identity(settings), inputs, run, asdict(counts))
+    run = {
+        "device": augmenter.device,
+        "precision": augmenter.precision,
+        "batch_size": settings.batch_size,
+        "block_rows": settings.block_rows,
+    }
+    plan = Plan(_identity(settings), inputs, run, table.header, rows)
+    ours = (shard or Shard()).blocks(plan.blocks)
+    if begun is None:
+        blocks.begin(plan)
+    else:
+        _check_unfinished(blocks, begun, plan, ours, resume)
+    if show:
+        print(_examples(table, augmenter, settings, show), flush=True)
+    _work(table, augmenter, settings, blocks, ours, rows)
+    if shard:
+        print(
+            f"shard {shard.number}/{shard.of} is done: {blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} "
+            f"blocks are in {blocks.folder}; when all are there, join them with python -m augment merge"
+        )
+        return _total(blocks.counts(ours))
+    return merge_file(settings.output)
+
+
+def merge_file(output: Path) -> Counts:
+    """Join the finished blocks beside `output` to it, write its record, and remove them.
+
+    Raises UserError if there are none, or some are missing.
+    """
+    blocks = Blocks(output)
+    plan = blocks.read_plan()
+    if plan is None:
+        raise UserError(f"there is nothing to merge: no folder {blocks.folder}")
+    # An older record must not stand beside the new rows, even for the moment between the two renames.
+    record_path(output).unlink(missing_ok=True)
+    blocks.join(plan)
+    counts = _total(blocks.counts(range(plan.blocks)))
+    write_record(output, plan.settings, plan.inputs, plan.run, asdict(counts))
+    blocks.remove()
     return counts
 
 
-def _augment_blocks(
-    table: Table, augmenter: Augmenter, settings: Settings
-) -> Iterator[list[tuple[Row, list[tuple[str, ...]]]]]:
+def _check_unfinished(blocks: Blocks, begun: Plan, plan: Plan, ours: range, resume: bool) -> None:
+    differing = begun.differences(plan)
+    if differing:
+        raise UserError(
+            f"{blocks.folder} holds an unfinished run with other settings or files ({', '.join(differing)}); go on "
+            "with the same ones and --resume, or start anew with --overwrite"
+        )
+    if not resume and (done := blocks.finished(ours)):
+        raise UserError(
+            f"{blocks.folder} holds an unfinished run of the same settings ({done:,} of {len(ours):,} blocks are "
+            "done); --resume goes on, --overwrite starts anew"
+        )
+
+
+def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks, ours: range, rows: int) -> None:
+    """Do the blocks that are not finished."""
+    size = settings.block_rows
+
+    def size_of(some: Iterable[int]) -> int:
+        return sum(min(size, rows - block * size) for block in some)
+
+    left = [block for block in ours if not blocks.is_finished(block)]
+    numbered = enumerate(table)
+    next_row = 0
+    with tqdm(total=size_of(ours), initial=size_of(ours) - size_of(left), unit="row") as progress:
+        progress.set_description(settings.task.name)
+        for block in left:
+            began = time.perf_counter()
+            first, end = block * size, min((block + 1) * size, rows)
+            of_block = list(islice(numbered, first - next_row, end - next_row))
+            next_row = end
+            augmenter.counts = WordCounts()
+            counts = Counts(rows_in=len(of_block))
+            with blocks.writer(block) as writer:
+                for row, variants in _augment_rows(table, of_block, augmenter, settings):
+                    writer.write(row.cells)
+                    for cells in variants:
+                        writer.write(cells)
+                    counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
+                counts.rows_out, counts.cells_mended = writer.rows, writer.breaks_replaced
+                for name, value in asdict(augmenter.counts).items():
+                    setattr(counts, name, value)
+                counts.seconds = time.perf_counter() - began
+                blocks.note(block, asdict(counts))
+            progress.update(len(of_block))
+
+
+def _augment_rows(
+    table: Table, rows: Sequence[tuple[int, Row]], augmenter: Augmenter, settings: Settings
+) -> Iterator[tuple[Row, list[tuple[str, ...]]]]:
     """Each row with the cells of its variants. In a pair task either side varies beside the other as it was."""
-    rows = enumerate(islice(table, settings.limit))
-    while block := list(islice(rows, BLOCK)):
-        slots = iter(augmenter.slots([text for _, row in block for text in row.texts]))
-        augmented = []
-        for number, row in block:
-            variants: list[tuple[str, ...]] = []
-            for column, text in enumerate(row.texts):
-                drawn = draw_variants(
-                    text, next(slots), settings.variants, settings.probability, settings.seed, number, column
-                )
-                before, after = row.texts[:column], row.texts[column + 1 :]
-                variants += [table.replace_texts(row, (*before, variant, *after)) for variant in drawn]
-            augmented.append((row, variants))
-        yield augmented
+    slots = iter(augmenter.slots([text for _, row in rows for text in row.texts]))
+    for number, row in rows:
+        variants: list[tuple[str, ...]] = []
+        for column, text in enumerate(row.texts):
+            drawn = draw_variants(
+                text, next(slots), settings.variants, settings.probability, settings.seed, number, column
+            )
+            before, after = row.texts[:column], row.texts[column + 1 :]
+            variants += [table.replace_texts(row, (*before, variant, *after)) for variant in drawn]
+        yield row, variants
+
+
+def _total(parts: Iterable[dict[str, Any]]) -> Counts:
+    total = Counts()
+    for part in parts:
+        for name, value in part.items():
+            setattr(total, name, getattr(total, name) + value)
+    total.seconds = round(total.seconds, 3)
+    total.rows_per_second = round(total.rows_in / max(total.seconds, 1e-3), 1)
+    return total
 
 
 def _identity(settings: Settings) -> dict[str, object]:
@@ -168,6 +275,11 @@ def _identity(settings: Settings) -> dict[str, object]:
     }
 
 
+def _is_finished(settings: Settings, inputs: dict[str, dict[str, object]]) -> bool:
+    record = read_record(settings.output)
+    return record is not None and not record.differences(_identity(settings), inputs)
+
+
 def _counts_of_finished(settings: Settings, inputs: dict[str, dict[str, object]]) -> Counts:
     record = read_record(settings.output)
     differing = ["its record"] if record is None else record.differences(_identity(settings), inputs)
@@ -180,9 +292,16 @@ def _counts_of_finished(settings: Settings, inputs: dict[str, dict[str, object]]
     return Counts(**record.counts)
 
 
-def _example(table: Table, row: Row, variants: list[tuple[str, ...]]) -> str:
-    """A row's texts, and below them those of its variants."""
-    lines = [
-        " | ".join(cells[position].strip() for position in table.text_positions) for cells in (row.cells, *variants)
-    ]
-    return "\n    ".join(lines)
+def _examples(table: Table, augmenter: Augmenter, settings: Settings, count: int) -> str:
+    """The first rows' texts, and below each those of its first variants, what was replaced in brackets."""
+    rows = list(islice(enumerate(table), count))
+    slots = iter(augmenter.slots([text for _, row in rows for text in row.texts]))
+    lines = []
+    for number, row in rows:
+        lines.append(" | ".join(text.strip() for text in row.texts))
+        for column, text in enumerate(row.texts):
+            # A draw depends on how many candidates there are and not on which: marked ones are drawn alike.
+            marked = [replace(slot, candidates=tuple(f"[{word}]" for word in slot.candidates)) for slot in next(slots)]
+            drawn = draw_variants(text, marked, settings.variants, settings.probability, settings.seed, number, column)
+            lines += [f"    {variant.strip()}" for variant in drawn[:3]]
+    return "\n".join(lines)

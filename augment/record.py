@@ -69,10 +69,20 @@ def write_record(
     versions = {"python": platform.python_version()}
     versions.update((package, importlib.metadata.version(package)) for package in _PACKAGES)
     content = {"settings": settings, "inputs": inputs, "run": run, "versions": versions, "counts": counts}
-    path = record_path(output)
+    write_json(record_path(output), content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write the file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as failure:
+        failure.filename = str(path)  # a full disk does not say which file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _fingerprint(*files: Path) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import itertools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
@@ -171,6 +173,11 @@ class TableWriter:
             failure.filename = str(self.path)  # a full disk does not say which file
             raise
         self.rows += 1
+
+    def append(self, rows: BinaryIO) -> None:
+        """Copy rows from a file that such a writer wrote without a header; `rows` does not count them."""
+        self._file.flush()
+        shutil.copyfileobj(rows, self._file.buffer, 1 << 20)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from augment import pipeline
-from augment.pipeline import Settings, augment_file
+from augment.pipeline import Settings, Shard, augment_file, merge_file
 from glue_tasks import UserError, get_task
 from glue_tasks.files import open_table
 
@@ -73,15 +73,11 @@ def test_the_output_is_a_file_of_the_task(settings):
     assert len(read) == len(lines(settings.output)) - 1
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 1}, {"block": 1}, {"block": 2}])
-def test_output_does_not_depend_on_batches_and_blocks(settings, monkeypatch, change):
+@pytest.mark.parametrize("change", [{"batch_size": 1}, {"block_rows": 1}, {"block_rows": 2}])
+def test_output_does_not_depend_on_batches_and_blocks(settings, change):
     augment_file(settings)
     expected = settings.output.read_bytes()
-    if "block" in change:
-        monkeypatch.setattr(pipeline, "BLOCK", change["block"])
-    else:
-        settings = replace(settings, **change)
-    augment_file(settings, overwrite=True)
+    augment_file(replace(settings, **change), overwrite=True)
     assert settings.output.read_bytes() == expected
 
 
@@ -139,7 +135,7 @@ def test_record(settings):
     assert record["inputs"]["mlm"]["name"] == settings.mlm
     assert record["inputs"]["train_file"]["bytes"] == len(SST2)
     assert len(record["inputs"]["vectors"]["sha256"]) == 64
-    assert record["run"] == {"device": "cpu", "precision": "float32", "batch_size": 64}
+    assert record["run"] == {"device": "cpu", "precision": "float32", "batch_size": 64, "block_rows": 512}
     assert {"python", "torch", "transformers", "gensim"} <= record["versions"].keys()
     assert str(Path(__file__).parents[2]) not in json.dumps(record)
 
@@ -179,19 +175,135 @@ def test_an_output_without_a_record_needs_overwrite(settings):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
-def test_an_interruption_leaves_nothing_half_written(settings, monkeypatch, interruption):
-    monkeypatch.setattr(pipeline, "BLOCK", 2)
+def test_an_interrupted_run_is_named_and_goes_on_with_resume(settings, monkeypatch, interruption):
+    augment_file(settings)
+    expected, counts = settings.output.read_bytes(), read_counts(settings)
+    settings.output.unlink()
+    settings.output.with_suffix(".json").unlink()
+    settings = replace(settings, block_rows=2)
+    interrupt_at_row(3, monkeypatch, interruption)
+    with pytest.raises(interruption):
+        augment_file(settings)
+    assert not settings.output.exists()
+    parts = settings.output.with_suffix(".parts")
+    assert sorted(path.name for path in parts.iterdir()) == ["000000.json", "000000.tsv", "run.json"]
+
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"same settings \(1 of 3 blocks are done\); --resume goes on"):
+        augment_file(settings)
+    with pytest.raises(UserError, match=r"other settings or files \(seed, batch_size\); go on with the same"):
+        augment_file(replace(settings, seed=1, batch_size=3), resume=True)
+    monkeypatch.setattr(pipeline, "draw_variants", fail_before_row(2))
+    augment_file(settings, resume=True)  # does not do again what is done
+    assert settings.output.read_bytes() == expected
+    assert read_counts(settings) == counts
+    assert not parts.exists()
+
+
+def interrupt_at_row(row, monkeypatch, interruption):
     original = pipeline.draw_variants
 
-    def stop_at_row_three(*args):
-        if args[5] == 3:
+    def draw(*args):
+        if args[5] == row:
             raise interruption
         return original(*args)
 
-    monkeypatch.setattr(pipeline, "draw_variants", stop_at_row_three)
-    with pytest.raises(interruption):
+    monkeypatch.setattr(pipeline, "draw_variants", draw)
+
+
+def fail_before_row(row, original=pipeline.draw_variants):
+    def draw(*args):
+        assert args[5] >= row
+        return original(*args)
+
+    return draw
+
+
+def read_counts(settings: Settings) -> dict:
+    counts = json.loads(settings.output.with_suffix(".json").read_text())["counts"]
+    return {name: value for name, value in counts.items() if "second" not in name}
+
+
+def test_an_interrupted_overwrite_goes_on_though_the_older_output_is_there(settings, monkeypatch):
+    augment_file(settings)
+    older = settings.output.read_bytes()
+    other = replace(settings, seed=9, block_rows=2)
+    interrupt_at_row(3, monkeypatch, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        augment_file(other, overwrite=True)
+    assert settings.output.read_bytes() == older
+    monkeypatch.undo()
+    augment_file(other, resume=True)
+    found = settings.output.read_bytes()
+    assert found != older
+    augment_file(replace(other, block_rows=512), overwrite=True)
+    assert settings.output.read_bytes() == found
+
+
+@pytest.mark.parametrize("step", ["record", "remove"])
+def test_a_kill_while_the_blocks_are_joined(settings, monkeypatch, step):
+    augment_file(settings)
+    expected = settings.output.read_bytes()
+    settings.output.with_suffix(".json").unlink()
+    settings.output.unlink()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    if step == "record":
+        monkeypatch.setattr(pipeline, "write_record", killed)
+    else:
+        monkeypatch.setattr(pipeline.Blocks, "remove", killed)
+    with pytest.raises(KeyboardInterrupt):
         augment_file(settings)
-    assert [path.name for path in settings.output.parent.iterdir()] == ["train.tsv"]
+    monkeypatch.undo()
+    augment_file(settings, resume=True)
+    assert settings.output.read_bytes() == expected
+    assert sorted(path.name for path in settings.output.parent.iterdir()) == [
+        "train.tsv", "train_aug.json", "train_aug.tsv",
+    ]  # fmt: skip
+
+
+def test_shards_joined_are_one_run(settings):
+    augment_file(settings)
+    expected, counts = settings.output.read_bytes(), read_counts(settings)
+    settings.output.unlink()
+    settings.output.with_suffix(".json").unlink()
+    settings = replace(settings, block_rows=1)
+    augment_file(settings, shard=Shard.parse("2/3"))
+    with pytest.raises(UserError, match=r"3 of 5 blocks are not in .*train_aug.parts \(numbers 0, 2, 3\)"):
+        merge_file(settings.output)
+    with pytest.raises(UserError, match=r"2 of 2 blocks are done"):
+        augment_file(settings, shard=Shard(2, 3))
+    with pytest.raises(UserError, match="--overwrite would delete what other shards have done"):
+        augment_file(settings, shard=Shard(2, 3), overwrite=True)
+    assert augment_file(settings, shard=Shard(1, 3)).rows_in == 2
+    assert augment_file(settings, shard=Shard(3, 3)).rows_in == 1
+    assert not settings.output.exists()
+    merge_file(settings.output)
+    assert settings.output.read_bytes() == expected
+    assert read_counts(settings) == counts
+    with pytest.raises(UserError, match="nothing to merge"):
+        merge_file(settings.output)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_shards_that_are_none(text):
+    with pytest.raises(UserError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_a_parts_folder_of_somebody_else_is_left_alone(settings):
+    parts = settings.output.with_suffix(".parts")
+    parts.mkdir()
+    (parts / "mine.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="holds other files"):
+            augment_file(settings, overwrite=overwrite)
+    (parts / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="cannot be read"):
+        augment_file(settings)
+    assert (parts / "mine.txt").exists()
 
 
 def test_a_bad_row_is_told_before_the_work(settings, monkeypatch):
@@ -218,6 +330,7 @@ def test_a_line_break_inside_a_cell_becomes_a_space_and_is_counted(settings):
         ({"limit": 0}, "--limit is at least 1"),
         ({"batch_size": -1}, "--batch-size is at least 1"),
         ({"vectors_limit": 0}, "--vectors-limit is at least 1"),
+        ({"block_rows": 0}, "--block-rows is at least 1"),
         ({"task": replace(get_task("SST-2"), language="zh")}, "only English"),
     ],
 )
