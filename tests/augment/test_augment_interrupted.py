@@ -59,7 +59,9 @@ ROWS, BLOCKS = 400, 100
 
 @pytest.fixture
 def disturb(tmp_path: Path, tiny_mlm: str, tiny_vectors: Path):
-    rows = [f"a gripping tale of the {word} city , and {i} good films\t{i % 2}" for i, word in enumerate(["old"] * ROWS)]
+    rows = [
+        f"a gripping tale of the {word} city , and {i} good films\t{i % 2}" for i, word in enumerate(["old"] * ROWS)
+    ]
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
     common = ["--task", "SST-2", "--data-dir", str(tmp_path), "--mlm", tiny_mlm, "--vectors", str(tiny_vectors)]
