@@ -3,12 +3,15 @@
 The reference does what the authors' script does for each word: one forward pass with a batch of one in float32, scores
 of the vocabulary at every position of the input, and for a word of several pieces a search of its own that sorts all
 similarities. Both answer the same words of the same sentences; models and vectors are loaded before the clock starts.
+The share of the matrix peak is the encoder's arithmetic for real tokens (no padding) a second, against a bare product.
 
     python -m benchmarks.augmentation --sentences 200
 """
 
 import json
 import platform
+import resource
+import tempfile
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,7 +21,7 @@ import numpy as np
 import torch
 import typer
 from gensim.models import KeyedVectors
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertForMaskedLM
 
 from augment import Augmenter
 from augment.words import find_words, is_content_word
@@ -77,46 +80,113 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Masked sentences at once, ours only.")] = 64,
     output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/augmentation.json"),
 ) -> None:
-    """Time the plain reference and ours, in float32 and at precision auto."""
+    """Time the plain reference and ours, in float32 and at precision auto, with the masked LM and one of BERT-base's
+    size."""
     task = get_task("SST-2")
     table = open_table(task, find_file(task, data_dir, "train"))
     texts = [row.texts[0] for row in islice(table, sentences)]
+    with tempfile.TemporaryDirectory() as folder:
+        models = {"BERT-base's size, random weights": _bert_base(mlm, folder), mlm: mlm}
+        runs = [run for name, path in models.items() for run in _compare(name, path, vectors, texts, batch_size)]
+    result = {
+        "sentences": len(texts),
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "runs": runs,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {output}")
 
+
+def _compare(name: str, mlm: str, vectors: Path, texts: list[str], batch_size: int) -> list[dict[str, Any]]:
+    """The reference, then ours at each precision."""
     reference = PlainReference(mlm, vectors, candidates=15)
     reference.answers(texts[0])  # the first pass of a model allocates
     clock = _Clock()
     expected = [reference.answers(text) for text in texts]
     plain = clock.read()
-    words = sum(map(len, expected))
-    runs = [_figures("plain reference, float32", plain, plain, len(texts), words)]
+    work = _Work(reference, texts)
+    runs = [work.figures(f"{name}: plain reference, float32", plain, plain)]
+    del reference
     for precision in ("float32", "auto"):
         ours = Augmenter(mlm, vectors, batch_size=batch_size, device="cpu", precision=precision)
         ours.slots(texts[:1])
         clock = _Clock()
         slots = ours.slots(texts)
-        run = _figures(f"ours, {ours.precision}", clock.read(), plain, len(texts), words)
+        run = work.figures(f"{name}: ours, {ours.precision}", clock.read(), plain)
+        peak = _matrix_peak(torch.bfloat16 if ours.precision == "bf16" else torch.float32)
         found = [{slot.start: set(slot.candidates) for slot in of_sentence} for of_sentence in slots]
         same = sum(
             ours_here.get(start, set()) == candidates
             for ours_here, plain_here in zip(found, expected, strict=True)
             for start, candidates in plain_here.items()
         )
-        runs.append({**run, "words_with_the_references_candidates": round(same / words, 4)})
+        run |= {
+            "gflops_of_matrix_peak": round(peak),
+            "share_of_matrix_peak": round(work.encoder_gflop / run["seconds"] / peak, 3),
+            "words_with_the_references_candidates": round(same / work.words, 4),
+        }
+        runs.append(run)
     for run in runs:
-        print(", ".join(f"{name}: {value}" for name, value in run.items()))
+        print("\n  ".join(f"{key}: {value}" for key, value in run.items()), flush=True)
+    return runs
 
-    result = {
-        "sentences": len(texts),
-        "words_asked": words,
-        "batch_size": batch_size,
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "runs": runs,
-    }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {output}")
+
+class _Work:
+    """What there was to do: words, questions to the masked LM, and the encoder's arithmetic for them."""
+
+    def __init__(self, reference: PlainReference, texts: list[str]):
+        config, tokenizer = reference.model.config, reference.tokenizer
+        self.sentences, self.words, self.queries, self.encoder_gflop = len(texts), 0, 0, 0.0
+        encodings = tokenizer(texts, texts).encodings
+        for text, encoding in zip(texts, encodings, strict=True):
+            words = [word for word in find_words(text) if word.replaceable]
+            queries = sum((word.start, word.end) in encoding.offsets for word in words)
+            self.words += len(words)
+            self.queries += queries
+            length, width = len(encoding), config.hidden_size
+            # Multiply and add: four projections and two of the feed-forward network; scores and their sums of values.
+            per_layer = 2 * length * (4 * width**2 + 2 * width * config.intermediate_size) + 4 * length**2 * width
+            self.encoder_gflop += queries * config.num_hidden_layers * per_layer / 1e9
+
+    def figures(self, name: str, taken: tuple[float, float], plain: tuple[float, float]) -> dict[str, Any]:
+        wall, processor = taken
+        return {
+            "run": name,
+            "seconds": round(wall, 2),
+            "sentences_per_second": round(self.sentences / wall, 1),
+            "words_per_second": round(self.words / wall, 1),
+            "masked_lm_queries_per_second": round(self.queries / wall, 1),
+            "times_the_reference": round(plain[0] / wall, 2),
+            "processor_seconds": round(processor, 2),
+            "times_the_reference_by_processor_seconds": round(plain[1] / processor, 2),
+        }
+
+
+def _bert_base(tokenizer_of: str, folder: str) -> str:
+    """A masked LM of BERT-base's size with the tokenizer of another; its weights are random, which take as long."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
+    torch.manual_seed(0)
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@torch.inference_mode()
+def _matrix_peak(dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """GFLOP/s of the widest product of a BERT-base, (2048, 768) x (768, 3072), on this machine now."""
+    layer = torch.nn.Linear(768, 3072, dtype=dtype)
+    states = torch.randn(2048, 768, dtype=dtype)
+    layer(states)
+    began, passes = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        layer(states)
+        passes += 1
+    return passes * 2 * 2048 * 768 * 3072 / (time.perf_counter() - began) / 1e9
 
 
 class _Clock:
@@ -127,21 +197,6 @@ class _Clock:
 
     def read(self) -> tuple[float, float]:
         return time.perf_counter() - self.began[0], time.process_time() - self.began[1]
-
-
-def _figures(
-    name: str, taken: tuple[float, float], plain: tuple[float, float], sentences: int, words: int
-) -> dict[str, Any]:
-    wall, processor = taken
-    return {
-        "run": name,
-        "seconds": round(wall, 2),
-        "sentences_per_second": round(sentences / wall, 1),
-        "words_per_second": round(words / wall, 1),
-        "times_the_reference": round(plain[0] / wall, 2),
-        "processor_seconds": round(processor, 2),
-        "times_the_reference_by_processor_seconds": round(plain[1] / processor, 2),
-    }
 
 
 if __name__ == "__main__":

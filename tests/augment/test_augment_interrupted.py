@@ -82,7 +82,7 @@ def disturb(tmp_path: Path, tiny_mlm: str, tiny_vectors: Path):
         assert process.returncode == 0, process.stderr
         told = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
         assert told.pop() == {"last": 0}, process.stderr
-        assert sorted(os.listdir(found)) == ["train_aug.json", "train_aug.tsv"]
+        assert sorted(path.name for path in found.iterdir()) == ["train_aug.json", "train_aug.tsv"]
         return told, process.stderr, expected / "SST-2" / "train_aug.tsv", found / "train_aug.tsv"
 
     return run
