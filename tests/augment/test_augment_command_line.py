@@ -3,7 +3,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from augment.__main__ import app
+from augment import pipeline
+from augment.__main__ import app, merge_app
 from glue_tasks.files import open_table
 from glue_tasks.glue import GLUE
 
@@ -64,6 +65,44 @@ def test_without_vectors_the_model_answers_for_words_of_several_pieces(tmp_path,
     assert again.exit_code == 2
     assert "several_pieces" in again.stderr
     assert run("--several-pieces", "both").exit_code == 2
+
+
+def test_shards_and_ranks_are_merged_to_one_run(run, tmp_path, monkeypatch):
+    assert run("--block-rows", "1", "--output-dir", str(tmp_path / "one")).exit_code == 0
+    result = run("--block-rows", "1", "--output-dir", str(tmp_path / "two"), "--shard", "1/2")
+    assert result.exit_code == 0
+    assert "shard 1/2 is done: 1 of 2 blocks" in result.output
+    given = ["--task", "RTE", "--data-dir", str(tmp_path / "two")]
+    early = CliRunner().invoke(merge_app, given)
+    assert early.exit_code == 2
+    assert "1 of 2 blocks are not in" in early.stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")  # as torchrun sets them
+    assert run("--block-rows", "1", "--output-dir", str(tmp_path / "two")).exit_code == 0
+    merged = CliRunner().invoke(merge_app, given)
+    assert merged.exit_code == 0, merged.output
+    one, two = ((tmp_path / name / "RTE" / "train_aug.tsv").read_bytes() for name in ("one", "two"))
+    assert one == two
+    again = CliRunner().invoke(merge_app, given)
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+def test_an_unfinished_run_is_named(run, monkeypatch):
+    monkeypatch.setattr(pipeline, "merge_file", interrupt)
+    stopped = run()
+    assert stopped.exit_code == 130
+    assert "the same command with --resume" in stopped.stderr
+    monkeypatch.undo()
+    again = run()
+    assert again.exit_code == 2
+    assert "holds an unfinished run of the same settings" in again.stderr
+    assert run("--resume", "--overwrite").exit_code == 2
+    assert run("--resume").exit_code == 0
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_options_reach_the_work(run, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,15 @@ def test_headerless_task_stays_headerless(tmp_path, tiny_mlm, tiny_vectors):
     assert {tuple(row[:3]) for row in rows} == {("gj04", "1", ""), ("gj04", "0", "*")}
     assert all(row[3].startswith("A ") and row[3].endswith(".") for row in rows if row[1] == "1")
     assert {row[3].split()[0].istitle() for row in rows} == {True}
+
+
+def test_what_is_shown_is_what_is_written(settings, capsys):
+    augment_file(settings, show=2)
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    assert len(shown) == 2 * 3
+    assert all("[" in line for line in shown)
+    written = [line.split("\t")[0].strip() for line in lines(settings.output)]
+    assert all(re.sub(r"[\[\]]", "", line).strip() in written for line in shown)
 
 
 def test_record(settings):
