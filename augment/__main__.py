@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
@@ -118,7 +119,7 @@ def main(
             seed=seed,
             limit=limit,
             batch_size=batch_size,
-            device=device,
+            device=_device(device),
             precision=precision,
             vectors_limit=vectors_limit,
             several_pieces=several_pieces,
@@ -153,12 +154,19 @@ def _rank() -> Shard | None:
     return Shard(int(os.environ["RANK"]) + 1, world) if world > 1 else None
 
 
-def _summary(output: Path, counts: Counts) -> str:
+def _device(name: str) -> str:
+    """Under torchrun each process of a machine takes a GPU of its own."""
+    if name == "auto" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return name
+
+
+def _summary(written: Path | str, counts: Counts) -> str:
     def share(part: int) -> str:
         return f"{part:,} ({part / max(counts.replaceable, 1):.0%})"
 
     lines = [
-        f"{output}: {counts.rows_out:,} rows from {counts.rows_in:,} "
+        f"{written}: {counts.rows_out:,} rows from {counts.rows_in:,} "
         f"({counts.rows_out / counts.rows_in:.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "

@@ -10,6 +10,7 @@ the folder, or fill one each on machines of their own, whose files are then put 
 
 import json
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Blocks:
             header = None if read["header"] is None else tuple(read["header"])
             return Plan(read["settings"], read["inputs"], read["run"], header, read["rows"])
         except FileNotFoundError:
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if self.folder.exists() and any(path.suffix != ".partial" for path in self.folder.iterdir()):
                 raise UserError(f"{self.folder} holds other files; remove it, or name another --output-dir") from None
             return None
         except (ValueError, KeyError, TypeError):
@@ -69,8 +70,9 @@ class Blocks:
     def begin(self, plan: Plan) -> None:
         """Make the folder and note the plan."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
-        write_json(self.folder / "run.json", {**content, "header": plan.header, "rows": plan.rows})
+        content: dict[str, Any] = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
+        content |= {"header": plan.header, "rows": plan.rows}
+        write_json(self.folder / "run.json", content, writer=f".{uuid.uuid4().hex}")  # shards may begin together
 
     def is_finished(self, block: int) -> bool:
         return self._rows(block).exists()

@@ -146,7 +146,7 @@ def augment_file(
         settings.several_pieces,
     )
     run = {
-        "device": augmenter.device,
+        "device": augmenter.device.partition(":")[0],  # any of its kind
         "precision": augmenter.precision,
         "batch_size": settings.batch_size,
         "block_rows": settings.block_rows,
@@ -162,8 +162,8 @@ def augment_file(
     _work(table, augmenter, settings, blocks, ours, rows)
     if shard:
         print(
-            f"shard {shard.number}/{shard.of} is done: {blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} "
-            f"blocks are in {blocks.folder}; when all are there, join them with python -m augment merge"
+            f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all are "
+            "there, join them with python -m augment merge"
         )
         return _total(blocks.counts(ours))
     return merge_file(settings.output)

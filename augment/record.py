@@ -72,9 +72,9 @@ def write_record(
     write_json(record_path(output), content)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+def write_json(path: Path, content: dict[str, Any], writer: str = "") -> None:
+    """Write the file whole or not at all. `writer` keeps apart processes that may write it at the same moment."""
+    partial = path.with_name(f"{path.name}{writer}.partial")
     try:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(path)

@@ -71,7 +71,8 @@ def test_shards_and_ranks_are_merged_to_one_run(run, tmp_path, monkeypatch):
     assert run("--block-rows", "1", "--output-dir", str(tmp_path / "one")).exit_code == 0
     result = run("--block-rows", "1", "--output-dir", str(tmp_path / "two"), "--shard", "1/2")
     assert result.exit_code == 0
-    assert "shard 1/2 is done: 1 of 2 blocks" in result.output
+    assert "1 of 2 blocks are in" in result.output
+    assert "shard 1/2: " in result.output
     given = ["--task", "RTE", "--data-dir", str(tmp_path / "two")]
     early = CliRunner().invoke(merge_app, given)
     assert early.exit_code == 2
