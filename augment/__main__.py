@@ -126,9 +126,8 @@ def main(
             block_rows=block_rows,
         )
         part = Shard.parse(shard) if shard else _rank()
-        print(
-            _summary(settings.output, augment_file(settings, resume=resume, overwrite=overwrite, show=show, shard=part))
-        )
+        counts = augment_file(settings, resume=resume, overwrite=overwrite, show=show, shard=part)
+        print(_summary(f"shard {part.number}/{part.of}" if part else settings.output, counts))
 
 
 merge_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
