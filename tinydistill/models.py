@@ -101,20 +101,20 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning. Without, the model must
     have been saved with a head; raises UserError if it was not.
     """
-    options = {"dtype": torch.float32, "output_loading_info": True}
+    options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     if fresh_head:
-        options |= {**label_options(task), "ignore_mismatched_sizes": True}
+        options |= label_options(task)
     model, info = _load(AutoModelForSequenceClassification, name, **options)
     body = f"{model.base_model_prefix}."
     lost = sorted(key for key in info["missing_keys"] if not fresh_head or key.startswith(body))
     lost = [key for key in lost if "pooler" not in key or not fresh_head]  # masked LMs are saved without a pooler
-    # A head of another size is meant to be replaced; a body that does not fit would silently be random.
-    lost += sorted(key for key, *_ in info["mismatched_keys"] if key.startswith(body))
     if lost and not fresh_head:
         raise UserError(
             f"{name} is not a fine-tuned sequence classifier (it has no {lost[0]}); fine-tune one with "
             f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
         )
+    # A head of another size is meant to be replaced; a body that does not fit would silently be random.
+    lost += sorted(key for key, *_ in info["mismatched_keys"] if not fresh_head or key.startswith(body))
     if lost:
         raise UserError(
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing or of "

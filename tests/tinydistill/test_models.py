@@ -121,6 +121,24 @@ def test_weights_that_do_not_fit_their_configuration(tmp_path: Path) -> None:
         load_classifier(str(tmp_path), SST2, fresh_head=True)
 
 
+@pytest.mark.parametrize("fresh_head", [True, False])
+def test_a_body_of_another_shape_is_not_made_anew(tmp_path: Path, fresh_head: bool) -> None:
+    BertForSequenceClassification(tiny_bert_config(layers=2)).save_pretrained(tmp_path)
+    tiny_bert_config(layers=2, intermediate_size=40).save_pretrained(tmp_path)
+    with pytest.raises(UserError):
+        load_classifier(str(tmp_path), SST2, fresh_head=fresh_head)
+
+
+def test_the_digest_sees_what_the_configuration_changes(teacher: BertForSequenceClassification, tmp_path: Path) -> None:
+    teacher.save_pretrained(tmp_path)
+    again = load_classifier(str(tmp_path), SST2, fresh_head=False)
+    other = load_classifier(str(tmp_path), SST2, fresh_head=False)
+    digest = weights_digest(again)
+    assert weights_digest(other) == digest
+    other.config.hidden_act = "relu"
+    assert weights_digest(other) != digest
+
+
 def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     BertForSequenceClassification(tiny_bert_config()).half().save_pretrained(tmp_path)
     assert load_classifier(str(tmp_path), SST2, fresh_head=False).dtype == torch.float32
