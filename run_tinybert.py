@@ -300,7 +300,7 @@ def _check_before_hours(settings: Any, given: dict[str, Any]) -> None:
     if source := settings.pretrained or settings.teacher:
         layer_map.choose(settings.layer_map, load_config(source).num_hidden_layers, spec.num_layers())
     if given["augment"]:
-        from augment.augmenter import check_several_pieces
+        from augment.choices import check_several_pieces
 
         if not (given["mlm"] or settings.pretrained):
             raise UserError("--augment needs --mlm or --pretrained: a masked language model")

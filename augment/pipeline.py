@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from augment.augmenter import Augmenter, check_several_pieces
+from augment.augmenter import Augmenter
+from augment.choices import Choices, check_several_pieces
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
@@ -62,7 +63,7 @@ class Settings:
 
 @dataclass
 class Counts:
-    """What one augmentation read, did and wrote. `replaceable` is the sum of the three below it."""
+    """What one augmentation read, did and wrote. `replaceable` is the sum of the four below it."""
 
     rows_in: int = 0
     rows_out: int = 0
@@ -70,6 +71,7 @@ class Counts:
     replaceable: int = 0
     answered_by_masked_lm: int = 0
     answered_by_vectors: int = 0
+    answered_by_fill: int = 0
     without_candidate: int = 0
     duplicates_dropped: int = 0  # drawn variants equal to the original or to one drawn before
     sentences_windowed: int = 0  # longer than the masked LM; it saw a window around the masked word
@@ -86,7 +88,7 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
     is not set, or if a file or model cannot be used.
     """
     table = open_table(settings.task, settings.train_file)
-    used_vectors = settings.vectors if settings.several_pieces == "vectors" else None
+    used_vectors = settings.vectors if "vectors" in settings.several_pieces else None
     inputs = describe_inputs(settings.train_file, settings.mlm, used_vectors)
     if settings.output.exists() and not overwrite:
         return _counts_of_finished(settings, inputs)
@@ -95,13 +97,15 @@ def augment_file(settings: Settings, *, overwrite: bool = False, show: int = 0) 
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
-        settings.candidates,
+        Choices(
+            candidates=settings.candidates,
+            several_pieces=settings.several_pieces,
+            vectors_limit=settings.vectors_limit,
+        ),
         settings.probability,
         settings.batch_size,
         settings.device,
         settings.precision,
-        settings.vectors_limit,
-        settings.several_pieces,
     )
     counts = Counts()
     began = time.perf_counter()

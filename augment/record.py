@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.masked_lm import hub_commit
+from augment.models import hub_commit
 from glue_tasks import UserError
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "numpy")
