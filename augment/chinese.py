@@ -13,7 +13,10 @@ from typing import Any
 _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 # A word with one of these in it says no, be it 不好 or 没有: neither taken out nor put in, for it would turn the label.
 _DENIAL = re.compile("[不没沒无無未勿莫甭否]")
-_NUMBER = re.compile("第?[零〇一二三四五六七八九十百千万萬亿億两兩几幾]+")
+# Alone, or with the measure word that counts with it: 三, 第二, 两次
+_NUMBER = re.compile(
+    "第?[零〇一二三四五六七八九十百千万萬亿億两兩几幾]+[个個次位名年月日号號点點件条條张張种種些岁歲元]?"
+)
 _WORD_CHARACTER = re.compile(r"\w")
 
 # Particles, pronouns, prepositions, conjunctions, auxiliaries, measure words and adverbs of degree, after the lists of
