@@ -15,7 +15,8 @@ _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 _DENIAL = re.compile("[不没沒无無未勿莫甭否]")
 # Alone, or with the measure word that counts with it: 三, 第二, 两次
 _NUMBER = re.compile(
-    "第?[零〇一二三四五六七八九十百千万萬亿億两兩几幾]+[个個次位名年月日号號点點件条條张張种種些岁歲元]?"
+    "第?[零〇一二三四五六七八九十百千万萬亿億两兩几幾半]+"
+    "[个個次位名年月日号號点點件条條张張种種些岁歲元本家套页頁晚天楼台间間部只块塊份遍场場篇]?"
 )
 _WORD_CHARACTER = re.compile(r"\w")
 
@@ -41,6 +42,8 @@ _STOP_WORDS = """
     里面 外面 很 太 更 最 极 極 挺 真 非常 十分 比较 比較 相当 相當 特别 特別 越 越来越 稍 稍微 几乎 幾乎 大概 大约
     当然 當然 其实 其實 真的 确实 確實 个 個 种 種 次 些 点 點 件 条 條 张 張 位 名 年 月 日 号 號
 
+    有点 有點 很多 第 实在 實在 根本 基本 来说 來說 真是 倒 这种 這種 那种 那種 这家 這家 这是 這是 这次 這次 当 當
+
     非 别 別 休 难以 難以 拒绝 从来 從來 决 絕 绝 并非 並非 除外 免得 以免 毫 缺乏 很少 反而
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
@@ -53,9 +56,14 @@ def split(sentence: str) -> Iterator[tuple[int, int, bool]]:
             yield start, end, False
 
 
+def is_part(text: str) -> bool:
+    """Han characters only, and no denial: what a filled word may consist of."""
+    return _HAN.fullmatch(text) is not None and not _DENIAL.search(text)
+
+
 def is_content(text: str) -> bool:
     """Han characters only, no denial and no number."""
-    return _HAN.fullmatch(text) is not None and not _DENIAL.search(text) and not _NUMBER.fullmatch(text)
+    return is_part(text) and not _NUMBER.fullmatch(text)
 
 
 @functools.cache

@@ -24,6 +24,7 @@ class Choices:
     # "vectors", its neighbours; "mask", the masked LM with one mask in its place; "fill", the masked LM with as many
     # masks as the word has pieces. A string such as "vectors,fill" will do; None: as is usual in the language.
     several_pieces: tuple[str, ...] | str | None = None
+    beam: int = 4  # "fill" follows so many rows of pieces at once
     # "exact": one masked word a pass. "joint": all words of a sentence masked in one pass, beside the intact original.
     masking: str = "exact"
     stop_words: Path | None = None  # a file, one word a line, instead of the language's own list
@@ -38,7 +39,7 @@ class Choices:
     vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
 
     def __post_init__(self) -> None:
-        for flag, value in (("--M", self.candidates), ("--vectors-limit", self.vectors_limit)):
+        for flag, value in (("--M", self.candidates), ("--beam", self.beam), ("--vectors-limit", self.vectors_limit)):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
         if self.masking not in MASKING:

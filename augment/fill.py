@@ -43,13 +43,13 @@ class _Filling:
 
 
 class Filler:
-    """Fills words by a masked LM. beam: rows of pieces that are followed at once.
+    """Fills words by a masked LM.
 
     In float32 the answers are the same for any batch size, but for ties in rounding.
     """
 
-    def __init__(self, masked_lm: MaskedLM, beam: int = 4):
-        self.beam = beam
+    def __init__(self, masked_lm: MaskedLM):
+        self.beam = masked_lm.choices.beam
         self._lm = masked_lm
         # (2, V): what may begin a word, and what may go on with it
         self._may_be = torch.tensor(masked_lm.pieces.parts(masked_lm.rules), device=masked_lm.device)

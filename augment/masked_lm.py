@@ -64,6 +64,7 @@ class MaskedLM:
         precision: str = "auto",
     ):
         choices = choices or Choices()
+        self.choices = choices
         self.m = choices.candidates
         self.rules = WordRules.of(choices)
         self.batch_size = batch_size

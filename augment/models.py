@@ -32,6 +32,12 @@ class StatesAtPlaces(nn.Module):
         self.device = device
         self.in_bf16 = precision == "bf16"
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:  # DeBERTa's head looks for the embeddings of its encoder
+            return getattr(super().__getattr__("encoder"), name)
+
     def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
             states = self.encoder(*args, **kwargs)[0]  # (B, L, D)

@@ -75,10 +75,9 @@ class Pieces:
 
     def parts(self, rules: WordRules) -> tuple[list[bool], list[bool]]:
         """For each id whether a word may begin with it, and whether a word may go on with it."""
-        is_part = [rules.is_part(text) for text in self.texts]
         return (
-            [part and not goes_on for part, goes_on in zip(is_part, self.continues, strict=True)],
-            [part and goes_on for part, goes_on in zip(is_part, self.continues, strict=True)],
+            [not on and rules.is_part(text, begins=True) for text, on in zip(self.texts, self.continues, strict=True)],
+            [on and rules.is_part(text, begins=False) for text, on in zip(self.texts, self.continues, strict=True)],
         )
 
 

@@ -112,9 +112,14 @@ class WordRules:
         folded = composed.casefold()
         return composed.lower() not in self.stop_words and folded not in self.stop_words and folded not in self.kept
 
-    def is_part(self, text: str) -> bool:
-        """Whether a piece of a vocabulary can be part of a content word."""
-        return chinese.is_content(text) if self.language == "zh" else self._is_letters(text)
+    def is_part(self, text: str, begins: bool) -> bool:
+        """Whether a piece of a vocabulary can be part of a content word, or its beginning.
+
+        No English word begins with a stop word: where a masked LM fills in "the", it hardly means "theology".
+        """
+        if self.language == "zh":
+            return chinese.is_part(text)
+        return self._is_letters(text) and not (begins and text.casefold() in self.stop_words)
 
     def _is_english(self, composed: str) -> bool:
         return len(composed) > 1 and self._is_letters(composed) and "\u02bc" not in composed

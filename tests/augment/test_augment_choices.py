@@ -16,6 +16,7 @@ from glue_tasks import UserError
     [
         ({"candidates": 0}, "--M is at least 1, not 0"),
         ({"vectors_limit": 0}, "--vectors-limit is at least 1"),
+        ({"beam": 0}, "--beam is at least 1"),
         ({"masking": "half"}, "--masking is exact or joint, not 'half'"),
         ({"language": "fr"}, "en and zh"),
         ({"several_pieces": "both"}, "--several-pieces is vectors, mask or fill.*not 'both'"),

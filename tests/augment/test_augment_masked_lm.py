@@ -9,6 +9,8 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
     GPT2Config,
@@ -175,3 +177,15 @@ def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path
     AutoModelForMaskedLM.from_pretrained(tiny_mlm, dtype=torch.float16).save_pretrained(tmp_path / "model")
     loaded = MaskedLM.load(str(Path(tmp_path / "model")), Choices(candidates=5))
     assert {parameter.dtype for parameter in loaded._model.parameters()} == {torch.float32}
+
+
+def test_a_head_that_looks_for_the_embeddings_of_its_encoder(tiny_mlm, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_mlm)
+    config = DebertaV2Config(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        legacy=False,
+    )  # fmt: skip
+    DebertaV2ForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (answers,), _ = ask(MaskedLM.load(str(tmp_path), precision="float32"), "a good film")
+    assert all(answers)
