@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from augment import chinese
 from augment.choices import Choices
 from augment.fill import Filler
 from augment.masked_lm import MaskedLM
@@ -62,7 +63,6 @@ class Augmenter:
         self.precision = self._masked_lm.precision
         self.device = str(self._masked_lm.device)
         self._rules = self._masked_lm.rules
-        self._filler = Filler(self._masked_lm) if "fill" in self._asked else None
         self._neighbours = None
         if "vectors" in self._asked:
             self._neighbours = Neighbours.load(
@@ -72,6 +72,11 @@ class Augmenter:
                 self.device,
                 self._rules.is_content_word,
             )
+        self._filler = None
+        if "fill" in self._asked:
+            # A filled row of pieces is taken for a word if jieba, or else the vectors, know it.
+            by_vectors = self._neighbours.__contains__ if self._neighbours else None
+            self._filler = Filler(self._masked_lm, chinese.is_in_dictionary if choices.language == "zh" else by_vectors)
 
     def variants(self, sentence: str, n: int = 20, seed: int = 42) -> list[str]:
         """At most n different variants of one sentence; for many sentences `variants_of` is faster."""

@@ -66,6 +66,11 @@ def is_content(text: str) -> bool:
     return is_part(text) and not _NUMBER.fullmatch(text)
 
 
+def is_in_dictionary(text: str) -> bool:
+    """Whether jieba's dictionary has the word, and not only words that begin with it."""
+    return _segmenter().FREQ.get(text, 0) > 0
+
+
 @functools.cache
 def _segmenter() -> Any:
     with warnings.catch_warnings():  # at its import: escapes in its patterns, and pkg_resources

@@ -2,11 +2,11 @@
 
 Each step asks for one more piece, given those chosen before it, and keeps the `beam` rows of pieces with the highest
 sum of log-probabilities (beam search; the whole word is masked at once, as in Cui et al., arXiv 1906.08101). Each place
-takes pieces of the kind that the word itself has there, one that begins a word or one that goes on with it, so that
-the result is a word and not a row of pieces.
+takes pieces of the kind that the word itself has there, one that begins a word or one that goes on with it; a
+dictionary then tells the rows that are words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +18,8 @@ from augment.masked_lm import Gap, Input, MaskedLM
 from augment.words import Word
 
 LONGEST = 8  # pieces; longer rows of characters are names and noise, and are left as they are
-# Of the last step so many times M rows are looked through for words: the rest are stop words and the word itself.
-_SURPLUS = 4
+# Of the last step so many times M rows are looked through for words.
+_LOOKED_THROUGH = 20
 
 
 @dataclass
@@ -43,12 +43,13 @@ class _Filling:
 
 
 class Filler:
-    """Fills words by a masked LM.
+    """Fills words by a masked LM. is_word: tells the rows of pieces that are words; None takes all for words.
 
     In float32 the answers are the same for any batch size, but for ties in rounding.
     """
 
-    def __init__(self, masked_lm: MaskedLM):
+    def __init__(self, masked_lm: MaskedLM, is_word: Callable[[str], bool] | None = None):
+        self._is_word = is_word or (lambda word: True)
         self.beam = masked_lm.choices.beam
         self._lm = masked_lm
         # (2, V): what may begin a word, and what may go on with it
@@ -90,24 +91,28 @@ class Filler:
         """Lengthen the rows of each word by a piece."""
         inputs = [each for filling in fillings for each in filling.inputs()]
         kinds = torch.tensor([int(self._lm.pieces.continues[f.own[step]]) for f in fillings for _ in f.rows])
+        most = max(self._kept(filling, step) for filling in fillings)
         likeliest = []  # (log-probability, piece), for each input
         for start in range(0, len(inputs), self._lm.batch_size):
             part = slice(start, start + self._lm.batch_size)
-            likeliest += self._likeliest(self._lm.scores(inputs[part]), kinds[part])
+            likeliest += self._likeliest(self._lm.scores(inputs[part]), kinds[part], most)
         longer = iter(likeliest)
         for filling in fillings:
             rows = [
                 (total + further, (*pieces, piece)) for total, pieces in filling.rows for further, piece in next(longer)
             ]
             rows.sort(key=lambda row: -row[0])
-            kept = self.beam if step + 1 < len(filling.own) else _SURPLUS * self._lm.m
-            filling.rows = rows[:kept]
+            filling.rows = rows[: self._kept(filling, step)]
 
-    def _likeliest(self, scores: Tensor, kinds: Tensor) -> list[list[tuple[float, int]]]:
+    def _kept(self, filling: _Filling, step: int) -> int:
+        """How many rows go on after a step; after the last, how many are looked through."""
+        return self.beam if step + 1 < len(filling.own) else _LOOKED_THROUGH * self._lm.m
+
+    def _likeliest(self, scores: Tensor, kinds: Tensor, most: int) -> list[list[tuple[float, int]]]:
         """For each row of scores (Q, V) its likeliest pieces of its kind, with their log-probabilities."""
         allowed = self._may_be[kinds.to(scores.device)]
         log_probabilities = scores.log_softmax(dim=-1).masked_fill(~allowed, -torch.inf)
-        top = log_probabilities.topk(min(max(self.beam, _SURPLUS * self._lm.m), scores.shape[-1]))
+        top = log_probabilities.topk(min(most, scores.shape[-1]))
         return [
             [(value, piece) for value, piece in zip(values, pieces, strict=True) if value > -np.inf]
             for values, pieces in zip(top.values.tolist(), top.indices.tolist(), strict=True)
@@ -120,7 +125,7 @@ class Filler:
         found = []
         for _, pieces in filling.rows:
             word = "".join(texts[piece] for piece in pieces)
-            if word.casefold() not in seen and self._lm.rules.is_content_word(word):
+            if word.casefold() not in seen and self._lm.rules.is_content_word(word) and self._is_word(word):
                 seen.add(word.casefold())
                 found.append(word)
         return tuple(found[: self._lm.m])

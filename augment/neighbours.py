@@ -66,6 +66,10 @@ class Neighbours:
         words = [word or "" for word in vectors.index_to_key]  # gensim leaves None for a word that came before
         return cls(words, vectors.vectors, m, limit, device, is_content)
 
+    def __contains__(self, word: str) -> bool:
+        """Whether a word, in any case, has a vector."""
+        return word.lower() in self._index
+
     def nearest(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each word, in any case, its nearest, lower-cased, the nearest first; () if it has no vector."""
         words = list(words)

@@ -83,3 +83,11 @@ def test_jieba_is_silent_and_leaves_no_file(tmp_path):
     assert ran.stdout == "[(0, 2, False), (2, 3, False), (3, 5, False)]\n"
     assert ran.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("masking", ["exact", "joint"])
+def test_other_tokenizers_put_han_characters_only(tiny_other, masking):
+    choices = Choices(language="zh", several_pieces="fill,mask", masking=masking)
+    augmenter = Augmenter(tiny_other, None, choices, device="cpu", precision="float32")
+    (slots,) = augmenter.slots(["我看电影，film 酒店"])
+    assert all(RULES.is_content_word(each) for slot in slots for each in slot.candidates)

@@ -1,10 +1,13 @@
 """Whole words filled piece by piece, against a twin that follows one row of pieces at a time."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from augment import Augmenter, Choices
+from augment.chinese import is_in_dictionary
 from augment.fill import LONGEST, Filler
 from augment.masked_lm import MaskedLM
 from augment.words import STOP_WORDS, WordRules
@@ -17,10 +20,10 @@ CHINESE = ["酒店房间很干净，不安静。", "我喜欢电影故事", "没
 class Plain:
     """Batches of one and the scores of every piece; rows of pieces as tuples."""
 
-    def __init__(self, name: str, rules: WordRules, m: int, beam: int):
+    def __init__(self, name: str, rules: WordRules, m: int, beam: int, is_word: Callable[[str], bool]):
         self.tokenizer = AutoTokenizer.from_pretrained(name)
         self.model = AutoModelForMaskedLM.from_pretrained(name).eval()
-        self.rules, self.m, self.beam = rules, m, beam
+        self.rules, self.m, self.beam, self.is_word = rules, m, beam, is_word
         self.tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
         self.unknown = self.tokenizer.unk_token
 
@@ -38,11 +41,10 @@ class Plain:
                     if self.fits(piece, own[step])
                 ]
             longer.sort(key=lambda row: -row[0])
-            rows = longer[: self.beam if step + 1 < len(own) else 4 * self.m]
+            rows = longer[: self.beam if step + 1 < len(own) else 20 * self.m]
         words = ["".join(piece.removeprefix("##") for piece in pieces) for _, pieces in rows]
-        return [word for word in words if self.rules.is_content_word(word) and word != sentence[start:end].lower()][
-            : self.m
-        ]
+        words = [word for word in words if self.rules.is_content_word(word) and word != sentence[start:end].lower()]
+        return [word for word in words if self.is_word(word)][: self.m]
 
     def fits(self, piece: str, own: str) -> bool:
         text = piece.removeprefix("##")
@@ -64,11 +66,12 @@ class Plain:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_same_words_as_a_plain_search(tiny_mlm, tiny_chinese, language, beam, batch_size):
     name, sentences = (tiny_mlm, ENGLISH) if language == "en" else (tiny_chinese, CHINESE)
+    is_word = is_in_dictionary if language == "zh" else lambda word: not word.endswith("x")
     choices = Choices(candidates=5, beam=beam, language=language)
     lm = MaskedLM.load(name, choices, batch_size=batch_size, device="cpu", precision="float32")
-    plain = Plain(name, lm.rules, 5, beam)
+    plain = Plain(name, lm.rules, 5, beam, is_word)
     words = [[word for word in lm.rules.find_words(s) if word.replaceable] for s in sentences]
-    found = Filler(lm).candidates(sentences, words)
+    found = Filler(lm, is_word).candidates(sentences, words)
     expected = [
         [tuple(plain.answer(sentence, word.start, word.end)) or None for word in of_sentence]
         for sentence, of_sentence in zip(sentences, words, strict=True)
@@ -99,6 +102,17 @@ def test_other_tokenizers_fill_words_too(tiny_other):
     assert all(each.isalpha() for slot in slots for each in slot.candidates)
 
 
+def test_filled_words_are_words_that_the_vectors_know(tiny_mlm, tmp_path):
+    vectors = tmp_path / "vectors.txt"
+    known = ["coldly", "films", "Gripx", "warmly"]
+    vectors.write_text("".join(f"{word} 1 {i}\n" for i, word in enumerate(known)))
+    choices = Choices(several_pieces="vectors,fill", beam=100)
+    augmenter = Augmenter(tiny_mlm, vectors, choices, device="cpu", precision="float32")
+    (slots,) = augmenter.slots(["coldly gripping"])
+    assert [augmenter.counts.answered_by_vectors, augmenter.counts.answered_by_fill] == [1, 1]
+    assert {"films"} <= set(slots[1].candidates) <= {"coldly", "films", "gripx", "warmly"}
+
+
 def test_the_first_with_an_answer_wins(tiny_mlm, tiny_vectors):
     def slots(order: str) -> dict[str, tuple[str, ...]]:
         augmenter = Augmenter(tiny_mlm, tiny_vectors, Choices(several_pieces=order), device="cpu", precision="float32")
@@ -109,12 +123,15 @@ def test_the_first_with_an_answer_wins(tiny_mlm, tiny_vectors):
         assert len(found) == counts.answered_by_masked_lm + counts.answered_by_vectors + counts.answered_by_fill
         return {sentence[slot.start : slot.end]: slot.candidates for slot in found}
 
+    known = {line.split(" ")[0].lower() for line in tiny_vectors.read_text().splitlines()}
     vectors, fill, mask = slots("vectors"), slots("fill"), slots("mask")
     assert set(vectors) == {"gripping"}
-    assert slots("vectors,fill") == {**fill, **vectors}
+    filled = slots("vectors,fill")
+    assert filled["gripping"] == vectors["gripping"]
+    assert set(filled.get("zebra", ())) <= known
     assert slots("vectors, mask") == {**mask, **vectors}
     assert slots("mask,vectors,fill") == mask
-    assert slots("fill,vectors") == fill
+    assert set(slots("fill,vectors")["gripping"]) < set(fill["gripping"]) | set(vectors["gripping"])
 
 
 def test_fill_needs_no_vectors_and_vectors_are_not_forgotten(tiny_mlm):
