@@ -298,7 +298,7 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 
     check_ahead(task, settings)
     if given["augment"]:
-        from augment.augmenter import check_several_pieces
+        from augment.choices import check_several_pieces
 
         if not (given["mlm"] or settings.pretrained):
             raise UserError("--augment needs --mlm or --pretrained: a masked language model")
@@ -307,6 +307,7 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 
 
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
+    from augment.choices import Choices
     from augment.pipeline import Settings, augment_file
     from glue_tasks.files import find_file
 
@@ -318,7 +319,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
-        several_pieces=given["several_pieces"],
+        choices=Choices(several_pieces=given["several_pieces"], language=task.language),
         variants=given["variants"] or task.variants,
         seed=settings.seed,
         precision=settings.precision,

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from augment.choices import Choices
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
 from glue_tasks import TASKS, UserError, get_task
 from glue_tasks.errors import exit_on_user_error
@@ -18,9 +19,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    task: Annotated[
-        str, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values() if t.language == 'en')}.")
-    ],
+    task: Annotated[str, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.")],
     data_dir: Annotated[
         Path, typer.Option(help="The folder that holds <task>/train.tsv in the official layout.", metavar="DIR")
     ],
@@ -69,13 +68,42 @@ def main(
         ),
     ] = None,
     several_pieces: Annotated[
+        str | None,
+        typer.Option(
+            help="Who answers for words that the model splits into pieces: vectors, as in the paper; mask, the model "
+            "with one mask for the word, which fits the sentence better than rough vectors do; fill, the model with a "
+            "mask for each piece; or several in their order, such as vectors,fill. Default: vectors; vectors,fill in "
+            "Chinese.",
+            metavar="NAMES",
+        ),
+    ] = None,
+    masking: Annotated[
         str,
         typer.Option(
-            help="Who answers for the words that the model splits into pieces: vectors, as in the paper, or the model "
-            "itself with one mask in place of the word, which fits the sentence better than rough vectors do.",
-            metavar="vectors|mask",
+            help="exact: each word is masked by itself. joint: all words of a sentence at once, four times as fast, "
+            "with other candidates.",
+            metavar="exact|joint",
         ),
-    ] = "vectors",
+    ] = "exact",
+    stop_words: Annotated[
+        Path | None,
+        typer.Option(help="Words never to be touched, one a line, instead of the built-in list.", metavar="FILE"),
+    ] = None,
+    keep_label_words: Annotated[
+        Path | None,
+        typer.Option(help="More words never to be touched, one a line: those a label hangs on.", metavar="FILE"),
+    ] = None,
+    letters_only: Annotated[
+        bool, typer.Option(help="Replace words of letters alone, or also those with digits.")
+    ] = True,
+    exactly_m: Annotated[
+        bool,
+        typer.Option(
+            "--exactly-m",
+            help="Take M candidates after leaving out what is no content word, and not before, as the authors do.",
+        ),
+    ] = False,
+    beam: Annotated[int, typer.Option(help="Width of the search of fill.")] = 4,
     block_rows: Annotated[
         int, typer.Option(help="Rows done and written at a time: what a kill costs at most, and --resume keeps.")
     ] = 512,
@@ -114,15 +142,24 @@ def main(
             mlm=mlm,
             vectors=vectors,
             variants=of_task.variants if variants is None else variants,
-            candidates=candidates,
+            choices=Choices(
+                candidates=candidates,
+                several_pieces=several_pieces,
+                beam=beam,
+                masking=masking,
+                stop_words=stop_words,
+                letters_only=letters_only,
+                keep_words=keep_label_words,
+                exactly_m=exactly_m,
+                language=of_task.language,
+                vectors_limit=vectors_limit,
+            ),
             probability=probability,
             seed=seed,
             limit=limit,
             batch_size=batch_size,
             device=_device(device),
             precision=precision,
-            vectors_limit=vectors_limit,
-            several_pieces=several_pieces,
             block_rows=block_rows,
         )
         part = Shard.parse(shard) if shard else _rank()
@@ -169,7 +206,8 @@ def _summary(written: Path | str, counts: Counts) -> str:
         f"({counts.rows_out / counts.rows_in:.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
-        f"{share(counts.without_candidate)} have no candidate",
+        + (f"{share(counts.answered_by_fill)} by filling, " if counts.answered_by_fill else "")
+        + f"{share(counts.without_candidate)} have no candidate",
         f"time: {counts.seconds:,.1f} s, {counts.rows_per_second:,.1f} rows/s",
     ]
     if counts.sentences_windowed:

@@ -1,26 +1,32 @@
 """Algorithm 1 on sentences: which words may be replaced, by what, and the draw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from augment import chinese
+from augment.choices import Choices
+from augment.fill import Filler
 from augment.masked_lm import MaskedLM
 from augment.neighbours import Neighbours
 from augment.variants import Slot, draw_variants
-from augment.words import find_words, match_case
-from glue_tasks import UserError
+from augment.words import Word, match_case
 
-SEVERAL_PIECES = ("vectors", "mask")
+_BLOCK = 512  # sentences that go to the models together: enough to sort by length, and few enough to come back soon
+
+Answers = list[list[tuple[str, ...] | None]]
 
 
 @dataclass
 class WordCounts:
-    """What became of the words seen. `replaceable` is the sum of the three below it."""
+    """What became of the words seen. `replaceable` is the sum of the four below it."""
 
     words: int = 0
     replaceable: int = 0
     answered_by_masked_lm: int = 0
     answered_by_vectors: int = 0
+    answered_by_fill: int = 0
     without_candidate: int = 0
     sentences_windowed: int = 0  # longer than the masked LM; it saw a window around the masked word
 
@@ -31,11 +37,8 @@ class Augmenter:
     >>> augmenter = Augmenter(masked_lm="bert-base-uncased", vectors="glove.6B.300d.txt")
     >>> augmenter.variants("a gripping film", n=3, seed=0)
 
-    masked_lm: a folder or a hub id. vectors: GloVe's or word2vec's text format; neighbours come from its
-    first `vectors_limit` words alone, the more frequent ones, as rare words make rough neighbours.
-    candidates: M, of the masked LM and of the vectors alike. probability: p, of each word to be replaced.
-    several_pieces: who answers for a word that the masked LM's tokenizer splits: "vectors" (the paper), or the masked
-    LM itself with one "mask" in its place, which then needs no vectors.
+    masked_lm: a folder or a hub id. vectors: GloVe's or word2vec's text format. choices: which words are replaced, and
+    by whose candidates. probability: p, of each word to be replaced.
     Raises UserError if one of them cannot be used.
     """
 
@@ -43,81 +46,99 @@ class Augmenter:
         self,
         masked_lm: str | Path,
         vectors: str | Path | None = None,
-        candidates: int = 15,
+        choices: Choices | None = None,
         probability: float = 0.4,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
-        vectors_limit: int | None = None,
-        several_pieces: str = "vectors",
     ):
-        by_vectors = check_several_pieces(several_pieces, vectors)
+        choices = choices or Choices()
+        self.choices = choices
         self.probability = probability
         self.counts = WordCounts()
+        self._asked = choices.asked(vectors)
         self._masked_lm = MaskedLM.load(
-            str(masked_lm),
-            candidates,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            masks_several_pieces=not by_vectors,
+            str(masked_lm), choices, batch_size=batch_size, device=device, precision=precision
         )
         self.precision = self._masked_lm.precision
         self.device = str(self._masked_lm.device)
+        self._rules = self._masked_lm.rules
         self._neighbours = None
-        if by_vectors:
-            self._neighbours = Neighbours.load(Path(vectors or ""), candidates, vectors_limit, self.device)
+        if "vectors" in self._asked:
+            self._neighbours = Neighbours.load(
+                Path(vectors or ""),
+                choices.candidates,
+                choices.vectors_limit,
+                self.device,
+                self._rules.is_content_word,
+            )
+        self._filler = None
+        if "fill" in self._asked:
+            # A filled row of pieces is taken for a word if jieba, or else the vectors, know it.
+            by_vectors = self._neighbours.__contains__ if self._neighbours else None
+            self._filler = Filler(self._masked_lm, chinese.is_in_dictionary if choices.language == "zh" else by_vectors)
 
     def variants(self, sentence: str, n: int = 20, seed: int = 42) -> list[str]:
-        """At most n different variants of one sentence; for many sentences `slots` and `draw_variants` are faster."""
-        (slots,) = self.slots([sentence])
-        return draw_variants(sentence, slots, n, self.probability, seed)
+        """At most n different variants of one sentence; for many sentences `variants_of` is faster."""
+        return next(self.variants_of([sentence], n, seed))
+
+    def variants_of(self, sentences: Iterable[str], n: int = 20, seed: int = 42) -> Iterator[list[str]]:
+        """At most n different variants of each sentence, read and answered in blocks as they are asked for.
+
+        What is drawn for a sentence depends on the seed and on its number among the sentences.
+        """
+        numbered = enumerate(sentences)
+        while block := list(islice(numbered, _BLOCK)):
+            all_slots = self.slots([sentence for _, sentence in block])
+            for (row, sentence), slots in zip(block, all_slots, strict=True):
+                yield draw_variants(sentence, slots, n, self.probability, seed, row=row)
 
     def slots(self, sentences: Sequence[str]) -> list[list[Slot]]:
         """For each sentence the words that have a candidate, from left to right; counts what became of each word."""
-        all_words = [find_words(sentence) for sentence in sentences]
+        all_words = [self._rules.find_words(sentence) for sentence in sentences]
         words = [[word for word in of_sentence if word.replaceable] for of_sentence in all_words]
-        answers, windowed = self._masked_lm.candidates(sentences, words)
-        neighbours: dict[str, tuple[str, ...]] = {}
-        if self._neighbours:
-            neighbours = self._neighbours.nearest(
-                {
-                    word.text
-                    for of_sentence, answered in zip(words, answers, strict=True)
-                    for word, candidates in zip(of_sentence, answered, strict=True)
-                    if candidates is None
-                }
-            )
+        # One mask for a word of several pieces is asked for in the same passes, if it is to answer first.
+        mask_first = self._asked[0] == "mask"
+        answers, windowed = self._masked_lm.candidates(sentences, words, several_pieces=mask_first)
+        by_masked_lm = _count(answers)
+        others = {who: self._ask(who, sentences, words, answers) for who in self._asked[1 if mask_first else 0 :]}
 
         self.counts.words += sum(map(len, all_words))
+        self.counts.replaceable += sum(map(len, words))
+        self.counts.answered_by_masked_lm += by_masked_lm + others.get("mask", 0)
+        self.counts.answered_by_vectors += others.get("vectors", 0)
+        self.counts.answered_by_fill += others.get("fill", 0)
+        self.counts.without_candidate += sum(map(len, words)) - by_masked_lm - sum(others.values())
         self.counts.sentences_windowed += windowed
-        slots: list[list[Slot]] = []
-        for of_sentence, answered in zip(words, answers, strict=True):
-            slots.append([])
-            for word, candidates in zip(of_sentence, answered, strict=True):
-                found = neighbours.get(word.text, ()) if candidates is None else candidates
-                self.counts.replaceable += 1
-                if not found:
-                    self.counts.without_candidate += 1
-                    continue
-                if candidates is None:
-                    self.counts.answered_by_vectors += 1
-                else:
-                    self.counts.answered_by_masked_lm += 1
-                # In the order of the alphabet: what is drawn then depends on which words they are, and not on the
-                # last digits of two near scores.
-                choices = tuple(match_case(candidate, word.text) for candidate in sorted(found))
-                slots[-1].append(Slot(word.start, word.end, choices))
-        return slots
+        # In the order of the alphabet: what is drawn then depends on which words they are, and not on the last digits
+        # of two near scores.
+        return [
+            [
+                Slot(word.start, word.end, tuple(match_case(each, word.text) for each in sorted(found, key=str.lower)))
+                for word, found in zip(of_sentence, answered, strict=True)
+                if found
+            ]
+            for of_sentence, answered in zip(words, answers, strict=True)
+        ]
+
+    def _ask(self, who: str, sentences: Sequence[str], words: list[list[Word]], answers: Answers) -> int:
+        """Put answers to the words that have none yet; returns to how many."""
+        left = [[j for j, answer in enumerate(answered) if answer is None] for answered in answers]
+        rows = [i for i, of_sentence in enumerate(left) if of_sentence]
+        asked = [[words[i][j] for j in left[i]] for i in rows]
+        texts = [sentences[i] for i in rows]
+        if self._neighbours and who == "vectors":
+            nearest = self._neighbours.nearest({word.text for of_sentence in asked for word in of_sentence})
+            found: Answers = [[nearest[word.text] or None for word in of_sentence] for of_sentence in asked]
+        elif self._filler and who == "fill":
+            found = self._filler.candidates(texts, asked)
+        else:
+            found, _ = self._masked_lm.candidates(texts, asked, several_pieces=True)
+        for i, of_sentence in zip(rows, found, strict=True):
+            for j, answer in zip(left[i], of_sentence, strict=True):
+                answers[i][j] = answer
+        return _count(found)
 
 
-def check_several_pieces(who: str, vectors: str | Path | None) -> bool:
-    """Whether vectors answer for words of several pieces. Raises UserError if they are to, and there are none."""
-    if who not in SEVERAL_PIECES:
-        raise UserError(f"--several-pieces is vectors or mask, not {who!r}")
-    if who == "vectors" and vectors is None:
-        raise UserError(
-            "no word vectors are given for words of several pieces; name a file with --vectors, or let the masked "
-            "language model answer for them with --several-pieces mask"
-        )
-    return who == "vectors"
+def _count(answers: Answers) -> int:
+    return sum(1 for answered in answers for answer in answered if answer)

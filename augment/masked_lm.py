@@ -4,26 +4,44 @@ Serves the words that are one piece of the model's vocabulary (TinyBERT, arXiv 1
 also those of several, which then are one gap. The model sees
 `[CLS] masked sentence [SEP] original sentence [SEP]` as in the authors' script, one such input for each masked word;
 reading the original beside the gap, it proposes words near the one that was there. Of the M likeliest pieces, those
-that are no content words are dropped, so that fewer than M may remain.
+that are no content words are dropped, so that fewer than M may remain. Masking jointly, one input holds the gaps of all
+words of its sentence.
 """
 
-import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from tokenizers import Encoding
-from tokenizers.models import WordPiece
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
-from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import logging
+from torch import Tensor
 
-from augment.words import Word, is_content_word
-from glue_tasks import UserError
+from augment.choices import Choices
+from augment.models import StatesAtPlaces, choose_device, choose_precision, load_masked_lm, longest_input
+from augment.pieces import Pieces, locate, put_space_first
+from augment.words import Word, WordRules
+
+_GAPS_A_ROW = 8  # on average, in a batch of jointly masked sentences: the scores are (gaps, V)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Gap:
+    """A word by its number in its sentence, and the positions of its first and last piece in the first copy."""
+
+    word: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A sentence with its gaps and its copy: ids (L,), segments (L,), and the positions whose scores are wanted."""
+
+    ids: np.ndarray
+    segments: np.ndarray
+    places: list[int]
 
 
 class MaskedLM:
@@ -33,217 +51,183 @@ class MaskedLM:
     In float32 the answers are the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more,
     and for about one word in fifty another batch size puts another word at the end of its list. The head, and with it
     the scores that rank the vocabulary, is float32 in both.
-    masks_several_pieces: answer words of several pieces too, with one mask in the place of all of them.
+    Raises UserError if the tokenizer is of an unknown kind or a file of words cannot be read.
     """
 
     def __init__(
         self,
         model: Any,
         tokenizer: Any,
-        m: int,
+        choices: Choices | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
-        masks_several_pieces: bool = False,
     ):
-        self.m = m
-        self.masks_several_pieces = masks_several_pieces
+        choices = choices or Choices()
+        self.choices = choices
+        self.m = choices.candidates
+        self.rules = WordRules.of(choices)
         self.batch_size = batch_size
-        self.device = _choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
         self.tokenizer = tokenizer
-        self.max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        self.pieces = Pieces.of(tokenizer)
+        put_space_first(tokenizer)
+        self.max_length = longest_input(model, tokenizer)
+        self._joint = choices.masking == "joint"
+        self._exactly_m = choices.exactly_m
         self._model = model.eval().to(self.device)
-        self._encoder = _StatesAtMask(getattr(model, model.base_model_prefix), self.device, self.precision)
+        self._encoder = StatesAtPlaces(getattr(model, model.base_model_prefix), self.device, self.precision)
         setattr(model, model.base_model_prefix, self._encoder)
-        self._words = _vocabulary_words(tokenizer)
+        self._words = self.pieces.words(self.rules)
+        # (2, V): what a gap may be given, one that follows a space or begins as words do, and one that does not
+        self._may_be = torch.tensor([[word is not None for word in words] for words in self._words], device=self.device)
+        # How often a word is in the vocabulary, in this case and that
+        self._most_forms = max(
+            max(Counter(word.casefold() for word in words if word is not None).values(), default=1)
+            for words in self._words
+        )
 
     @classmethod
-    def load(cls, name: str, m: int, **settings: Any) -> "MaskedLM":
+    def load(cls, name: str, choices: Choices | None = None, **settings: Any) -> "MaskedLM":
         """Load a folder or a hub id; weights become float32.
 
-        Raises UserError if it is not there, has no masked-LM head, or its tokenizer is not a fast WordPiece one.
+        Raises UserError if it is not there, has no masked-LM head, or no fast tokenizer with a mask token.
         """
-        model, tokenizer = _load(name)
-        return cls(model, tokenizer, m, **settings)
+        model, tokenizer = load_masked_lm(name)
+        return cls(model, tokenizer, choices, **settings)
 
     def candidates(
-        self, sentences: Sequence[str], words: Sequence[Sequence[Word]]
+        self, sentences: Sequence[str], words: Sequence[Sequence[Word]], several_pieces: bool = False
     ) -> tuple[list[list[tuple[str, ...] | None]], int]:
         """For each word of each sentence its candidates, the likeliest first, or None if it is not asked about: it is
         several pieces, or none that the model knows.
 
-        words: those of each sentence, by their offsets in it. Also returns how many sentences were longer than the
-        model; of such a sentence the model sees a window around the masked word.
+        words: those of each sentence, by their offsets in it. several_pieces: ask about those too, with one mask in
+        the place of all of them; None then says that there was no answer. Also returns how many sentences were longer
+        than the model; of such a sentence it sees a window around the masked word, one word at a time in either way of
+        masking.
         """
         answers: list[list[tuple[str, ...] | None]] = [[None] * len(of_sentence) for of_sentence in words]
-        encodings = self.tokenizer(list(sentences), list(sentences), verbose=False).encodings if sentences else []
-        queries = []  # (length, sentence, word, positions of its first and last piece)
-        for i, (encoding, of_sentence) in enumerate(zip(encodings, words, strict=True)):
-            starts, ends = _first_copy(encoding)
-            for j, word in enumerate(of_sentence):
-                first, last = starts.get(word.start), ends.get(word.end)
-                if first is None or last is None:
-                    continue
-                if self.masks_several_pieces or (first == last and encoding.ids[first] != self.tokenizer.unk_token_id):
-                    queries.append((len(encoding), i, j, first, last))
+        encodings = self.encode(sentences)
+        queries: list[tuple[int, int, list[Gap]]] = []  # length, sentence, what is masked at once
+        for i, (encoding, sentence, of_sentence) in enumerate(zip(encodings, sentences, words, strict=True)):
+            gaps = [
+                gap
+                for gap in self.gaps(encoding, sentence, of_sentence)
+                if several_pieces or self._known(encoding, gap)
+            ]
+            if self._joint and gaps and len(encoding) <= self.max_length:
+                queries.append((len(encoding), i, gaps))
+            else:
+                queries += [(len(encoding), i, [gap]) for gap in gaps]
         queries.sort()  # by length, so that a batch needs little padding
 
-        for start in range(0, len(queries), self.batch_size):
-            batch = queries[start : start + self.batch_size]
-            inputs = [self._input(encodings[i], first, last) for _, i, _, first, last in batch]
-            top = self._top_pieces(inputs)
-            for (_, i, j, first, last), ids in zip(batch, top, strict=True):
-                seen = {words[i][j].text.lower()}
-                if first == last:
-                    seen.add(self._words[encodings[i].ids[first]] or "")
-                answers[i][j] = tuple(
-                    word
-                    for word in dict.fromkeys(self._words[piece] for piece in ids)
-                    if word is not None and word not in seen
-                )
+        for batch in self._batches(queries):
+            asked = [(i, gap) for _, i, gaps in batch for gap in gaps]
+            # Whether it is a gap that follows no space, in a tokenizer that marks spaces
+            inside = [
+                self.pieces.marks_spaces and self.pieces.continues[encodings[i].ids[gap.first]] for i, gap in asked
+            ]
+            top = self._top_pieces(self.scores([self.input(encodings[i], gaps) for _, i, gaps in batch]), inside)
+            for (i, gap), is_inside, ids in zip(asked, inside, top, strict=True):
+                found = self._drop_what_may_not_stand(ids, is_inside, words[i][gap.word].text, encodings[i], gap)
+                if found or self._known(encodings[i], gap):
+                    answers[i][gap.word] = found
         return answers, sum(1 for encoding in encodings if len(encoding) > self.max_length)
 
-    def _input(self, encoding: Encoding, first: int, last: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Ids and segments of a sentence and its copy, one mask in place of the pieces `first` to `last`, and where."""
+    def encode(self, sentences: Sequence[str]) -> list[Encoding]:
+        """Each sentence beside itself."""
+        return self.tokenizer(list(sentences), list(sentences), verbose=False).encodings if sentences else []
+
+    def gaps(self, encoding: Encoding, sentence: str, words: Sequence[Word]) -> Iterator[Gap]:
+        """Those of the words of a sentence that begin and end where pieces do."""
+        if not words:
+            return
+        starts, ends = locate(encoding, sentence)
+        for j, word in enumerate(words):
+            first, last = starts.get(word.start), ends.get(word.end)
+            if first is not None and last is not None and first <= last:
+                yield Gap(j, first, last)
+
+    def input(self, encoding: Encoding, gaps: Sequence[Gap], keeps_length: bool = False) -> Input:
+        """A sentence and its copy, with one mask in the place of each gap, or with one for each of its pieces.
+
+        Of a sentence that is too long for the model a window around the gap, which then must be one.
+        """
         ids = np.array(encoding.ids)
         segments = np.array(encoding.type_ids)
-        ids[first] = self.tokenizer.mask_token_id
         keep = np.arange(len(ids))
         if len(ids) > self.max_length:
             # Of each copy keep the same window of pieces, the mask in its middle as far as the ends allow.
+            (gap,) = gaps
             copies = np.array([-1 if copy is None else copy for copy in encoding.sequence_ids])
             one, other = np.flatnonzero(copies == 0), np.flatnonzero(copies == 1)
             size = (self.max_length - int((copies == -1).sum())) // 2
-            begin = min(max(first - int(one[0]) - size // 2, 0), len(one) - size)
+            begin = min(max(gap.first - int(one[0]) - size // 2, 0), len(one) - size)
             window = slice(begin, begin + size)
             keep = np.sort(np.concatenate([np.flatnonzero(copies == -1), one[window], other[window]]))
-        keep = keep[(keep <= first) | (keep > last)]
-        return ids[keep], segments[keep], int(np.searchsorted(keep, first))
+        masked: list[int] = []
+        for gap in gaps:
+            last = gap.last if keeps_length else gap.first
+            keep = keep[(keep <= last) | (keep > gap.last)]
+            masked += range(gap.first, last + 1)
+        ids[masked] = self.tokenizer.mask_token_id
+        return Input(ids[keep], segments[keep], np.searchsorted(keep, masked).tolist())
 
     @torch.inference_mode()
-    def _top_pieces(self, inputs: list[tuple[np.ndarray, np.ndarray, int]]) -> list[list[int]]:
-        """The m likeliest vocabulary ids at the masked position of each input."""
-        longest = max(len(ids) for ids, _, _ in inputs)
+    def scores(self, inputs: Sequence[Input]) -> Tensor:
+        """(Q, V): the scores of the vocabulary at the places of the inputs, one input after the other."""
+        longest = max(len(each.ids) for each in inputs)
         input_ids = np.full((len(inputs), longest), self.tokenizer.pad_token_id)  # (B, L)
         segments = np.zeros_like(input_ids)
         attention_mask = np.zeros_like(input_ids)
-        for row, (ids, types, _) in enumerate(inputs):
-            input_ids[row, : len(ids)] = ids
-            segments[row, : len(ids)] = types
-            attention_mask[row, : len(ids)] = 1
+        for row, each in enumerate(inputs):
+            input_ids[row, : len(each.ids)] = each.ids
+            segments[row, : len(each.ids)] = each.segments
+            attention_mask[row, : len(each.ids)] = 1
         tensors = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self.tokenizer.model_input_names:
             tensors["token_type_ids"] = segments
-        self._encoder.positions = torch.tensor([position for _, _, position in inputs], device=self.device)
-        scores = self._model(**{name: torch.from_numpy(a).to(self.device) for name, a in tensors.items()}).logits
-        return scores[:, 0].topk(min(self.m, scores.shape[-1])).indices.tolist()  # scores: (B, 1, V)
+        places = [(row, place) for row, each in enumerate(inputs) for place in each.places]
+        self._encoder.rows, self._encoder.positions = torch.tensor(places, device=self.device).T
+        return self._model(**{name: torch.from_numpy(a).to(self.device) for name, a in tensors.items()}).logits[:, 0]
 
+    def _known(self, encoding: Encoding, gap: Gap) -> bool:
+        """Whether a word is one piece, and one that the model knows."""
+        return gap.first == gap.last and encoding.ids[gap.first] != self.tokenizer.unk_token_id
 
-class _StatesAtMask(nn.Module):
-    """Stands where a masked LM has its encoder, and hands on the state of one position of each sentence alone.
+    def _batches(self, queries: list[tuple[int, int, list[Gap]]]) -> Iterator[list[tuple[int, int, list[Gap]]]]:
+        batch: list[tuple[int, int, list[Gap]]] = []
+        gaps = 0
+        for query in queries:
+            gaps += len(query[2])
+            if batch and (len(batch) == self.batch_size or gaps > self.batch_size * _GAPS_A_ROW):
+                yield batch
+                batch, gaps = [], len(query[2])
+            batch.append(query)
+        if batch:
+            yield batch
 
-    So the head, whatever the architecture, projects (B, 1, D) to the vocabulary and not (B, L, D); and precision is a
-    matter of the encoder: the head works in float32, as bf16's three digits would make ties of near scores.
-    """
+    def _top_pieces(self, scores: Tensor, inside: list[bool]) -> list[list[int]]:
+        """The m likeliest vocabulary ids of each row of scores (Q, V), or as many as hold m words."""
+        count = self.m
+        if self._exactly_m:
+            scores = scores.masked_fill(~self._may_be[torch.tensor(inside, device=self.device).long()], -torch.inf)
+            count = (count + 1) * self._most_forms  # one more, for the word itself may be among them
+        return scores.topk(min(count, scores.shape[-1])).indices.tolist()
 
-    positions: Tensor  # (B,), set before each call
-
-    def __init__(self, encoder: nn.Module, device: torch.device, precision: str):
-        super().__init__()
-        self.encoder = encoder
-        self.device = device
-        self.in_bf16 = precision == "bf16"
-
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
-            states = self.encoder(*args, **kwargs)[0]  # (B, L, D)
-        rows = torch.arange(len(states), device=states.device)
-        return BaseModelOutput(last_hidden_state=states[rows, self.positions][:, None].float())
-
-
-def _first_copy(encoding: Encoding) -> tuple[dict[int, int], dict[int, int]]:
-    """Where the pieces of the first of the two copies stand: position by the character a piece starts or ends at."""
-    starts: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    for position, (copy, (start, end)) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True)):
-        if copy == 0:
-            starts[start] = ends[end] = position
-    return starts, ends
-
-
-def _vocabulary_words(tokenizer: Any) -> list[str | None]:
-    """For each id of the vocabulary the word it is, lower-cased, or None if no word may be replaced by it:
-    continuation pieces ("##ing"), special tokens, numbers, signs and stop words."""
-    special = set(tokenizer.all_special_tokens)
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    return [piece.lower() if piece not in special and is_content_word(piece) else None for piece in pieces]
-
-
-def _choose_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):  # torch's own message runs over many lines
-        raise UserError(f"there is no device {name!r} here; use --device auto, cpu or cuda") from None
-    return device
-
-
-def _choose_precision(name: str, device: torch.device) -> str:
-    if name in ("bf16", "float32"):
-        return name
-    if name != "auto":
-        raise UserError(f"--precision is auto, bf16 or float32, not {name!r}")
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # true with AMX, which came later
-    return "bf16" if native else "float32"
-
-
-def hub_commit(name: str) -> str | None:
-    """The commit of the hub's model that `name` stands for here: the one in the cache, or the newest."""
-    with _loading(name):
-        return AutoConfig.from_pretrained(name)._commit_hash
-
-
-def _load(name: str) -> tuple[Any, Any]:
-    with _loading(name):
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model, info = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:2])
-        raise UserError(
-            f"{name} has no trained masked-LM head (missing: {missing}, ...); use a pretrained model such as "
-            "bert-base-uncased, not one fine-tuned for a task"
-        )
-    if not tokenizer.is_fast or not isinstance(tokenizer.backend_tokenizer.model, WordPiece):
-        raise UserError(f"the tokenizer of {name} is not a fast WordPiece tokenizer, as BERT's is; use a BERT model")
-    if tokenizer.mask_token_id is None:
-        raise UserError(f"the tokenizer of {name} has no mask token; use a BERT model")
-    return model, tokenizer
-
-
-@contextlib.contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Errors as a UserError, and no progress bar or table of missing weights: it would stand between ours."""
-    path = Path(name)
-    if not path.is_dir() and (path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise UserError(f"there is no model folder {name}; name one that holds config.json, or a hub id, with --mlm")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise UserError(f"the folder {name} holds no model, as it has no config.json; name another with --mlm")
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:  # what from_pretrained raises
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot load a masked LM from {name!r}, as a folder or from the hub: {reason}") from None
-    finally:
-        logging.enable_progress_bar()
-        logging.set_verbosity(verbosity)
+    def _drop_what_may_not_stand(
+        self, ids: list[int], inside: bool, text: str, encoding: Encoding, gap: Gap
+    ) -> tuple[str, ...]:
+        """The words among the ids, in one form each, without the word that stood there."""
+        seen = {text.casefold()}
+        if gap.first == gap.last:
+            seen.add(self.pieces.texts[encoding.ids[gap.first]].casefold())  # "cliches", where it was "clichés"
+        found = []
+        for piece in ids:
+            word = self._words[inside][piece]
+            if word is not None and word.casefold() not in seen:
+                seen.add(word.casefold())
+                found.append(word)
+        return tuple(found[: self.m])

@@ -6,7 +6,7 @@ by one matrix product.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,16 +23,24 @@ _BLOCK = 256  # words looked up by one product; its similarities take 400 MB for
 class Neighbours:
     """The m nearest words of each word, computed when first asked for and kept."""
 
-    def __init__(self, words: list[str], vectors: np.ndarray, m: int, limit: int | None = None, device: str = "cpu"):
+    def __init__(
+        self,
+        words: list[str],
+        vectors: np.ndarray,
+        m: int,
+        limit: int | None = None,
+        device: str = "cpu",
+        is_content: Callable[[str], bool] = is_content_word,
+    ):
         """words: V words, the more frequent first. vectors: (V, D). limit: only the first so many can be neighbours.
 
-        Only content words can be neighbours. Of the forms that differ by case alone the first stands for all: case is
-        given back when a word is replaced, and "Film" is no variant of "film".
+        Only content words, as `is_content` tells them, can be neighbours. Of the forms that differ by case alone the
+        first stands for all: case is given back when a word is replaced, and "Film" is no variant of "film".
         """
         self.m = m
         rows: dict[str, int] = {}
         for row, (word, norm) in enumerate(zip(words, np.linalg.norm(vectors, axis=-1), strict=True)):
-            if is_content_word(word) and 0 < norm < np.inf:  # the cosine with a vector of zeros means nothing
+            if is_content(word) and 0 < norm < np.inf:  # the cosine with a vector of zeros means nothing
                 rows.setdefault(word.lower(), row)
         self.words = list(rows)
         self._index = {word: i for i, word in enumerate(self.words)}
@@ -42,14 +50,25 @@ class Neighbours:
         self._known: dict[str, tuple[str, ...]] = {}
 
     @classmethod
-    def load(cls, path: Path, m: int, limit: int | None = None, device: str = "cpu") -> "Neighbours":
+    def load(
+        cls,
+        path: Path,
+        m: int,
+        limit: int | None = None,
+        device: str = "cpu",
+        is_content: Callable[[str], bool] = is_content_word,
+    ) -> "Neighbours":
         """Read GloVe's or word2vec's text format, both sorted by frequency.
 
         Raises UserError if the file is of another kind.
         """
         vectors = _read_vectors(path)
         words = [word or "" for word in vectors.index_to_key]  # gensim leaves None for a word that came before
-        return cls(words, vectors.vectors, m, limit, device)
+        return cls(words, vectors.vectors, m, limit, device, is_content)
+
+    def __contains__(self, word: str) -> bool:
+        """Whether a word, in any case, has a vector."""
+        return word.lower() in self._index
 
     def nearest(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each word, in any case, its nearest, lower-cased, the nearest first; () if it has no vector."""

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from augment.augmenter import Augmenter, WordCounts, check_several_pieces
+from augment.augmenter import Augmenter, WordCounts
 from augment.blocks import Blocks, Plan
+from augment.choices import Choices
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
@@ -27,15 +28,13 @@ class Settings:
     mlm: str  # a folder or a hub id
     vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
     variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
-    candidates: int = 15  # M: of the masked LM and of the vectors alike
+    choices: Choices = field(default_factory=Choices)  # which words may be replaced, and by whose candidates
     probability: float = 0.4  # p: of each replaceable word to be replaced
     seed: int = 42
     limit: int | None = None  # take the first so many rows; None takes all
     batch_size: int = 64  # masked sentences the model sees at once
     device: str = "auto"  # auto, cpu, cuda
     precision: str = "auto"  # auto, bf16, float32
-    vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
-    several_pieces: str = "vectors"  # who answers for words of several pieces: vectors, or the masked LM by one mask
     # Rows whose words go to the models together: enough to sort them by length with little padding. What a kill costs.
     block_rows: int = 512
 
@@ -44,18 +43,17 @@ class Settings:
             raise UserError(f"--p is a probability, from 0 to 1, not {self.probability}")
         for flag, value in (
             ("--N", self.variants),
-            ("--M", self.candidates),
             ("--batch-size", self.batch_size),
             ("--limit", self.limit),
-            ("--vectors-limit", self.vectors_limit),
             ("--block-rows", self.block_rows),
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
-        check_several_pieces(self.several_pieces, self.vectors)
-        if self.task.language != "en":
+        self.choices.asked(self.vectors)
+        if self.task.language != self.choices.language:
             raise UserError(
-                f"{self.task.name} is in {self.task.language!r}; only English tasks can be augmented so far"
+                f"{self.task.name} is in {self.task.language!r}, and words would be looked for in "
+                f"{self.choices.language!r}; choose the task's language"
             )
         if self.output.resolve() == self.train_file.resolve():
             raise UserError(f"the output {self.output} is the training file itself; name another with --output-dir")
@@ -63,7 +61,7 @@ class Settings:
 
 @dataclass
 class Counts:
-    """What one augmentation read, did and wrote. `replaceable` is the sum of the three below it."""
+    """What one augmentation read, did and wrote. `replaceable` is the sum of the four below it."""
 
     rows_in: int = 0
     rows_out: int = 0
@@ -71,6 +69,7 @@ class Counts:
     replaceable: int = 0
     answered_by_masked_lm: int = 0
     answered_by_vectors: int = 0
+    answered_by_fill: int = 0
     without_candidate: int = 0
     duplicates_dropped: int = 0  # drawn variants equal to the original or to one drawn before
     sentences_windowed: int = 0  # longer than the masked LM; it saw a window around the masked word
@@ -117,8 +116,10 @@ def augment_file(
     file or model cannot be used.
     """
     table = open_table(settings.task, settings.train_file)
-    used_vectors = settings.vectors if settings.several_pieces == "vectors" else None
-    inputs = describe_inputs(settings.train_file, settings.mlm, used_vectors)
+    choices = settings.choices
+    used_vectors = settings.vectors if "vectors" in choices.asked(settings.vectors) else None
+    files = {"vectors": used_vectors, "stop_words": choices.stop_words, "keep_words": choices.keep_words}
+    inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
     begun = blocks.read_plan()
     if overwrite:
@@ -137,13 +138,11 @@ def augment_file(
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
-        settings.candidates,
+        choices,
         settings.probability,
         settings.batch_size,
         settings.device,
         settings.precision,
-        settings.vectors_limit,
-        settings.several_pieces,
     )
     run = {
         "device": augmenter.device.partition(":")[0],  # any of its kind
@@ -260,18 +259,19 @@ def _total(parts: Iterable[dict[str, Any]]) -> Counts:
     return total
 
 
+_FILES = ("stop_words", "keep_words")  # inputs, compared by content and not by path
+
+
 def _identity(settings: Settings) -> dict[str, object]:
     """The settings that decide what is written; batch size and device decide how fast, and how bf16 rounds."""
     return {
         "task": settings.task.name,
         "variants": settings.variants,
-        "candidates": settings.candidates,
         "probability": settings.probability,
         "seed": settings.seed,
         "limit": settings.limit,
         "precision": settings.precision,
-        "vectors_limit": settings.vectors_limit,
-        "several_pieces": settings.several_pieces,
+        **{name: value for name, value in settings.choices.as_record().items() if name not in _FILES},
     }
 
 

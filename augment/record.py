@@ -4,14 +4,15 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.masked_lm import hub_commit
+from augment.models import hub_commit
 from glue_tasks import UserError
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "numpy")
+_PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "jieba", "numpy")
 _MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
@@ -38,19 +39,21 @@ def record_path(output: Path) -> Path:
     return output.with_suffix(".json")
 
 
-def describe_inputs(train_file: Path, mlm: str, vectors: Path | None) -> dict[str, dict[str, Any]]:
-    """For each input its name as it was given, and what tells its content: bytes and SHA-256, or the hub's commit."""
-    if vectors and not vectors.is_file():
-        raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
+def describe_inputs(train_file: Path, mlm: str, files: Mapping[str, Path | None]) -> dict[str, dict[str, Any]]:
+    """For each input its name as it was given, and what tells its content: bytes and SHA-256, or the hub's commit.
+
+    files: others by what they are; None where there is none.
+    """
+    for flag, path in files.items():
+        if path and not path.is_file():
+            raise UserError(f"there is no file {path}; name another with --{flag.replace('_', '-')}")
     if Path(mlm).is_dir():
-        files = sorted({path for pattern in _MODEL_FILES for path in Path(mlm).glob(pattern)})
-        model = {"name": mlm, **_fingerprint(*files)}
+        of_model = sorted({path for pattern in _MODEL_FILES for path in Path(mlm).glob(pattern)})
+        model = {"name": mlm, **_fingerprint(*of_model)}
     else:
         model = {"name": mlm, "commit": hub_commit(mlm)}
     inputs = {"train_file": {"name": str(train_file), **_fingerprint(train_file)}, "mlm": model}
-    if vectors:
-        inputs["vectors"] = {"name": str(vectors), **_fingerprint(vectors)}
-    return inputs
+    return inputs | {name: {"name": str(path), **_fingerprint(path)} for name, path in files.items() if path}
 
 
 def read_record(output: Path) -> Record | None:

@@ -9,25 +9,28 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
 )
 
+from augment.choices import Choices
 from augment.masked_lm import MaskedLM
 from augment.words import find_words
 from glue_tasks import UserError
 
 
-def ask(lm: MaskedLM, *sentences: str):
+def ask(lm: MaskedLM, *sentences: str, **settings: bool):
     words = [[word for word in find_words(sentence) if word.replaceable] for sentence in sentences]
-    return lm.candidates(sentences, words)
+    return lm.candidates(sentences, words, **settings)
 
 
 @pytest.fixture(scope="module")
 def lm(tiny_mlm):
-    return MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="float32")
+    return MaskedLM.load(tiny_mlm, device="cpu", precision="float32")
 
 
 @contextlib.contextmanager
@@ -75,15 +78,14 @@ def test_a_long_sentence_shows_a_window_around_the_masked_word(lm):
     assert ask(lm, " ".join(words[:31]))[1] == 1
 
 
-def test_a_window_around_one_mask_for_several_pieces(tiny_mlm, lm):
-    masking = MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="float32", masks_several_pieces=True)
+def test_a_window_around_one_mask_for_several_pieces(lm):
     words = ["good", "bad", "cold", "warm", "dull", "long"] * 7
     words[20] = (
         "gripping"  # two pieces: of the 43 the window holds those from 5 to 35, so that the mask is in its middle
     )
-    (answers,), windowed = ask(masking, " ".join(words))
+    (answers,), windowed = ask(lm, " ".join(words), several_pieces=True)
     assert windowed == 1
-    (of_window,), _ = ask(masking, " ".join(words[5:34]))
+    (of_window,), _ = ask(lm, " ".join(words[5:34]), several_pieces=True)
     assert answers[20] is not None
     assert answers[20] == of_window[15]
     assert ask(lm, "a gripping film")[0][0][0] is None
@@ -107,7 +109,7 @@ def test_a_head_of_another_shape(tiny_mlm, tmp_path):
     DistilBertForMaskedLM(config).save_pretrained(tmp_path)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     tokenizer.save_pretrained(tmp_path)
-    (answers,), _ = ask(MaskedLM.load(str(tmp_path), m=5, precision="float32"), "a good film")
+    (answers,), _ = ask(MaskedLM.load(str(tmp_path), Choices(candidates=5), precision="float32"), "a good film")
     model = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     encoded = tokenizer("a good [MASK]", "a good film", return_tensors="pt")
     top = model(**encoded).logits[0, 3].topk(5).indices.tolist()
@@ -121,7 +123,7 @@ def candidate(piece: str) -> bool:
 def test_bf16_ranks_nearly_as_float32(tiny_mlm, lm):
     sentence = "a good film of an old city and a young actor"
     (exact,), _ = ask(lm, sentence)
-    (rounded,), _ = ask(MaskedLM.load(tiny_mlm, m=15, device="cpu", precision="bf16"), sentence)
+    (rounded,), _ = ask(MaskedLM.load(tiny_mlm, device="cpu", precision="bf16"), sentence)
     shared = sum(len(set(a) & set(b)) for a, b in zip(exact, rounded, strict=True))
     assert shared >= 0.8 * sum(map(len, exact))
     assert rounded != [()] * len(rounded)
@@ -131,47 +133,59 @@ class TestRefusals:
     def test_folder_that_is_not_there(self):
         for name in ("./nowhere", "/nowhere/at/all", "a/b/c"):
             with pytest.raises(UserError, match=f"there is no model folder {name}"):
-                MaskedLM.load(name, m=5)
+                MaskedLM.load(name, Choices(candidates=5))
 
     def test_folder_without_a_model(self, tmp_path):
         with pytest.raises(UserError, match="no config.json") as error:
-            MaskedLM.load(str(tmp_path), m=5)
+            MaskedLM.load(str(tmp_path), Choices(candidates=5))
         assert "\n" not in str(error.value)
 
     def test_hub_id_out_of_reach(self, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         with pytest.raises(UserError, match="cannot load a masked LM from 'nobody/no-such-model'") as error:
-            MaskedLM.load("nobody/no-such-model", m=5)
+            MaskedLM.load("nobody/no-such-model", Choices(candidates=5))
         assert "\n" not in str(error.value)
 
     def test_damaged_weights(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         (tmp_path / "model" / "model.safetensors").write_bytes(b"half a file")
         with pytest.raises(UserError, match="cannot load a masked LM"):
-            MaskedLM.load(str(tmp_path / "model"), m=5)
+            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
 
     def test_a_classifier_has_no_masked_lm_head(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         config = BertConfig.from_pretrained(tiny_mlm)
         BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
         with pytest.raises(UserError, match=r"no trained masked-LM head \(missing: cls.predictions"):
-            MaskedLM.load(str(tmp_path / "model"), m=5)
+            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
 
     def test_a_model_of_another_kind(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         GPT2LMHeadModel(GPT2Config(vocab_size=90, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "model")
         with pytest.raises(UserError, match="cannot load a masked LM"):
-            MaskedLM.load(str(tmp_path / "model"), m=5)
+            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
 
     def test_device_and_precision(self, tiny_mlm):
         with pytest.raises(UserError, match="no device 'abacus'"):
-            MaskedLM.load(tiny_mlm, m=5, device="abacus")
+            MaskedLM.load(tiny_mlm, Choices(candidates=5), device="abacus")
         with pytest.raises(UserError, match="--precision is auto, bf16 or float32, not 'half'"):
-            MaskedLM.load(tiny_mlm, m=5, precision="half")
+            MaskedLM.load(tiny_mlm, Choices(candidates=5), precision="half")
 
 
 def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path):
     shutil.copytree(tiny_mlm, tmp_path / "model")
     AutoModelForMaskedLM.from_pretrained(tiny_mlm, dtype=torch.float16).save_pretrained(tmp_path / "model")
-    loaded = MaskedLM.load(str(Path(tmp_path / "model")), m=5)
+    loaded = MaskedLM.load(str(Path(tmp_path / "model")), Choices(candidates=5))
     assert {parameter.dtype for parameter in loaded._model.parameters()} == {torch.float32}
+
+
+def test_a_head_that_looks_for_the_embeddings_of_its_encoder(tiny_mlm, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_mlm)
+    config = DebertaV2Config(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        legacy=False,
+    )  # fmt: skip
+    DebertaV2ForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (answers,), _ = ask(MaskedLM.load(str(tmp_path), precision="float32"), "a good film")
+    assert all(answers)

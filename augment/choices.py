@@ -1,0 +1,89 @@
+"""What decides which candidates there are: everything but the models themselves and the draw."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from glue_tasks import UserError
+
+SEVERAL_PIECES = ("vectors", "mask", "fill")
+MASKING = ("exact", "joint")
+# Chinese characters are pieces of their own, so that most words have several: the masked LM fills what vectors lack.
+DEFAULT_SEVERAL_PIECES = {"en": ("vectors",), "zh": ("vectors", "fill")}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The defaults are the paper's (arXiv 1909.10351, Algorithm 1) with its authors' additions.
+
+    Raises UserError if a value is out of range or a file is not there.
+    """
+
+    candidates: int = 15  # M: of the masked LM and of the vectors alike
+    # Who is asked about a word that the tokenizer splits into pieces, in this order, until one has an answer:
+    # "vectors", its neighbours; "mask", the masked LM with one mask in its place; "fill", the masked LM with as many
+    # masks as the word has pieces. A string such as "vectors,fill" will do; None: as is usual in the language.
+    several_pieces: tuple[str, ...] | str | None = None
+    beam: int = 4  # "fill" follows so many rows of pieces at once
+    # "exact": one masked word a pass. "joint": all words of a sentence masked in one pass, beside the intact original.
+    masking: str = "exact"
+    stop_words: Path | None = None  # a file, one word a line, instead of the language's own list
+    letters_only: bool = (
+        True  # False: words with digits, too, are replaced; Chinese words are Han characters in any case
+    )
+    keep_words: Path | None = None  # a file, one word a line: words that a label hangs on, neither taken out nor put in
+    # False: of the top M those that are no content words are dropped, and fewer remain, as in the authors' script.
+    # True: the top M of the content words. Vectors give M of these in either case.
+    exactly_m: bool = False
+    language: str = "en"  # en, zh
+    vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--M", self.candidates), ("--beam", self.beam), ("--vectors-limit", self.vectors_limit)):
+            if value is not None and value < 1:
+                raise UserError(f"{flag} is at least 1, not {value}")
+        if self.masking not in MASKING:
+            raise UserError(f"--masking is exact or joint, not {self.masking!r}")
+        if self.language not in DEFAULT_SEVERAL_PIECES:
+            raise UserError(f"words are found in en and zh, not in the language {self.language!r}; name one of the two")
+        for flag, path in (("--stop-words", self.stop_words), ("--keep-label-words", self.keep_words)):
+            if path is not None and not Path(path).is_file():
+                raise UserError(f"there is no file {path}; name a file of words, one a line, with {flag}")
+        object.__setattr__(self, "several_pieces", self._order())
+
+    def _order(self) -> tuple[str, ...]:
+        given = self.several_pieces
+        if given is None:
+            return DEFAULT_SEVERAL_PIECES[self.language]
+        order = tuple(name.strip() for name in given.split(",")) if isinstance(given, str) else tuple(given)
+        if not order or len(set(order)) < len(order) or not set(order) <= set(SEVERAL_PIECES):
+            raise UserError(
+                f"--several-pieces is vectors, mask or fill, or several of them in the order in which they are asked, "
+                f"such as vectors,fill; not {','.join(order)!r}"
+            )
+        return order
+
+    def asked(self, vectors: str | Path | None) -> tuple[str, ...]:
+        """Who is asked about words of several pieces, given these vectors.
+
+        Raises UserError if vectors are to answer and there are none; in Chinese the usual order does without them.
+        """
+        order = tuple(self.several_pieces or ())
+        if vectors is None and self.language == "zh" and order == DEFAULT_SEVERAL_PIECES["zh"]:
+            return order[1:]
+        if vectors is None and "vectors" in order:
+            raise UserError(
+                "no word vectors are given for words of several pieces; name a file with --vectors, or let the masked "
+                "language model answer for them with --several-pieces mask or fill"
+            )
+        return order
+
+    def as_record(self) -> dict[str, Any]:
+        """The same in the types of JSON."""
+        fields = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {**fields, "several_pieces": ",".join(self.several_pieces or ())}
+
+
+def check_several_pieces(who: str | None, vectors: str | Path | None, language: str = "en") -> bool:
+    """Whether vectors answer for words of several pieces. Raises UserError if they are to, and there are none."""
+    return "vectors" in Choices(several_pieces=who, language=language).asked(vectors)

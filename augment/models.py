@@ -1,0 +1,131 @@
+"""Masked LMs as they are loaded, and as they are run: on which device, at which precision, with the scores of which
+places."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import logging
+
+from glue_tasks import UserError
+
+
+class StatesAtPlaces(nn.Module):
+    """Stands where a masked LM has its encoder, and hands on the states of certain places alone.
+
+    So the head, whatever the architecture, projects (Q, 1, D) to the vocabulary and not (B, L, D); and precision is a
+    matter of the encoder: the head works in float32, as bf16's three digits would make ties of near scores.
+    """
+
+    rows: Tensor  # (Q,), set before each call: which sentence of the batch
+    positions: Tensor  # (Q,), and which of its pieces
+
+    def __init__(self, encoder: nn.Module, device: torch.device, precision: str):
+        super().__init__()
+        self.encoder = encoder
+        self.device = device
+        self.in_bf16 = precision == "bf16"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:  # DeBERTa's head looks for the embeddings of its encoder
+            return getattr(super().__getattr__("encoder"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+            states = self.encoder(*args, **kwargs)[0]  # (B, L, D)
+        return BaseModelOutput(last_hidden_state=states[self.rows, self.positions][:, None].float())
+
+
+def load_masked_lm(name: str) -> tuple[Any, Any]:
+    """A model in float32 and its tokenizer, from a folder or the hub.
+
+    Raises UserError if it is not there, has no trained masked-LM head, or its tokenizer is not a fast one with a mask.
+    """
+    with _loading(name):
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model, info = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:2])
+        raise UserError(
+            f"{name} has no trained masked-LM head (missing: {missing}, ...); use a pretrained model such as "
+            "bert-base-uncased, not one fine-tuned for a task"
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {name} is not a fast one, which alone tells where its pieces stand in a text"
+        )
+    if tokenizer.mask_token_id is None:
+        raise UserError(f"the tokenizer of {name} has no mask token; use a model such as BERT or RoBERTa")
+    return model, tokenizer
+
+
+def longest_input(model: Any, tokenizer: Any) -> int:
+    """Pieces that the model can take at once, special ones included."""
+    places = model.config.max_position_embeddings
+    for name, module in model.named_modules():
+        # RoBERTa and its kin count positions from behind that of the padding.
+        if name.endswith(".position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            places -= module.padding_idx + 1
+    return min(tokenizer.model_max_length, places)
+
+
+def choose_device(name: str) -> torch.device:
+    """Raises UserError if there is no such device."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # torch's own message runs over many lines
+        raise UserError(f"there is no device {name!r} here; use --device auto, cpu or cuda") from None
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """ "bf16" or "float32"; "auto" is bf16 where the hardware has it."""
+    if name in ("bf16", "float32"):
+        return name
+    if name != "auto":
+        raise UserError(f"--precision is auto, bf16 or float32, not {name!r}")
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # true with AMX, which came later
+    return "bf16" if native else "float32"
+
+
+def hub_commit(name: str) -> str | None:
+    """The commit of the hub's model that `name` stands for here: the one in the cache, or the newest."""
+    with _loading(name):
+        return AutoConfig.from_pretrained(name)._commit_hash
+
+
+@contextlib.contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Errors as a UserError, and no progress bar or table of missing weights: it would stand between ours."""
+    path = Path(name)
+    if not path.is_dir() and (path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise UserError(f"there is no model folder {name}; name one that holds config.json, or a hub id, with --mlm")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise UserError(f"the folder {name} holds no model, as it has no config.json; name another with --mlm")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:  # what from_pretrained raises
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot load a masked LM from {name!r}, as a folder or from the hub: {reason}") from None
+    finally:
+        logging.enable_progress_bar()
+        logging.set_verbosity(verbosity)
