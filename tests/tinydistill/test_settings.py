@@ -34,6 +34,7 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
         ({"seed": True}, "not of type int"),
         ({"prediction": 3}, "sets prediction to 3"),
         ({"projection": "both"}, "projection is 'both'; it can be auto, per-layer, shared, none"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be 4294967295 or less"),
         ({"batch_size": 0}, "batch_size is 0; it must be more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"prediction": {"epochs": 0}}, "epochs is 0"),
@@ -49,6 +50,8 @@ def test_what_cannot_be_is_said(recipe: dict, message: str) -> None:
 def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no recipe"):
         read_recipe(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="is a folder; give --recipe a TOML file"):
+        read_recipe(tmp_path)
     (tmp_path / "bad.toml").write_text("seed: 1")
     with pytest.raises(UserError, match="is not TOML"):
         read_recipe(tmp_path / "bad.toml")
