@@ -313,10 +313,11 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
     start = _start(given)
     if settings.pretrained and settings.teacher:
         raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
-    _check_before_hours(settings, given)
+    _check_before_hours(task, settings, given)
     if settings.pretrained:
-        # The teacher learns from the task's own rows: variants carry copied labels, which a teacher's outputs mend.
-        teacher = train_teacher(task, _replace(settings, train_file=""), start)
+        # The teacher does not learn from variants: they carry copied labels, which only a teacher's outputs mend.
+        of_teacher = _replace(settings, train_file="") if given["augmented"] else settings
+        teacher = train_teacher(task, of_teacher, start)
         settings = _replace(settings, teacher=str(teacher))
     settings = _with_teacher(settings)
     if given["augment"]:
@@ -326,14 +327,11 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
     _report(task, settings)
 
 
-def _check_before_hours(settings: Any, given: dict[str, Any]) -> None:
+def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None:
     """Mistakes about later phases, told before the teacher is trained."""
-    from tinydistill import layer_map
-    from tinydistill.models import StudentSpec, load_config
+    from tinydistill.phases import check_ahead
 
-    spec = StudentSpec.parse(settings.student)
-    if source := settings.pretrained or settings.teacher:
-        layer_map.choose(settings.layer_map, load_config(source).num_hidden_layers, spec.num_layers())
+    check_ahead(task, settings)
     if given["augment"]:
         from augment.augmenter import check_several_pieces
 

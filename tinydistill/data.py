@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -47,7 +48,7 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
     path = cache_dir / f"{table.path.stem}-{key}.arrow"
     if not path.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # two phases may encode the same file at once
         try:
             with ArrowWriter(path=str(partial)) as writer:
                 rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
@@ -61,9 +62,11 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
 
 
 def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What decides the pieces, without the length and padding of whatever call came last."""
+    """What decides the columns and the pieces, without the length and padding of whatever call came last."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    return json.dumps({**state, "truncation": None, "padding": None})
+    # BERT's and DistilBERT's differ in nothing but whether they give segment ids.
+    own = {"columns": tokenizer.model_input_names, "cut": tokenizer.truncation_side}
+    return json.dumps({**state, "truncation": None, "padding": None, **own})
 
 
 def _tokenise(rows: list[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list]:

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import pickle
 import re
 import struct
@@ -103,14 +104,15 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning. Without, the model must
     have been saved with a head; raises UserError if it was not.
     """
-    # transformers tells sizes that do not fit in a table; they are read from its loading info below instead.
+    # Sizes that do not fit are told below: the error of transformers only points to a table in its log.
     options: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     if fresh_head:
         options |= label_options(task)
     model, info = _load(AutoModelForSequenceClassification, name, **options)
     body = f"{model.base_model_prefix}."
     for key, saved, wanted in sorted(info["mismatched_keys"]):
-        if not fresh_head or key.startswith(body):  # else it would start from fresh weights without a word
+        # A head of another size is meant to be replaced; a body that does not fit would silently be random.
+        if not fresh_head or key.startswith(body):
             raise UserError(
                 f"the weights of {name} do not fit its configuration: {key} is {_size(saved)} in the weights and "
                 f"{_size(wanted)} by config.json; take both from the same model"
@@ -124,7 +126,8 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
         )
     if lost:
         raise UserError(
-            f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more missing"
+            f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
+            "take both from the same model"
         )
     return model
 
@@ -148,7 +151,17 @@ def build_student(
     set_seed(seed)
     if spec.path:
         return load_classifier(spec.path, task, fresh_head=True)
-    config = copy.deepcopy(teacher.config)
+    student = AutoModelForSequenceClassification.from_config(student_config(spec, teacher.config, task)).float()
+    if spec.teacher_layers:
+        _copy_blocks(teacher, student, layer_map)
+    return student
+
+
+def student_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> PreTrainedConfig:
+    """What the student's configuration is or will be. Raises UserError if its sizes cannot be."""
+    if spec.path:
+        return load_config(spec.path)
+    config = copy.deepcopy(teacher)
     config.update(label_options(task))
     config.num_hidden_layers = spec.num_layers()
     if spec.shape:
@@ -157,12 +170,9 @@ def build_student(
         setattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size", spec.shape.ffn)
         if spec.shape.hidden % spec.shape.heads:
             raise UserError(f"a hidden size of {spec.shape.hidden} does not divide into {spec.shape.heads} heads")
-        if hasattr(config, "embedding_size") and config.embedding_size == teacher.config.hidden_size:
+        if hasattr(config, "embedding_size") and config.embedding_size == teacher.hidden_size:
             config.embedding_size = spec.shape.hidden
-        return AutoModelForSequenceClassification.from_config(config).float()
-    student = AutoModelForSequenceClassification.from_config(config).float()
-    _copy_blocks(teacher, student, layer_map)
-    return student
+    return config
 
 
 def _copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: LayerMap) -> None:
@@ -204,11 +214,17 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     return found
 
 
+# Entries of a configuration that tell where a model came from, and not what it computes.
+_NO_MEANING = {"_name_or_path", "transformers_version", "architectures"}
+
+
 def weights_digest(model: PreTrainedModel) -> str:
     """SHA-256 of the weights and the configuration that gives them meaning."""
     digest = hashlib.sha256()
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _NO_MEANING}
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for key, tensor in sorted(model.state_dict().items()):
-        digest.update(key.encode())
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(
             tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.ndim else str(tensor).encode()
         )

@@ -1,5 +1,7 @@
 """One phase in its folder: what identifies it, the training itself, and what is saved."""
 
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -45,7 +47,6 @@ _OF_EVERY_PHASE = (
     "weight_decay",
     "max_grad_norm",
     "eval_steps",
-    "logging_steps",
     "padding",
     "seed",
 )
@@ -79,7 +80,7 @@ class PhaseRun:
         path = Path(self.settings.output_dir) / "cache" / f"teacher-logits-{key}.arrow"
         if not path.exists():
             outputs = predict(teacher, self.data.train, self.data.collate, self.precision, title="teacher's logits")
-            partial = path.with_suffix(".partial")
+            partial = path.with_suffix(f".{os.getpid()}.partial")
             try:
                 with ArrowWriter(path=str(partial)) as writer:
                     writer.write_batch({"teacher_logits": outputs})
@@ -134,6 +135,8 @@ class PhaseRun:
 
     def _arguments(self, keeps_best: bool) -> TrainingArguments:
         settings, training = self.settings, self.training
+        per_epoch = math.ceil(len(self.data.train) / (settings.batch_size * settings.accumulate))
+        steps = settings.max_steps or math.ceil(training.epochs * per_epoch)
         every = "steps" if settings.eval_steps else "epoch"
         return TrainingArguments(
             output_dir=str(self.folder.checkpoints),
@@ -157,7 +160,7 @@ class PhaseRun:
             load_best_model_at_end=keeps_best,
             metric_for_best_model=f"eval_{self.task.main_metric}" if keeps_best else None,
             greater_is_better=True if keeps_best else None,
-            logging_steps=settings.logging_steps,
+            logging_steps=min(settings.logging_steps, steps),  # a short run has losses to report too
             remove_unused_columns=False,
             dataloader_pin_memory=device().type == "cuda",
             disable_tqdm=True,

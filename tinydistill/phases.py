@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
@@ -25,8 +25,10 @@ from tinydistill.models import (
     StudentSpec,
     build_student,
     load_classifier,
+    load_config,
     load_projections,
     load_tokenizer,
+    student_config,
     weights_digest,
 )
 from tinydistill.phase_run import PhaseRun, Start
@@ -37,23 +39,50 @@ from tinydistill.settings import Settings
 
 def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     """Fine-tune `settings.pretrained` on the task; returns the teacher's folder."""
+    PhaseFolder(Path(settings.output_dir), "teacher").check_inputs(pretrained=settings.pretrained)
     tokenizer = load_tokenizer(settings.pretrained)
     phase = PhaseRun("teacher", task, settings, start, tokenizer)
-    identity = {"pretrained": settings.pretrained}
-    if phase.look(identity) != "finished":
-        set_seed(settings.seed)  # of the fresh head
-        model = load_classifier(settings.pretrained, task, fresh_head=True)
-        checks.check_fit(model, model, "per-layer", "match", settings.max_length)
-        phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=[])
+    set_seed(settings.seed)  # of the fresh head
+    model = load_classifier(settings.pretrained, task, fresh_head=True)
+    checks.check_positions(model.config, "model", settings.max_length)
+    identity = {"pretrained": settings.pretrained, "pretrained_weights": weights_digest(model)}
+    with phase.folder.held():
+        if phase.look(identity) != "finished":
+            phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=[])
     return phase.folder.path
+
+
+def check_ahead(task: Task, settings: Settings) -> None:
+    """Raises UserError if the student will not fit the teacher, which may not be trained yet.
+
+    `settings.pretrained` or `settings.teacher` and `settings.student` are looked at.
+    """
+    source = settings.pretrained or settings.teacher
+    spec = StudentSpec.parse(settings.student)
+    if not source:
+        return
+    config = load_config(source)
+    student = student_config(spec, config, task)
+    layer_map.choose(settings.layer_map, config.num_hidden_layers, student.num_hidden_layers)
+    checks.check_fit(config, student, _projection(settings, config, student), settings.heads, settings.max_length)
+    if spec.path:
+        checks.check_vocabulary(load_tokenizer(source), load_tokenizer(spec.path), spec.path)
+
+
+def _projection(settings: Settings, teacher: PreTrainedConfig, student: PreTrainedConfig) -> str:
+    if settings.projection != "auto":
+        return settings.projection
+    return "none" if student.hidden_size == teacher.hidden_size else "per-layer"
 
 
 def train_student(name: str, task: Task, settings: Settings, start: Start) -> Path:
     """Run `intermediate`, `prediction` or `baseline`; returns the student's folder."""
+    PhaseFolder(Path(settings.output_dir), name).check_inputs(teacher=settings.teacher, student=settings.student)
     teacher = load_classifier(settings.teacher, task, fresh_head=False)
     checks.check_labels(task, teacher, settings.teacher)
     tokenizer = load_tokenizer(settings.teacher)
-    student_name, made_from = _student_of(name, settings)
+    teacher_weights = weights_digest(teacher)
+    student_name, made_from = _student_of(name, task, settings, teacher_weights)
     spec = StudentSpec.parse(student_name)
     distils_layers = name == "intermediate"
     maps = layer_map.LayerMap(())
@@ -62,12 +91,10 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), student_name)
     student = build_student(spec, teacher, task, maps, settings.seed)
-    projection = settings.projection
-    if projection == "auto":
-        projection = "none" if student.config.hidden_size == teacher.config.hidden_size else "per-layer"
+    projection = _projection(settings, teacher.config, student.config)
     checks.check_fit(
-        teacher,
-        student,
+        teacher.config,
+        student.config,
         projection if distils_layers else "per-layer",
         settings.heads if distils_layers else "mean",
         settings.max_length,
@@ -78,54 +105,64 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         )
 
     phase = PhaseRun(name, task, settings, start, tokenizer)
-    identity: dict[str, Any] = {"teacher": settings.teacher, "teacher_weights": weights_digest(teacher)}
+    identity: dict[str, Any] = {"teacher": settings.teacher, "teacher_weights": teacher_weights}
     identity |= {"student": made_from, "student_weights": weights_digest(student)}
     if distils_layers:
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "projection": projection}
     elif name == "prediction":
         identity |= {"temperature": settings.temperature}
-    if phase.look(identity) == "finished":
-        return phase.folder.path
-
-    notes = [] if spec.path else [_what_it_is(spec, maps)]
-    teacher.to(device())
-    notes += _check_teacher(task, teacher, settings, phase)
-    if name == "baseline":
-        distiller = Distiller(student, objectives.gold_labels(task))
-        phase.train(distiller, teacher=None, notes=notes)
-    elif name == "prediction":
-        distiller = Distiller(student, objectives.prediction(task, settings.temperature))
-        phase.add_teacher_logits(teacher)
-        phase.train(distiller, teacher=None, notes=notes)
-    else:
-        distiller = Distiller(
-            student, objectives.intermediate(maps), teacher.config.hidden_size, projection, settings.heads
-        )
-        notes += _warm_start(distiller, spec.path)
-        phase.train(distiller, teacher=teacher, notes=notes)
+    with phase.folder.held():
+        if phase.look(identity) != "finished":
+            notes = [_what_it_is(spec, maps), *_check_teacher(task, teacher.to(device()), settings, phase)]
+            if name == "intermediate":
+                compared = objectives.intermediate(maps)
+                distiller = Distiller(student, compared, teacher.config.hidden_size, projection, settings.heads)
+                phase.train(distiller, teacher, notes + _warm_start(distiller, spec.path))
+            elif name == "prediction":
+                phase.add_teacher_logits(teacher)
+                phase.train(Distiller(student, objectives.prediction(task, settings.temperature)), None, notes)
+            else:
+                phase.train(Distiller(student, objectives.gold_labels(task)), None, notes)
     return phase.folder.path
 
 
-def _student_of(phase: str, settings: Settings) -> tuple[str, str]:
+def _student_of(phase: str, task: Task, settings: Settings, teacher_weights: str) -> tuple[str, str]:
     """Where the phase's student comes from, and the student it began as.
 
     The prediction phase takes up the student of the intermediate phase in the same output folder, if there is one.
+    Raises UserError if that is unfinished, or of another task, teacher or student.
     """
     first = PhaseFolder(Path(settings.output_dir), "intermediate")
-    if phase == "prediction" and first.is_finished and Path(settings.student) != first.path:
-        began_as = (first.read() or {})["settings"]["student"]
-        if settings.student and settings.student != began_as:
-            raise UserError(
-                f"{first.path} holds a student made from {began_as}, not from {settings.student}; leave --student out "
-                "to go on with it, or choose another --output-dir"
-            )
-        return str(first.path), began_as
-    if not settings.student:
-        raise UserError("no student is named; give one with --student, or run --phase intermediate first")
-    return settings.student, settings.student
+    record = first.read() if phase == "prediction" else None
+    if record is None or _same_place(settings.student, str(first.path)):
+        if not settings.student:
+            raise UserError("no student is named; give one with --student, or run --phase intermediate first")
+        return settings.student, settings.student if record is None else record["settings"]["student"]
+    if record["state"] != "finished":
+        raise UserError(
+            f"{first.path} holds an unfinished intermediate phase; finish it with --phase intermediate --resume, or "
+            "choose another --output-dir to go without one"
+        )
+    of = record["settings"]
+    other = {
+        f"made from {of['student']}, not from {settings.student}": settings.student
+        and not _same_place(settings.student, of["student"]),
+        f"taught for {of['task']}, not for {task.name}": of["task"] != task.name,
+        f"of the teacher {of['teacher']}, which is not {settings.teacher}": of["teacher_weights"] != teacher_weights,
+    }
+    for difference, differs in other.items():
+        if differs:
+            raise UserError(f"{first.path} holds a student {difference}; choose another --output-dir")
+    return str(first.path), of["student"]
+
+
+def _same_place(name: str, other: str) -> bool:
+    return name == other or (Path(name).exists() and bool(name) and Path(name).resolve() == Path(other).resolve())
 
 
 def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:
+    if spec.path:
+        return f"the student starts from {spec.path}"
     if spec.shape:
         return f"the student has fresh weights ({', '.join(f'{v} {k}' for k, v in asdict(spec.shape).items())})"
     return f"the student copies blocks {', '.join(map(str, maps.blocks))} of the teacher"

@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 
 from glue_tasks.task import Task
 from tinydistill import latency, precision
+from tinydistill.checks import check_labels, check_positions
 from tinydistill.data import Collator
 from tinydistill.evaluation import evaluate
-from tinydistill.models import load_classifier, load_tokenizer, size_on_disk
+from tinydistill.models import load_classifier, load_tokenizer, size_on_disk, weights_digest
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder, versions, write_json
 from tinydistill.settings import Settings
@@ -27,22 +28,35 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
     Returns the content of `report.json`.
     """
     output = Path(settings.output_dir)
-    folders = {name: PhaseFolder(output, name) for name in ("teacher", "intermediate", *STUDENT_PHASES)}
-    runs = {name: folder.read() for name, folder in folders.items() if folder.is_finished}
+    teacher_weights = weights_digest(load_classifier(settings.teacher, task, fresh_head=False))
+    folders, runs = {}, {}
+    for name in ("teacher", "intermediate", *STUDENT_PHASES):
+        folder = PhaseFolder(output, name)
+        record = folder.read()
+        if record is None or record["state"] != "finished":
+            continue
+        of = record["settings"]
+        if name == "teacher":
+            belongs = folder.path.resolve() == Path(settings.teacher).resolve()
+        else:
+            belongs = of["task"] == task.name and of["teacher_weights"] == teacher_weights
+            if not belongs:
+                print(f"note: {folder.path} is left out of the report: it is of another task or teacher")
+        if belongs:
+            folders[name], runs[name] = folder, record
     paths = {"teacher": settings.teacher} | {n: str(folders[n].path) for n in STUDENT_PHASES if n in runs}
     models = {name: load_classifier(path, task, fresh_head=False).to(device()) for name, path in paths.items()}
     students = describe(task, settings, models, paths)
     timings = latency.measure(models, settings.max_length)
     teacher = students.pop("teacher")
     for name, student in students.items():
+        student["made_from"] = runs[name]["settings"]["student"]
         student["ratios"] = _ratios(task, teacher, student) | {
             f"times_faster_batch_{timing.batch_size}": timing.ms_per_batch["teacher"] / timing.ms_per_batch[name]
             for timing in timings
         }
     report = {
         "task": task.name,
-        "seed": settings.seed,
-        "settings": settings.to_dict(),
         "versions": versions(),
         "teacher": teacher,
         "students": students,
@@ -59,14 +73,19 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
 def describe(
     task: Task, settings: Settings, models: Mapping[str, PreTrainedModel], paths: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Dev metrics, parameters and size of models, by name."""
-    tokenizer = load_tokenizer(next(iter(paths.values())))
-    dev = load_dev(task, settings, tokenizer)
-    collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
+    """Dev metrics, parameters and size of models, by name; each reads the dev set with its own tokenizer.
+
+    Raises UserError if a model has other labels than the task, or cannot read sentences of the maximum length.
+    """
     how = precision.resolve(settings.precision, device())
     entries = {}
     for name, model in models.items():
         folder = Path(paths[name])
+        check_labels(task, model, paths[name])
+        check_positions(model.config, f"model {paths[name]}", settings.max_length)
+        tokenizer = load_tokenizer(paths[name])
+        dev = load_dev(task, settings, tokenizer)
+        collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
         entries[name] = {
             "path": paths[name],
             "parameters": model.num_parameters(),
@@ -79,11 +98,11 @@ def describe(
     return entries
 
 
-def _ratios(task: Task, teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, float]:
+def _ratios(task: Task, teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, float | None]:
     main = task.dev_splits[0]
     own, theirs = (entry["dev"][main][task.main_metric] for entry in (student, teacher))
     return {
-        "score_kept": own / theirs if theirs > 0 else float("nan"),
+        "score_kept": own / theirs if theirs > 0 else None,  # of a score of 0 or less no share can be kept
         "times_smaller": teacher["parameters"] / student["parameters"],
     }
 
@@ -104,7 +123,7 @@ def table(report: dict[str, Any]) -> list[list[str]]:
             [
                 STUDENT_PHASES.get(name, name),
                 *(f"{entry['dev'][split][metric]:.4f}" for split, metric in columns),
-                f"{ratios['score_kept']:.1%}" if ratios else "",
+                f"{kept:.1%}" if (kept := ratios.get("score_kept")) is not None else "",
                 f"{entry['parameters'] / 1e6:.2f} M",
                 f"{ratios['times_smaller']:.1f}x" if ratios else "",
                 f"{entry['bytes'] / 1e6:.1f} MB",
@@ -159,10 +178,10 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"| {name} | {run['data']['train']['rows']:,} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
             f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
         )
-    settings = {k: v for k, v in report["settings"].items() if v not in ("", None)}
+    settings = {name: {k: v for k, v in run["settings"].items() if v != ""} for name, run in report["phases"].items()}
     lines += ["", "## Settings and versions", "", "```json"]
     lines += [
-        json.dumps({"settings": settings, "versions": report["versions"]}, indent=2, ensure_ascii=False),
+        json.dumps({"phases": settings, "versions": report["versions"]}, indent=2, ensure_ascii=False),
         "```",
         "",
     ]

@@ -97,6 +97,7 @@ def resolve(task_name: str, recipe: Mapping[str, Any], flags: Mapping[str, Any])
     }
     for source, given in (("the recipe", recipe), ("the command line", flags)):
         _merge(values, given, Settings, source)
+    values["task"] = task.name  # however it was written
     defaults = Settings(task.name)
     phases = {name: dataclasses.replace(getattr(defaults, name), **values.pop(name)) for name in _PHASE_FIELDS}
     if not phases["baseline"].epochs:
@@ -145,6 +146,9 @@ def _merge(values: dict[str, Any], given: Mapping[str, Any], owner: type, source
             raise UserError(
                 f"{source} sets {key!r}, which is no setting{f'; did you mean {near[0]!r}?' if near else ''}"
             )
+        if isinstance(value, Mapping) and kinds[key] is not Training:
+            hint = "; did you mean [teacher_phase]?" if key == "teacher" else ""
+            raise UserError(f"{source} has a table [{key}], but {key} is a single value{hint}")
         if isinstance(value, Mapping):
             _merge(values.setdefault(key, {}), value, Training, f"{source}, in [{key}],")
             continue

@@ -54,7 +54,9 @@ def logits_for(predictions: np.ndarray) -> np.ndarray:
 
 def test_a_teacher_at_chance() -> None:
     constant = logits_for(np.zeros(40, dtype=int))
-    with pytest.raises(UserError, match=r"scores 0.375 \(accuracy\) on dev, no better than chance \(0.375\)"):
+    with pytest.raises(
+        UserError, match=r"scores 0.375 \(accuracy\) on dev, no better than chance \(0.375\) as far as 40 rows can tell"
+    ):
         checks.check_score(MNLI, "t", constant, REFERENCES)
     assert "no better than chance" in checks.check_score(MNLI, "t", constant, REFERENCES, required=False)
 
@@ -68,6 +70,27 @@ def test_a_teacher_whose_outputs_are_in_another_order() -> None:
     outputs = logits_for(np.array([1, 2, 0])[REFERENCES])
     with pytest.raises(UserError, match="1.000 with its labels in the order contradiction, entailment, neutral"):
         checks.check_score(MNLI, "t", outputs, REFERENCES, required=False)
+
+
+def test_a_head_that_was_never_trained_is_refused_nearly_always() -> None:
+    random = np.random.default_rng(0)
+    references = random.integers(0, 3, 400)
+    refused = 0
+    for _ in range(100):
+        try:
+            checks.check_score(MNLI, "t", random.normal(size=(400, 3)), references)
+        except UserError:
+            refused += 1
+    assert refused >= 95
+
+
+def test_an_order_that_is_still_above_chance() -> None:
+    """Two of three labels are swapped, one of which is most of the rows' second guess."""
+    references = np.array([0] * 60 + [1] * 20 + [2] * 20)
+    outputs = logits_for(np.array([0, 2, 1])[references])
+    assert (outputs.argmax(-1) == references).mean() == 0.6
+    with pytest.raises(UserError, match="1.000 with its labels in the order entailment, contradiction, neutral"):
+        checks.check_score(MNLI, "t", outputs, references)
 
 
 def test_a_regression_teacher_that_answers_always_the_same() -> None:
@@ -89,11 +112,11 @@ def test_vocabularies() -> None:
 def test_a_student_that_does_not_fit(teacher: BertForSequenceClassification) -> None:
     four_heads = BertForSequenceClassification(tiny_bert_config(layers=2, heads=4))
     with pytest.raises(UserError, match="student has 4 heads, the teacher 2.*--heads mean"):
-        checks.check_fit(teacher, four_heads, "per-layer", "match", 32)
-    checks.check_fit(teacher, four_heads, "per-layer", "mean", 32)
+        checks.check_fit(teacher.config, four_heads.config, "per-layer", "match", 32)
+    checks.check_fit(teacher.config, four_heads.config, "per-layer", "mean", 32)
     narrow = BertForSequenceClassification(tiny_bert_config(layers=2, hidden_size=16))
     with pytest.raises(UserError, match="student is 16 wide, the teacher 24"):
-        checks.check_fit(teacher, narrow, "none", "match", 32)
-    checks.check_fit(teacher, narrow, "shared", "match", 32)
+        checks.check_fit(teacher.config, narrow.config, "none", "match", 32)
+    checks.check_fit(teacher.config, narrow.config, "shared", "match", 32)
     with pytest.raises(UserError, match="--max-length 33 is more than the student's 32 positions"):
-        checks.check_fit(teacher, narrow, "shared", "match", 33)
+        checks.check_fit(teacher.config, narrow.config, "shared", "match", 33)

@@ -14,6 +14,8 @@ from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
 from tinydistill.data import Collator, LengthBucketSampler, encode
 
+from .conftest import make_tokenizer
+
 
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
@@ -60,6 +62,18 @@ def test_the_cache_follows_the_file_the_tokenizer_and_the_length(
     write(path, "sentence\tlabel\nbad\t0\n")
     assert encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)["labels"][:] == [0]
     assert len(list(cache.iterdir())) == 3
+
+
+def test_the_cache_follows_the_columns_that_the_tokenizer_gives(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """BERT's and DistilBERT's tokenizers differ in nothing else."""
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\ngood\t1\n")
+    without = make_tokenizer()
+    without.model_input_names = ["input_ids", "attention_mask"]
+    for one, columns in ((without, 0), (tokenizer, 1), (without, 0)):
+        data = encode(open_table(TASKS["SST-2"], path), one, 8, tmp_path / "cache")
+        assert data.column_names.count("token_type_ids") == columns
 
 
 def test_a_bad_row_leaves_no_cache(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -121,14 +121,6 @@ def test_weights_that_do_not_fit_their_configuration(tmp_path: Path) -> None:
         load_classifier(str(tmp_path), SST2, fresh_head=True)
 
 
-@pytest.mark.parametrize("fresh_head", [False, True])
-def test_weights_of_another_size_are_never_replaced_by_fresh_ones(tmp_path: Path, fresh_head: bool) -> None:
-    BertForSequenceClassification(tiny_bert_config()).save_pretrained(tmp_path)
-    tiny_bert_config(vocab_size=40).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=f"word_embeddings.weight is {len(PIECES)} x 24 in the weights and 40 x 24 by"):
-        load_classifier(str(tmp_path), SST2, fresh_head)
-
-
 def test_a_head_that_does_not_fit_the_configuration(tmp_path: Path) -> None:
     BertForSequenceClassification(tiny_bert_config(num_labels=3)).save_pretrained(tmp_path)
     tiny_bert_config().save_pretrained(tmp_path)
@@ -143,6 +135,24 @@ def test_out_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, masked_lm_d
     monkeypatch.setattr("tinydistill.models.AutoModelForSequenceClassification.from_pretrained", load)
     with pytest.raises(torch.OutOfMemoryError):
         load_classifier(str(masked_lm_dir), SST2, fresh_head=True)
+
+
+@pytest.mark.parametrize("fresh_head", [True, False])
+def test_a_body_of_another_shape_is_not_made_anew(tmp_path: Path, fresh_head: bool) -> None:
+    BertForSequenceClassification(tiny_bert_config(layers=2)).save_pretrained(tmp_path)
+    tiny_bert_config(layers=2, intermediate_size=40).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="intermediate.dense.bias is 32 in the weights and 40 by config.json"):
+        load_classifier(str(tmp_path), SST2, fresh_head=fresh_head)
+
+
+def test_the_digest_sees_what_the_configuration_changes(teacher: BertForSequenceClassification, tmp_path: Path) -> None:
+    teacher.save_pretrained(tmp_path)
+    again = load_classifier(str(tmp_path), SST2, fresh_head=False)
+    other = load_classifier(str(tmp_path), SST2, fresh_head=False)
+    digest = weights_digest(again)
+    assert weights_digest(other) == digest
+    other.config.hidden_act = "relu"
+    assert weights_digest(other) != digest
 
 
 def test_half_precision_weights_become_float32(tmp_path: Path) -> None:

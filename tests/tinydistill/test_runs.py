@@ -18,15 +18,22 @@ def claim(folder: PhaseFolder, settings: dict | None = None, resume: bool = Fals
     return state
 
 
+def add_checkpoint(folder: PhaseFolder) -> None:
+    (folder.checkpoints / "checkpoint-1").mkdir(parents=True)
+    (folder.checkpoints / "checkpoint-1" / "trainer_state.json").write_text("{}")
+
+
 def test_the_life_of_a_run(tmp_path: Path) -> None:
     folder = PhaseFolder(tmp_path, "prediction")
     assert folder.read() is None
     assert claim(folder) == "new"
     assert not folder.is_finished
+    assert claim(folder, {"seed": 2}) == "new"  # nothing to lose yet
+    assert claim(folder) == "new"
+    add_checkpoint(folder)
     with pytest.raises(UserError, match="unfinished run with the same settings; continue it with --resume"):
         claim(folder)
     assert claim(folder, resume=True) == "continue"
-    (folder.checkpoints / "checkpoint-1").mkdir(parents=True)
     folder.finish({"dev": {"accuracy": 1.0}})
     assert not folder.checkpoints.exists()
     assert claim(folder) == claim(folder, resume=True) == "finished"
@@ -39,12 +46,42 @@ def test_the_life_of_a_run(tmp_path: Path) -> None:
 def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None:
     folder = PhaseFolder(tmp_path, "prediction")
     claim(folder)
+    add_checkpoint(folder)
     before = (folder.path / "run.json").read_bytes()
     for resume in (False, True):
         with pytest.raises(UserError, match=r"other settings \(seed was 1 and is now 2\)"):
             claim(folder, {**SETTINGS, "seed": 2}, resume)
     assert (folder.path / "run.json").read_bytes() == before
     assert claim(folder, {**SETTINGS, "seed": 2}, overwrite=True) == "new"
+
+
+def test_names_are_told_and_not_compared(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder, {**SETTINGS, "teacher": "t", "teacher_weights": "1"})
+    add_checkpoint(folder)
+    assert claim(folder, {**SETTINGS, "teacher": "./t", "teacher_weights": "1"}, resume=True) == "continue"
+    with pytest.raises(UserError, match=r"other settings \(other teacher weights\)"):
+        claim(folder, {**SETTINGS, "teacher": "t", "teacher_weights": "2"}, resume=True)
+
+
+def test_two_processes_in_one_folder(tmp_path: Path) -> None:
+    one, other = PhaseFolder(tmp_path, "prediction"), PhaseFolder(tmp_path, "prediction")
+    with one.held():
+        claim(one)
+        add_checkpoint(one)
+        for resume, overwrite in ((False, False), (True, False), (False, True)):
+            with pytest.raises(UserError, match=r"another process is at work in .*prediction; wait for it"):
+                claim(other, resume=resume, overwrite=overwrite)
+        claim(PhaseFolder(tmp_path, "baseline"))
+    assert claim(other, resume=True) == "continue"
+
+
+def test_a_model_in_the_folder_that_would_be_deleted(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "teacher")
+    folder.check_inputs(pretrained="bert-base-uncased", teacher="", student=str(tmp_path / "other"))
+    for name in (tmp_path / "teacher", tmp_path / "teacher" / "checkpoints", tmp_path / "x" / ".." / "teacher"):
+        with pytest.raises(UserError, match=r"the pretrained .* lies in the folder that this phase writes"):
+            folder.check_inputs(pretrained=str(name))
 
 
 def test_a_folder_of_somebody_else(tmp_path: Path) -> None:

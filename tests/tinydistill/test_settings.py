@@ -33,6 +33,9 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
         ({"seed": "one"}, "sets seed to 'one', which is not of type int"),
         ({"seed": True}, "not of type int"),
         ({"prediction": 3}, "sets prediction to 3"),
+        ({"teacher": {"epochs": 7.0}}, r"has a table \[teacher\].*did you mean \[teacher_phase\]"),
+        ({"seed": {"epochs": 7.0}}, r"has a table \[seed\], but seed is a single value"),
+        ({"prediction": {"epochs": {"x": 1}}}, r"has a table \[epochs\]"),
         ({"projection": "both"}, "projection is 'both'; it can be auto, per-layer, shared, none"),
         ({"seed": 2**32}, "seed is 4294967296; it must be 4294967295 or less"),
         ({"batch_size": 0}, "batch_size is 0; it must be more than 0"),
@@ -45,6 +48,10 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
 def test_what_cannot_be_is_said(recipe: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         resolve("SST-2", recipe, {})
+
+
+def test_the_task_is_named_in_one_way() -> None:
+    assert resolve("sst2", {"task": "RTE"}, {})[1].task == "SST-2"
 
 
 def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
