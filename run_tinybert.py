@@ -6,9 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from glue_tasks.errors import UserError, exit_on_user_error
+
+with exit_on_user_error():  # Ctrl-C counts from the first import that takes time
+    import typer
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -46,7 +47,8 @@ def run(
         option(
             "**teacher**: fine-tune --pretrained on the task. **intermediate**: teach the student the teacher's "
             "attention scores and hidden states. **prediction**: teach it the teacher's outputs. **baseline**: train "
-            "the same student on gold labels, without a teacher, to compare with. **evaluate**: score --teacher and "
+            "the same student on gold labels, to compare with; it learns nothing from --teacher, but needs it: the "
+            "student may be copied from it, and the report compares with it. **evaluate**: score --teacher and "
             "--student on dev. **all**: teacher (if --pretrained is given), augmentation (with --augment), "
             "intermediate, prediction and the report, leaving out what is finished already."
         ),
@@ -137,9 +139,9 @@ def run(
         Path | None, option("Word vectors as text (GloVe or word2vec).", AUGMENTATION, "--vectors", "--glove")
     ] = None,
     several_pieces: Annotated[
-        str,
+        str | None,
         option("Who answers for words of several pieces: `vectors` (default), or `mask`: the model.", AUGMENTATION),
-    ] = "vectors",
+    ] = None,
     variants: Annotated[
         int | None, option("Variants of each sentence. Default: the task's N.", AUGMENTATION, "--N")
     ] = None,
@@ -164,6 +166,15 @@ def run(
         _run(given)
 
 
+# Flags that only these phases use: with another one they would be ignored without a word.
+_FLAGS_OF_PHASES = {
+    "pretrained": (Phase.teacher, Phase.all),
+    "teacher": tuple(phase for phase in Phase if phase != Phase.teacher),
+    **dict.fromkeys(("augment", "mlm", "vectors", "several_pieces", "variants"), (Phase.all,)),
+}
+# Flags that ask for another one.
+_NEEDS_AUGMENT = ("mlm", "vectors", "several_pieces", "variants")
+
 # Flags whose name in the settings differs, and those that are settings under their own name.
 _PHASE_FLAGS = {
     "teacher_epochs": ("teacher_phase", "epochs"),
@@ -177,9 +188,33 @@ _NOT_SETTINGS = {"phase", "recipe", "epochs", "learning_rate", "augmented", "aug
 _NOT_SETTINGS |= {"several_pieces", "variants", "resume", "overwrite", "dry_run", *_PHASE_FLAGS}
 
 
+def _check_flags(given: dict[str, Any]) -> None:
+    """Refuse what the command line says and the phase does not use; a recipe may serve several phases."""
+    phase = given["phase"]
+    for name, phases in _FLAGS_OF_PHASES.items():
+        if phase not in phases and _is_given(given, name):
+            others = " or ".join(phases)
+            raise UserError(f"--phase {phase} does not use {_flag(name)}; leave it out, or choose --phase {others}")
+    for name in _NEEDS_AUGMENT:
+        if not given["augment"] and _is_given(given, name):
+            raise UserError(f"{_flag(name)} is for --augment, which is not given; add it, or leave {_flag(name)} out")
+    if given["augment"] and given["augmented"]:
+        raise UserError("--augment makes the training file and --augmented takes one that is there; give one of them")
+
+
+def _is_given(given: dict[str, Any], name: str) -> bool:
+    return given[name] is not None and given[name] is not False
+
+
+def _flag(name: str) -> str:
+    return "--N" if name == "variants" else f"--{name.replace('_', '-')}"
+
+
 def _run(given: dict[str, Any]) -> None:
     from tinydistill.settings import read_recipe, resolve
 
+    _check_flags(given)
+    given = {**given, "several_pieces": given["several_pieces"] or "vectors"}
     recipe = read_recipe(given["recipe"]) if given["recipe"] else {}
     task_name = given["task"] or recipe.get("task")
     if not task_name:
@@ -375,11 +410,15 @@ _PHASES = {
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; also callable from Python with the arguments as a list. Returns if all went well."""
-    try:
-        app(args, prog_name="run_tinybert.py")
-    except SystemExit as stop:
-        if stop.code:
-            raise
+    with exit_on_user_error():
+        try:
+            app(args, prog_name="run_tinybert.py")
+        except SystemExit as stop:
+            if isinstance(stop.__context__, typer.Exit) and stop.code == 130:
+                # Ctrl-C before `run` began, which typer ends without a word.
+                raise KeyboardInterrupt from None
+            if stop.code:
+                raise
 
 
 if __name__ == "__main__":

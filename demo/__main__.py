@@ -17,6 +17,7 @@ from demo.sizes import FULL, QUICK, Sizes
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table
+from tinydistill.runs import write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,7 +31,7 @@ def main(
 
     Run again, it goes on where it was.
     """
-    with exit_on_user_error():
+    with exit_on_user_error(resumable=False):  # it goes on by itself
         _run(output_dir, QUICK if quick else FULL)
 
 
@@ -59,7 +60,7 @@ def _run(output: Path, sizes: Sizes) -> None:
     print("\n3. The commands that any task takes: a teacher, and variants of a few sentences")
     for command in preparations(output, sizes):
         print(f"\n$ {command}", flush=True)
-        if command.makes.exists():
+        if command.is_done:
             print(f"done already: {command.makes}")
         else:
             command.run()
@@ -78,8 +79,7 @@ def _claim(output: Path, sizes: Sizes) -> None:
     record = output / "sizes.json"
     given: dict[str, Any] = json.loads(json.dumps(asdict(sizes)))
     if not record.exists():
-        output.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+        write_json(record, given)
     elif json.loads(record.read_text(encoding="utf-8")) != given:
         raise UserError(f"{output} holds a demo of other sizes; name another folder with --output-dir, or remove it")
 

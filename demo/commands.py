@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.sizes import Sizes
+from glue_tasks import UserError
+from tinydistill.runs import PhaseFolder
 
 STUDENTS = ("baseline", "distilled", "augmented")
 
@@ -17,20 +19,42 @@ class Command:
     program: str
     arguments: tuple[str, ...]
     makes: Path
+    folder: PhaseFolder | None = None  # of the one phase it runs, whose files are there before it is finished
+
+    @property
+    def is_done(self) -> bool:
+        return self.folder.is_finished if self.folder else self.makes.exists()
 
     def __str__(self) -> str:
         return f"python {self.program} {shlex.join(self.arguments)}"
 
     def run(self) -> None:
-        """Run in this process: torch and transformers are imported once for all. SystemExit if it fails."""
-        if self.program == "-m augment":
-            from augment.__main__ import app
+        """Run in this process: torch and transformers are imported once for all.
 
-            app(list(self.arguments), standalone_mode=False)
-        else:
-            from run_tinybert import main
+        Raises UserError if it fails and KeyboardInterrupt if it is stopped, so that the demo has the last word: the
+        command tells how to go on with itself alone.
+        """
+        try:
+            if self.program == "-m augment":
+                from augment.__main__ import app
 
-            main(list(self.arguments))
+                app(list(self.arguments), standalone_mode=False)
+            else:
+                from run_tinybert import main
+
+                main(list(self.arguments))
+        except SystemExit as stop:
+            if stop.code == 130:
+                raise KeyboardInterrupt from None
+            raise failure(self, stop.code) from None
+
+
+def failure(command: Command, code: object, told: str = "") -> UserError:
+    """What to tell of a command that failed. The last line is about the demo: the command's own advice is not."""
+    return UserError(
+        f"a command of the demo failed with exit code {code}: {command}\n{told}"
+        "mend the cause, then run the same command again: `python -m demo` goes on where it was"
+    )
 
 
 def report_path(output: Path, student: str, seed: int) -> Path:
@@ -41,16 +65,18 @@ def report_path(output: Path, student: str, seed: int) -> Path:
 def preparations(output: Path, sizes: Sizes) -> Iterator[Command]:
     """The teacher on all labelled reviews, and the variants of a few of them."""
     masked_lm = output / "pretrained" / "masked-lm"
-    teacher = output / "teacher-run" / "teacher"
+    teacher_run = output / "teacher-run"
+    teacher = PhaseFolder(teacher_run, "teacher")
     yield Command(
         "run_tinybert.py",
         (
-            *_flags(phase="teacher", pretrained=masked_lm, output_dir=teacher.parent),
+            *_flags(phase="teacher", pretrained=masked_lm, output_dir=teacher_run),
             *_data(output / "data"),
             *_flags(teacher_epochs=sizes.teacher_epochs, teacher_lr=sizes.teacher_rate),
             *_training(sizes),
         ),
-        makes=teacher / "tokenizer_config.json",  # saved last
+        makes=teacher.path / "model.safetensors",
+        folder=teacher,
     )
     yield Command(
         "-m augment",

@@ -21,6 +21,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrai
 
 from augment.words import find_words
 from tinydistill import precision
+from tinydistill.runs import write_json
 
 _IGNORED = -100  # of cross_entropy
 _BATCHES_SORTED_TOGETHER = 16
@@ -62,7 +63,7 @@ def pretrain(reviews: Sequence[str], output: Path, shape: Shape, vector_size: in
     folder = output / "pretrained" / "masked-lm"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    record.write_text(json.dumps(asdict(learnt), indent=2) + "\n", encoding="utf-8")
+    write_json(record, asdict(learnt))
     return learnt
 
 

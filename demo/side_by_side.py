@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from demo.commands import Command
-from glue_tasks import UserError
+from demo.commands import Command, failure
 
 _AT_MOST = 4  # each takes about 600 MB
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -25,7 +24,7 @@ def run_side_by_side(commands: Sequence[Command], logs: Path) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     waiting = []
     for command in commands:
-        if command.makes.exists():
+        if command.is_done:
             print(f"\n$ {command}\ndone already: {command.makes}")
         else:
             waiting.append(command)
@@ -45,7 +44,7 @@ def run_side_by_side(commands: Sequence[Command], logs: Path) -> None:
                 command, log, started = running.pop(process)
                 if process.returncode:
                     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-                    raise UserError(f"a command failed with exit code {process.returncode} ({log}): {command}\n{tail}")
+                    raise failure(command, process.returncode, f"{log} ends with\n{tail}\n")
                 print(f"\n{command.makes.parent.name} is done: {time.perf_counter() - started:.0f} s", flush=True)
     finally:
         for process in running:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -25,6 +26,10 @@ def _sentence(error: BaseException, again: str) -> str | None:
         return f"the disk is full{where}; free some space, then run {again}"
     if isinstance(error, PermissionError):
         return f"no permission to open {error.filename}; choose another folder or change its permissions"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return f"{error.filename or 'a file'} cannot be written on a read-only file system; choose another folder"
+    if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
+        return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.
     if (
         isinstance(error, MemoryError)
@@ -35,9 +40,15 @@ def _sentence(error: BaseException, again: str) -> str | None:
     return None
 
 
+def _file_on_the_way(filename: object) -> Path | None:
+    """The part of a path that is a file, though files were to lie below it."""
+    path = Path(filename) if isinstance(filename, str | Path) else Path()
+    return next((part for part in (path, *path.parents) if part.is_file()), None)
+
+
 @contextlib.contextmanager
 def exit_on_user_error(resumable: bool = True) -> Iterator[None]:
-    """Turn a user's mistake, a full disk, missing permission or memory into one sentence and exit code 2.
+    """Turn a user's mistake, a full or read-only disk, missing permission or memory into one sentence and exit code 2.
 
     Ctrl-C becomes exit code 130. Anything else is a fault of the program and keeps its traceback.
     resumable: whether the command has --resume, and the sentence may offer it.

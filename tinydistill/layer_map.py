@@ -28,13 +28,15 @@ def uniform(teacher_layers: int, student_layers: int) -> LayerMap:
     Raises UserError if the student's blocks do not divide the teacher's.
     """
     if student_layers < 1 or teacher_layers % student_layers:
-        example = ",".join(str((i + 1) * teacher_layers // student_layers - 1) for i in range(max(student_layers, 1)))
         fits = ", ".join(str(m) for m in range(1, teacher_layers + 1) if teacher_layers % m == 0)
-        raise UserError(
-            f"the student's {student_layers} layers do not divide the teacher's {teacher_layers}; "
-            f"choose a student of {fits} layers, or name the teacher block (from 0) of each student block, "
-            f"such as --layer-map {example}"
-        )
+        cure = f"choose a student of {fits} layers"
+        if 1 <= student_layers < teacher_layers:
+            blocks = ((i + 1) * teacher_layers // student_layers - 1 for i in range(student_layers))
+            cure += (
+                ", or name the teacher block (from 0) of each student block, such as "
+                f"--layer-map {','.join(map(str, blocks))}"
+            )
+        raise UserError(f"the student's {student_layers} layers do not divide the teacher's {teacher_layers}; {cure}")
     k = teacher_layers // student_layers
     return LayerMap(tuple(k * i + k - 1 for i in range(student_layers)))
 

@@ -3,13 +3,16 @@
 import copy
 import hashlib
 import json
+import pickle
 import re
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -101,11 +104,19 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning. Without, the model must
     have been saved with a head; raises UserError if it was not.
     """
-    options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    # Sizes that do not fit are told below: the error of transformers only points to a table in its log.
+    options: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     if fresh_head:
         options |= label_options(task)
     model, info = _load(AutoModelForSequenceClassification, name, **options)
     body = f"{model.base_model_prefix}."
+    for key, saved, wanted in sorted(info["mismatched_keys"]):
+        # A head of another size is meant to be replaced; a body that does not fit would silently be random.
+        if not fresh_head or key.startswith(body):
+            raise UserError(
+                f"the weights of {name} do not fit its configuration: {key} is {_size(saved)} in the weights and "
+                f"{_size(wanted)} by config.json; take both from the same model"
+            )
     lost = sorted(key for key in info["missing_keys"] if not fresh_head or key.startswith(body))
     lost = [key for key in lost if "pooler" not in key or not fresh_head]  # masked LMs are saved without a pooler
     if lost and not fresh_head:
@@ -113,12 +124,10 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
             f"{name} is not a fine-tuned sequence classifier (it has no {lost[0]}); fine-tune one with "
             f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
         )
-    # A head of another size is meant to be replaced; a body that does not fit would silently be random.
-    lost += sorted(key for key, *_ in info["mismatched_keys"] if not fresh_head or key.startswith(body))
     if lost:
         raise UserError(
-            f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing or of "
-            "another shape; take config.json and weights of the same model"
+            f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
+            "take both from the same model"
         )
     return model
 
@@ -229,6 +238,15 @@ def size_on_disk(folder: Path) -> int:
     )
 
 
+def _size(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+# What is raised for a file of weights that is cut off or no such file, besides torch's RuntimeError.
+_DAMAGED = (SafetensorError, pickle.UnpicklingError, struct.error, EOFError)
+_WHAT = {AutoConfig: "configuration", AutoTokenizer: "tokenizer"}  # else a model
+
+
 def _load(auto_class: Any, name: str, **options: object) -> Any:
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
@@ -238,8 +256,18 @@ def _load(auto_class: Any, name: str, **options: object) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         return auto_class.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        what = auto_class.__name__.removeprefix("Auto").lower()
-        cure = "check the folder's files" if looks_local else "download it to a folder on a machine with a network"
-        raise UserError(f"cannot load the {what} of {name}; {cure} ({reason[:200]})") from None
+    except (OSError, ValueError, KeyError, RuntimeError, *_DAMAGED) as error:
+        reason = " ".join(str(error).split())[:200]
+        if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
+            raise UserError(
+                f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
+            ) from None
+        if isinstance(error, RuntimeError):  # out of memory, or a fault of ours
+            raise
+        what = _WHAT.get(auto_class, "model")
+        if looks_local:
+            raise UserError(f"cannot load the {what} of {name}; check the folder's files ({reason})") from None
+        raise UserError(
+            f"there is no folder {name} here, and the {what} of that name could not be had from the hub either; check "
+            f"the path, or download it to a folder on a machine with a network ({reason})"
+        ) from None

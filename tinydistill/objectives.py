@@ -24,10 +24,6 @@ class Objective:
     layers: tuple[tuple[int, int], ...] = ()
     weight: float = 1.0
 
-    @property
-    def needs_teacher(self) -> bool:
-        return self.feature != "labels"
-
 
 def intermediate(layer_map: LayerMap) -> list[Objective]:
     """TinyBERT's first phase: attention scores and hidden states (equations 7 to 9)."""

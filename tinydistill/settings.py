@@ -12,8 +12,6 @@ from glue_tasks import get_task
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 
-PHASES = ("teacher", "intermediate", "prediction", "baseline")
-
 
 @dataclass(frozen=True)
 class Training:
@@ -78,6 +76,7 @@ _CHOICES = {
 }
 _POSITIVE = ("max_length", "batch_size", "accumulate", "temperature", "epochs", "learning_rate", "logging_steps")
 _NOT_NEGATIVE = ("max_steps", "weight_decay", "max_grad_norm", "eval_steps", "warmup", "seed")
+_LARGEST_SEED = 2**32 - 1  # numpy's
 
 
 def resolve(task_name: str, recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
@@ -110,6 +109,8 @@ def resolve(task_name: str, recipe: Mapping[str, Any], flags: Mapping[str, Any])
             raise UserError(f"{name} is {value!r}; it can be {', '.join(_CHOICES[name])}")
         if (name in _POSITIVE and not value > 0) or (name in _NOT_NEGATIVE and not value >= 0):
             raise UserError(f"{name} is {value}; it must be {'more than 0' if name in _POSITIVE else '0 or more'}")
+    if settings.seed > _LARGEST_SEED:
+        raise UserError(f"seed is {settings.seed}; it must be {_LARGEST_SEED} or less")
     return task, settings
 
 
@@ -126,6 +127,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
             recipe = tomllib.load(file)
     except FileNotFoundError:
         raise UserError(f"there is no recipe {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"the recipe {path} is a folder; give --recipe a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"the recipe {path} is not TOML: {error}") from None
     recipe.pop("expected", None)

@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from demo.__main__ import _run
+import demo.__main__
+from demo import pretrain
+from demo.__main__ import _claim, _run
 from demo.commands import Command, preparations, students
 from demo.grammar import Grammar
-from demo.pretrain import train_tokenizer, train_vectors
+from demo.pretrain import Learnt, train_tokenizer, train_vectors
+from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK
 from glue_tasks import UserError
+from tinydistill.runs import write_json
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,81 @@ def test_run_again_it_does_nothing_anew(output: Path, capsys: pytest.CaptureFixt
 def test_a_folder_of_other_sizes_is_refused(output: Path) -> None:
     with pytest.raises(UserError, match="holds a demo of other sizes"):
         _run(output, FULL)
+
+
+def test_a_teacher_counts_as_made_when_its_phase_is_finished(tmp_path: Path) -> None:
+    command = next(preparations(tmp_path, QUICK))
+    folder = command.makes.parent
+    assert not command.is_done
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        write_json(folder / name, {})
+    write_json(folder / "run.json", {"state": "running"})
+    assert not command.is_done
+    write_json(folder / "run.json", {"state": "finished"})
+    assert command.is_done
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("record", ["sizes.json", "pretrained/learnt.json"])
+def test_a_kill_leaves_no_half_record(record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Saved:
+        save_pretrained = staticmethod(lambda folder: None)
+
+    def kill(*args: object) -> None:
+        raise _Killed
+
+    monkeypatch.setattr(pretrain, "train_vectors", lambda *args, **kwargs: None)
+    monkeypatch.setattr(pretrain, "train_tokenizer", lambda *args: Saved())
+    monkeypatch.setattr(pretrain, "train_masked_lm", lambda *args, **kwargs: (Saved(), Learnt(1.0, 0.5, 2.0, 3.0)))
+    monkeypatch.setattr(Path, "replace", kill)
+    writes = {
+        "sizes.json": lambda: _claim(tmp_path, QUICK),
+        "pretrained/learnt.json": lambda: pretrain.pretrain([], tmp_path, QUICK.masked_lm, 8, 1),
+    }
+    with pytest.raises(_Killed):
+        writes[record]()
+    assert not (tmp_path / record).exists()
+
+
+def test_a_stop_is_told_by_the_demos_own_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A command within advises --resume, which the demo has not."""
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("run_tinybert._run", stop)
+    monkeypatch.setattr(demo.__main__, "_run", lambda output, sizes: next(preparations(output, sizes)).run())
+    with pytest.raises(SystemExit) as end:
+        demo.__main__.main(tmp_path, quick=True)
+    assert end.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped; to go on, run the same command again"
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_failure_is_told_with_what_to_do(
+    side_by_side: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    command = Command("run_tinybert.py", ("--phase", "prediction", "--augment"), tmp_path / "student" / "report.json")
+
+    def fail(*args: object) -> None:
+        if side_by_side:
+            run_side_by_side([command], tmp_path / "logs")
+        else:
+            command.run()
+
+    monkeypatch.setattr(demo.__main__, "_run", fail)
+    with pytest.raises(SystemExit) as end:
+        demo.__main__.main(tmp_path, quick=True)
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert "error: a command of the demo failed with exit code 2: python run_tinybert.py --phase prediction" in told
+    assert "error: --phase prediction does not use --augment" in told
+    assert "run the same command again: `python -m demo`" in told.splitlines()[-1]
 
 
 def test_the_masked_lm_loads_as_any_other(output: Path) -> None:

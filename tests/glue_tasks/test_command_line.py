@@ -175,6 +175,9 @@ def test_help_alone_suffices(args: list[str]) -> None:
         (KeyboardInterrupt(), 130, "stopped; to go on, run the same command again"),
         (PermissionError(13, "Permission denied", "/some/file"), 2, "no permission to open /some/file"),
         (MemoryError(), 2, "out of memory"),
+        (OSError(30, "Read-only file system", "/some/file"), 2, "/some/file cannot be written on a read-only file sys"),
+        (FileExistsError(17, "File exists", __file__), 2, f"{__file__} is a file where a folder is needed"),
+        (NotADirectoryError(20, "Not a directory", f"{__file__}/a/b"), 2, f"{__file__} is a file where a folder"),
         (OSError(28, "No space left on device"), 2, "the disk is full; free some space"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
@@ -190,6 +193,7 @@ def test_what_lies_outside_the_program_is_one_sentence(
     assert "--resume" not in err
 
 
-def test_a_fault_of_the_program_keeps_its_traceback() -> None:
-    with pytest.raises(KeyError), exit_on_user_error():
-        raise KeyError("ours")
+@pytest.mark.parametrize("error", [KeyError("ours"), FileExistsError(17, "File exists", "/"), NotADirectoryError()])
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)), exit_on_user_error():
+        raise error

@@ -20,13 +20,14 @@ def test_uniform(teacher: int, student: int, attention: tuple[int, ...], hidden:
     assert layers.hidden == tuple(zip(range(student + 1), hidden, strict=True))
 
 
-@pytest.mark.parametrize(("teacher", "student"), [(12, 5), (6, 4), (4, 6)])
+@pytest.mark.parametrize(("teacher", "student"), [(12, 5), (6, 4), (4, 3), (4, 6), (4, 5), (4, 0)])
 def test_layers_that_do_not_divide_offer_a_map_that_works(teacher: int, student: int) -> None:
     with pytest.raises(UserError, match=f"{student} layers do not divide the teacher's {teacher}") as error:
         uniform(teacher, student)
-    offered = str(error.value).rpartition("--layer-map ")[2]
-    if student < teacher:
+    _, flag, offered = str(error.value).rpartition("--layer-map ")
+    if flag:
         assert len(explicit(offered, teacher, student).blocks) == student
+    assert bool(flag) == (0 < student < teacher)  # no map is offered where none would make sense
 
 
 def test_explicit() -> None:

@@ -121,11 +121,27 @@ def test_weights_that_do_not_fit_their_configuration(tmp_path: Path) -> None:
         load_classifier(str(tmp_path), SST2, fresh_head=True)
 
 
+def test_a_head_that_does_not_fit_the_configuration(tmp_path: Path) -> None:
+    BertForSequenceClassification(tiny_bert_config(num_labels=3)).save_pretrained(tmp_path)
+    tiny_bert_config().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="classifier.bias is 3 in the weights and 2 by config.json"):
+        load_classifier(str(tmp_path), SST2, fresh_head=False)
+
+
+def test_out_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, masked_lm_dir: Path) -> None:
+    def load(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("tinydistill.models.AutoModelForSequenceClassification.from_pretrained", load)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_classifier(str(masked_lm_dir), SST2, fresh_head=True)
+
+
 @pytest.mark.parametrize("fresh_head", [True, False])
 def test_a_body_of_another_shape_is_not_made_anew(tmp_path: Path, fresh_head: bool) -> None:
     BertForSequenceClassification(tiny_bert_config(layers=2)).save_pretrained(tmp_path)
     tiny_bert_config(layers=2, intermediate_size=40).save_pretrained(tmp_path)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="intermediate.dense.bias is 32 in the weights and 40 by config.json"):
         load_classifier(str(tmp_path), SST2, fresh_head=fresh_head)
 
 
@@ -149,7 +165,7 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     [
         ("./nowhere", "there is no model folder"),
         ("a/b/c", "there is no model folder"),
-        ("no-such/model", "cannot load"),
+        ("no-such/model", "there is no folder no-such/model here, and the (model|tokenizer) of that name could not"),
     ],
 )
 def test_a_model_that_is_not_there(name: str, message: str) -> None:

@@ -37,6 +37,7 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
         ({"seed": {"epochs": 7.0}}, r"has a table \[seed\], but seed is a single value"),
         ({"prediction": {"epochs": {"x": 1}}}, r"has a table \[epochs\]"),
         ({"projection": "both"}, "projection is 'both'; it can be auto, per-layer, shared, none"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be 4294967295 or less"),
         ({"batch_size": 0}, "batch_size is 0; it must be more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"prediction": {"epochs": 0}}, "epochs is 0"),
@@ -56,6 +57,8 @@ def test_the_task_is_named_in_one_way() -> None:
 def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no recipe"):
         read_recipe(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="is a folder; give --recipe a TOML file"):
+        read_recipe(tmp_path)
     (tmp_path / "bad.toml").write_text("seed: 1")
     with pytest.raises(UserError, match="is not TOML"):
         read_recipe(tmp_path / "bad.toml")
