@@ -355,7 +355,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
         choices=Choices(several_pieces=given["several_pieces"], language=task.language),
-        variants=given["variants"] or task.variants,
+        variants=task.variants if given["variants"] is None else given["variants"],
         seed=settings.seed,
         precision=settings.precision,
     )

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -198,8 +200,10 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     """
     folder = Path(name)
     if (own := folder / "projections.safetensors").is_file():
-        with safe_open(own, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        try:
+            return load_file(own)
+        except SafetensorError as error:
+            raise UserError(f"{own} is damaged ({error}); remove it, and new projections are made") from None
     if (path := folder / "model.safetensors").is_file():
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys() if key.startswith("fit_dense")}  # noqa: SIM118
@@ -256,7 +260,7 @@ def _load(auto_class: Any, name: str, **options: object) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         return auto_class.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, *_DAMAGED) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, *_DAMAGED) as error:
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
             raise UserError(

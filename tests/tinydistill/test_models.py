@@ -1,5 +1,6 @@
 """Teachers and students: what is loaded, copied, built and refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,20 @@ def test_the_digest_sees_what_the_configuration_changes(teacher: BertForSequence
     assert weights_digest(other) == digest
     other.config.hidden_act = "relu"
     assert weights_digest(other) != digest
+
+
+def test_a_configuration_of_wrong_types(tmp_path: Path) -> None:
+    BertForSequenceClassification(tiny_bert_config()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": "a"}))
+    with pytest.raises(UserError, match="cannot load the"):
+        load_classifier(str(tmp_path), SST2, fresh_head=False)
+
+
+def test_damaged_projections(tmp_path: Path) -> None:
+    (tmp_path / "projections.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match="projections.safetensors is damaged"):
+        load_projections(str(tmp_path))
 
 
 def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
