@@ -140,7 +140,11 @@ def run(
     ] = None,
     several_pieces: Annotated[
         str | None,
-        option("Who answers for words of several pieces: `vectors` (default), or `mask`: the model.", AUGMENTATION),
+        option(
+            "Who answers for words of several pieces: `vectors` (default), `mask`, `fill`; see `python -m augment "
+            "--help`.",
+            AUGMENTATION,
+        ),
     ] = None,
     variants: Annotated[
         int | None, option("Variants of each sentence. Default: the task's N.", AUGMENTATION, "--N")
@@ -214,7 +218,6 @@ def _run(given: dict[str, Any]) -> None:
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
-    given = {**given, "several_pieces": given["several_pieces"] or "vectors"}
     recipe = read_recipe(given["recipe"]) if given["recipe"] else {}
     task_name = given["task"] or recipe.get("task")
     if not task_name:
@@ -337,7 +340,8 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 
         if not (given["mlm"] or settings.pretrained):
             raise UserError("--augment needs --mlm or --pretrained: a masked language model")
-        if check_several_pieces(given["several_pieces"], given["vectors"]) and not given["vectors"].is_file():
+        by_vectors = check_several_pieces(given["several_pieces"], given["vectors"], task.language)
+        if by_vectors and not given["vectors"].is_file():
             raise UserError(f"there is no file {given['vectors']}; name a file of word vectors with --vectors")
 
 
