@@ -57,11 +57,14 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
         }
     report = {
         "task": task.name,
+        # Of each phase its own: phases may have been run one by one, with other seeds and settings.
+        "seed": {name: run["settings"]["seed"] for name, run in runs.items()},
+        "settings": {name: run["settings"] for name, run in runs.items()},
         "versions": versions(),
         "teacher": teacher,
         "students": students,
         "latency": [asdict(timing) for timing in timings],
-        "phases": runs,
+        "phases": {name: {k: v for k, v in run.items() if k != "settings"} for name, run in runs.items()},
     }
     write_json(output / "report.json", report)
     partial = output / "report.md.partial"
@@ -178,7 +181,7 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"| {name} | {run['data']['train']['rows']:,} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
             f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
         )
-    settings = {name: {k: v for k, v in run["settings"].items() if v != ""} for name, run in report["phases"].items()}
+    settings = {name: {k: v for k, v in of.items() if v != ""} for name, of in report["settings"].items()}
     lines += ["", "## Settings and versions", "", "```json"]
     lines += [
         json.dumps({"phases": settings, "versions": report["versions"]}, indent=2, ensure_ascii=False),
