@@ -7,6 +7,7 @@ next-sentence task (Liu et al. 2019, arXiv 1907.11692); the vectors are skip-gra
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gensim.models import Word2Vec
-from tokenizers import BertWordPieceTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 from tqdm import tqdm
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerBase, set_seed
@@ -68,10 +69,24 @@ def pretrain(reviews: Sequence[str], output: Path, shape: Shape, vector_size: in
 
 
 def train_tokenizer(reviews: Sequence[str], pieces: int) -> BertTokenizerFast:
-    """A lower-casing WordPiece tokenizer of at most so many pieces."""
-    wordpiece = BertWordPieceTokenizer(lowercase=True)
-    wordpiece.train_from_iterator(reviews, vocab_size=pieces, min_frequency=2, show_progress=False)
-    return BertTokenizerFast(tokenizer_object=wordpiece._tokenizer, do_lower_case=True, model_max_length=128)
+    """A lower-casing WordPiece tokenizer of at most so many pieces: letters, frequent words, beginnings and endings.
+
+    The trainer of `tokenizers` breaks ties differently each time, and then no two demos are alike.
+    """
+    splitter = BertPreTokenizer()
+    counts = Counter(word for review in reviews for word, _ in splitter.pre_tokenize_str(review.lower()))
+    parts: Counter[str] = Counter()
+    for word, count in counts.items():
+        for length in range(2, min(5, len(word))):
+            parts[word[:length]] += count
+            parts[f"##{word[-length:]}"] += count
+    letters = sorted(set("".join(counts)))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    for some, share in ((counts, 0.8), (parts, 1.0)):  # the rest of the places: four fifths are words
+        ranked = sorted((-count, piece) for piece, count in some.items())
+        new = [piece for _, piece in ranked if piece not in set(vocabulary)]
+        vocabulary += new[: int(share * (pieces - len(vocabulary)))]
+    return BertTokenizerFast(vocab={piece: i for i, piece in enumerate(vocabulary)}, model_max_length=128)
 
 
 def train_vectors(reviews: Sequence[str], path: Path, size: int, epochs: int, seed: int) -> None:

@@ -143,5 +143,6 @@ def test_some_words_have_several_pieces_and_a_vector(tmp_path: Path) -> None:
     train_vectors(reviews, tmp_path / "vectors.txt", 8, 1, seed=1)
     words = [line.split()[0] for line in (tmp_path / "vectors.txt").read_text().splitlines()]
     several = [word for word in words if len(tokenizer.tokenize(word)) > 1]
+    assert len(tokenizer) <= FULL.masked_lm.pieces
     assert len(several) > 100
     assert len(words) - len(several) > 100  # and those that it asks the masked LM about
