@@ -82,7 +82,7 @@ def train_tokenizer(reviews: Sequence[str], pieces: int) -> BertTokenizerFast:
             parts[f"##{word[-length:]}"] += count
     letters = sorted(set("".join(counts)))
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    for some, share in ((counts, 0.8), (parts, 1.0)):  # the rest of the places: four fifths are words
+    for some, share in ((counts, 0.35), (parts, 1.0)):
         ranked = sorted((-count, piece) for piece, count in some.items())
         new = [piece for _, piece in ranked if piece not in set(vocabulary)]
         vocabulary += new[: int(share * (pieces - len(vocabulary)))]
