@@ -82,6 +82,7 @@ def train_tokenizer(reviews: Sequence[str], pieces: int) -> BertTokenizerFast:
             parts[f"##{word[-length:]}"] += count
     letters = sorted(set("".join(counts)))
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    # A third of the places left are words, so that rare ones have several pieces: those the word vectors answer for.
     for some, share in ((counts, 0.35), (parts, 1.0)):
         ranked = sorted((-count, piece) for piece, count in some.items())
         new = [piece for _, piece in ranked if piece not in set(vocabulary)]
