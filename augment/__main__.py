@@ -203,7 +203,7 @@ def _summary(written: Path | str, counts: Counts) -> str:
 
     lines = [
         f"{written}: {counts.rows_out:,} rows from {counts.rows_in:,} "
-        f"({counts.rows_out / counts.rows_in:.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
+        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
         + (f"{share(counts.answered_by_fill)} by filling, " if counts.answered_by_fill else "")

@@ -128,7 +128,6 @@ def augment_file(
                 f"--overwrite would delete what other shards have done; remove {settings.output} and {blocks.folder} "
                 "by hand to start anew"
             )
-        blocks.remove()
         begun = None
     elif settings.output.exists() and (begun is None or _is_finished(settings, inputs)):
         blocks.remove()  # left by a kill after the last step
@@ -153,6 +152,7 @@ def augment_file(
     plan = Plan(_identity(settings), inputs, run, table.header, rows)
     ours = (shard or Shard()).blocks(plan.blocks)
     if begun is None:
+        blocks.remove()  # with --overwrite, and not before all that could be wrong has been looked at
         blocks.begin(plan)
     else:
         _check_unfinished(blocks, begun, plan, ours, resume)

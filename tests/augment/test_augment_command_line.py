@@ -89,6 +89,23 @@ def test_shards_and_ranks_are_merged_to_one_run(run, tmp_path, monkeypatch):
     assert "is there already" in again.stderr
 
 
+def test_a_shard_without_blocks_is_told_and_no_fault(run, tmp_path):
+    result = run("--shard", "2/2", "--output-dir", str(tmp_path / "two"))
+    assert result.exit_code == 0, result.output
+    assert "shard 2/2: 0 rows from 0" in result.output
+
+
+def test_overwrite_deletes_nothing_before_the_models_are_there(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "merge_file", interrupt)
+    assert run("--block-rows", "1").exit_code == 130
+    monkeypatch.undo()
+    parts = tmp_path / "glue" / "RTE" / "train_aug.parts"
+    before = sorted(parts.iterdir())
+    assert run("--block-rows", "1", "--overwrite", mlm="./nowhere").exit_code == 2
+    assert run("--block-rows", "1", "--overwrite", "--several-pieces", "vectors", vectors=str(parts)).exit_code == 2
+    assert sorted(parts.iterdir()) == before
+
+
 def test_an_unfinished_run_is_named(run, monkeypatch):
     monkeypatch.setattr(pipeline, "merge_file", interrupt)
     stopped = run()
