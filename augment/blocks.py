@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.record import write_json
 from glue_tasks import UserError
-from glue_tasks.files import TableWriter
+from glue_tasks.files import TableWriter, write_json
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from augment.models import hub_commit
 from glue_tasks import UserError
+from glue_tasks.files import write_json
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "jieba", "numpy")
 _MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -73,19 +74,6 @@ def write_record(
     versions.update((package, importlib.metadata.version(package)) for package in _PACKAGES)
     content = {"settings": settings, "inputs": inputs, "run": run, "versions": versions, "counts": counts}
     write_json(record_path(output), content)
-
-
-def write_json(path: Path, content: dict[str, Any], writer: str = "") -> None:
-    """Write the file whole or not at all. `writer` keeps apart processes that may write it at the same moment."""
-    partial = path.with_name(f"{path.name}{writer}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as failure:
-        failure.filename = str(path)  # a full disk does not say which file
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fingerprint(*files: Path) -> dict[str, Any]:

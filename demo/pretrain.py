@@ -21,8 +21,8 @@ from tqdm import tqdm
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerBase, set_seed
 
 from augment.words import find_words
+from glue_tasks.files import write_json
 from tinydistill import precision
-from tinydistill.runs import write_json
 
 _IGNORED = -100  # of cross_entropy
 _BATCHES_SORTED_TOGETHER = 16

@@ -6,6 +6,7 @@ UserError that names file, line and cure.
 """
 
 import itertools
+import json
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
@@ -194,6 +195,23 @@ class TableWriter:
             raise
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, writer: str = "") -> None:
+    """Write a JSON file whole or not at all, making its folder if need be.
+
+    `writer` keeps apart processes that may write it at the same moment.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{writer}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as failure:
+        failure.filename = str(path)  # a full disk does not say which file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _shown(text: str, limit: int = 100) -> str:

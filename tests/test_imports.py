@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "tinydistill": {"glue_tasks"},
     "run_tinybert": {"glue_tasks", "augment", "tinydistill"},
 }
-OURS = {*MAY_IMPORT, "demo", "benchmarks", "tests"}
+OURS = {*MAY_IMPORT, "demo", "benchmarks", "examples", "tests"}
 NAMES_OF_NOTHING = {"utils", "util", "common", "helpers", "helper", "misc"}
 
 

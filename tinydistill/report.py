@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from glue_tasks.files import write_json
 from glue_tasks.task import Task
 from tinydistill import latency, precision
 from tinydistill.checks import check_labels, check_positions
@@ -15,7 +16,7 @@ from tinydistill.data import Collator
 from tinydistill.evaluation import evaluate
 from tinydistill.models import load_classifier, load_tokenizer, size_on_disk, weights_digest
 from tinydistill.precision import device
-from tinydistill.runs import PhaseFolder, versions, write_json
+from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Settings
 from tinydistill.task_data import load_dev
 
@@ -28,7 +29,8 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
     Returns the content of `report.json`.
     """
     output = Path(settings.output_dir)
-    teacher_weights = weights_digest(load_classifier(settings.teacher, task, fresh_head=False))
+    teacher_model = load_classifier(settings.teacher, task, fresh_head=False)
+    teacher_weights = weights_digest(teacher_model)
     folders, runs = {}, {}
     for name in ("teacher", "intermediate", *STUDENT_PHASES):
         folder = PhaseFolder(output, name)
@@ -44,8 +46,10 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
                 print(f"note: {folder.path} is left out of the report: it is of another task or teacher")
         if belongs:
             folders[name], runs[name] = folder, record
-    paths = {"teacher": settings.teacher} | {n: str(folders[n].path) for n in STUDENT_PHASES if n in runs}
-    models = {name: load_classifier(path, task, fresh_head=False).to(device()) for name, path in paths.items()}
+    student_paths = {name: str(folders[name].path) for name in STUDENT_PHASES if name in runs}
+    paths = {"teacher": settings.teacher} | student_paths
+    models = {"teacher": teacher_model.to(device())}
+    models |= {name: load_classifier(path, task, fresh_head=False).to(device()) for name, path in student_paths.items()}
     students = describe(task, settings, models, paths)
     timings = latency.measure(models, settings.max_length)
     teacher = students.pop("teacher")

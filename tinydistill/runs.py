@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from glue_tasks.errors import UserError
+from glue_tasks.files import write_json
 from tinydistill import __version__
 
 try:
@@ -150,17 +151,6 @@ def _differing(given: dict[str, Any], saved: dict[str, Any]) -> list[str]:
     """What differs, digests last: another seed or shape makes other weights, and says more."""
     names = sorted((given.keys() | saved.keys()) - _NAMES, key=lambda name: (name.endswith("_weights"), name))
     return [name for name in names if given.get(name) != saved.get(name)]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from glue_tasks.errors import UserError
-from tinydistill.runs import PhaseFolder, write_json
+from glue_tasks.files import write_json
+from tinydistill.runs import PhaseFolder
 
 SETTINGS = {"seed": 1, "blocks": (1, 3)}
 
