@@ -62,7 +62,7 @@ class Neighbours:
 
         Raises UserError if the file is of another kind.
         """
-        vectors = _read_vectors(path)
+        vectors = read_vectors(path)
         words = [word or "" for word in vectors.index_to_key]  # gensim leaves None for a word that came before
         return cls(words, vectors.vectors, m, limit, device, is_content)
 
@@ -89,7 +89,7 @@ class Neighbours:
         return {word: self._known[word.lower()] for word in words}
 
 
-def _read_vectors(path: Path) -> KeyedVectors:
+def read_vectors(path: Path) -> KeyedVectors:
     if not path.is_file():
         raise UserError(f"there is no file {path}; name one with --vectors (GloVe: nlp.stanford.edu/projects/glove)")
     has_header, size = _read_shape(path)

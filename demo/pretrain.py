@@ -8,7 +8,7 @@ next-sentence task (Liu et al. 2019, arXiv 1907.11692); the vectors are skip-gra
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,9 +104,16 @@ def train_vectors(reviews: Sequence[str], path: Path, size: int, epochs: int, se
 
 
 def train_masked_lm(
-    reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, shape: Shape, seed: int
+    reviews: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    shape: Shape,
+    seed: int,
+    vectors: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[BertForMaskedLM, Learnt]:
-    """Train a BERT on all but the last 500 reviews; what it learnt is measured on those."""
+    """Train a BERT on all but 500 of the reviews; what it learnt is measured on those.
+
+    vectors: of pieces, (d,) with d up to the model's width; the embeddings of these pieces start from them.
+    """
     set_seed(seed)
     random = np.random.default_rng(seed)
     examples = _examples(reviews, tokenizer, random)
@@ -126,6 +133,7 @@ def train_masked_lm(
     )
     model = BertForMaskedLM(config)
     _ease_the_start(model)
+    _start_from_vectors(model, tokenizer, vectors or {})
     masker = _Masker(tokenizer, shape.masked)
     loss_before, _ = _measure(model, held_out, masker)
 
@@ -166,6 +174,20 @@ def _ease_the_start(model: BertForMaskedLM) -> None:
     for block in model.bert.encoder.layer:
         block.attention.output.dense.weight.mul_(0.1)
         block.output.dense.weight.mul_(0.1)
+
+
+@torch.no_grad()
+def _start_from_vectors(
+    model: BertForMaskedLM, tokenizer: PreTrainedTokenizerBase, vectors: Mapping[str, np.ndarray]
+) -> None:
+    """Write the vectors of pieces over the first dimensions of their embeddings, as large as those are anyway."""
+    embeddings = model.bert.embeddings.word_embeddings.weight  # (V, D)
+    known = tokenizer.get_vocab()
+    for piece, vector in vectors.items():
+        if piece in known and np.linalg.norm(vector) > 0:
+            row = embeddings[known[piece]]
+            length = model.config.initializer_range * len(vector) ** 0.5
+            row[: len(vector)] = torch.from_numpy(vector / np.linalg.norm(vector) * length)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -1,9 +1,11 @@
-"""A small masked LM from texts of your own, where no pretrained one is at hand: four layers in half an hour on a CPU.
+"""A small masked LM from texts of your own, where no pretrained one is at hand: four layers in an hour on a CPU.
 
     python examples/pretrain_masked_lm.py texts.txt reviews.tsv news.json --vocab vocab.txt --output-dir small-mlm
 
-Texts are lines; of a table the longest cell of each line is taken, of JSON lines their longest string. They are cut at
-the ends of sentences. The vocabulary is a BERT's vocab.txt: with bert-base-chinese's, the model reads Chinese.
+Texts are lines; of a table the longest cell of each line is taken, of JSON lines their longest string, of SQuAD's files
+the paragraphs, and of files of a character and its tag a line (.bio, .bmes, or such a .txt) the sentences. They are cut
+at the ends of sentences. The vocabulary is a BERT's vocab.txt: with bert-base-chinese's, the model reads Chinese. Where
+there are vectors of its pieces, such as those of Chinese characters, the embeddings start from them.
 """
 
 import json
@@ -15,21 +17,27 @@ from typing import Annotated
 import typer
 from transformers import BertTokenizerFast
 
+from augment.neighbours import read_vectors
 from demo.pretrain import Shape, train_masked_lm
 from glue_tasks.errors import UserError, exit_on_user_error
 
 _SENTENCE = re.compile(r"[^。！？!?.]+[。！？!?.]*")
+_TAGGED = re.compile(r"\S[ \t][BIEMOS](-\S+)?")
 _LONGEST = 60  # characters; two such texts and their marks fit into the 128 pieces of the model
 _SHORTEST = 6
 
 
 def main(
-    files: Annotated[list[Path], typer.Argument(help="Texts, a line each: .txt, .tsv, .json, .jsonl.")],
+    files: Annotated[list[Path], typer.Argument(help="Texts: .txt, .tsv, .json, .jsonl, .bio, .bmes.")],
     vocab: Annotated[Path, typer.Option(help="A BERT's vocab.txt.")],
     output_dir: Annotated[Path, typer.Option(help="Where the model goes.")],
+    vectors: Annotated[
+        Path | None, typer.Option(help="Vectors of pieces to start from, in GloVe's or word2vec's text format.")
+    ] = None,
     layers: Annotated[int, typer.Option(help="Blocks.")] = 4,
     hidden: Annotated[int, typer.Option(help="Width.")] = 256,
-    steps: Annotated[int, typer.Option(help="Steps of 64 texts.")] = 1_500,
+    steps: Annotated[int, typer.Option(help="Steps.")] = 5_000,
+    batch_size: Annotated[int, typer.Option(help="Texts, or pairs of them, a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 1e-3,
 ) -> None:
     """Pretrain a BERT by masking words, and say how many of them it then guesses in texts it has not seen."""
@@ -39,13 +47,21 @@ def main(
                 raise UserError(f"there is no file {path}")
         if output_dir.exists() and any(output_dir.iterdir()):
             raise UserError(f"the folder {output_dir} is not empty; name another with --output-dir")
-        texts = list(dict.fromkeys(part for path in files for part in _parts(_lines(path))))
+        texts = list(dict.fromkeys(part for path in files for part in _parts(_texts(path))))
         if len(texts) < 2_000:
             raise UserError(f"{len(texts):,} different sentences are too few to learn from; name more files")
-        print(f"{len(texts):,} different sentences, {sum(map(len, texts)):,} characters")
+        print(f"{len(texts):,} different sentences, {sum(map(len, texts)):,} characters", flush=True)
         tokenizer = BertTokenizerFast(vocab=str(vocab), model_max_length=128)
-        shape = Shape(layers, hidden, heads=hidden // 64, steps=steps, batch_size=64, learning_rate=learning_rate)
-        model, learnt = train_masked_lm(texts, tokenizer, shape, seed=1)
+        start = {}
+        if vectors is not None:
+            known = read_vectors(vectors)
+            if known.vector_size > hidden:
+                raise UserError(f"{vectors} has {known.vector_size} dimensions, and the model {hidden}; widen it")
+            start = {word: known[word] for word in known.index_to_key if word}
+        shape = Shape(
+            layers, hidden, heads=hidden // 64, steps=steps, batch_size=batch_size, learning_rate=learning_rate
+        )
+        model, learnt = train_masked_lm(texts, tokenizer, shape, seed=1, vectors=start)
         model.save_pretrained(output_dir)
         tokenizer.save_pretrained(output_dir)
         print(
@@ -54,15 +70,45 @@ def main(
         )
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The longest text of each line."""
+def _texts(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8") as file:
-        for line in file:
-            line = line.strip()
-            cells = line.split("\t")
-            if path.suffix in (".json", ".jsonl") and line:
-                cells = [value for value in json.loads(line).values() if isinstance(value, str)]
-            yield max(cells, key=len, default="")
+        lines = (line.strip() for line in file)
+        first = next((line for line in lines if line), "")
+        file.seek(0)
+        lines = (line.strip() for line in file)
+        if _TAGGED.fullmatch(first):
+            yield from _untagged(lines)
+        elif path.suffix in (".json", ".jsonl"):
+            yield from _strings_of_json(path)
+        else:
+            yield from (max(line.split("\t"), key=len) for line in lines)
+
+
+def _untagged(lines: Iterable[str]) -> Iterator[str]:
+    """The sentences of a file that has a character and its tag a line, and a blank line between sentences."""
+    sentence = ""
+    for line in lines:
+        if line:
+            sentence += line[0]
+        else:
+            yield sentence
+            sentence = ""
+    yield sentence
+
+
+def _strings_of_json(path: Path) -> Iterator[str]:
+    """The paragraphs of SQuAD's layout, else the longest string of each line."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:  # lines of JSON
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        yield from (paragraph["context"] for article in document["data"] for paragraph in article["paragraphs"])
+        return
+    for line in text.splitlines():
+        if line.strip():
+            yield max((value for value in json.loads(line).values() if isinstance(value, str)), key=len, default="")
 
 
 def _parts(lines: Iterable[str]) -> Iterator[str]:

@@ -1,9 +1,31 @@
 """What a task is. A new task is one `Task(...)` of about ten lines in a table such as `glue.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where the hub has a task, as parquet: what `datasets.load_dataset(repository, config, split=...)` takes."""
+
+    repository: str  # "nyu-mll/glue"
+    config: str  # "sst2"
+    splits: Mapping[str, str]  # ours -> the hub's: "dev" -> "validation"
+    rows: Mapping[str, int]  # published row counts by our split
+    columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the hub's, where they differ
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the benchmark's server takes for a test split. `layout`: "glue" is a TSV of index and prediction with a
+    header; "clue" is JSON lines of id and label."""
+
+    layout: str
+    files: Mapping[str, str]  # split -> file name
+    labels: tuple[str, ...] = ()  # what is written for each label; () means the names
 
 
 @dataclass(frozen=True)
@@ -24,11 +46,25 @@ class Task:
     columns: tuple[str, ...] = ()  # the columns of the splits that have no header line
     headerless: tuple[str, ...] = ()  # the splits that have no header line
     has_torn_rows: bool = False  # as released, a line break inside a cell tore some rows; their parts are skipped
+    # For each column other names that a header may give it; tried in their order where the first is not there.
+    column_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unscored_labels: tuple[str, ...] = ()  # rows so labelled are left out: OCNLI's "-", on which annotators disagreed
+    # Where a layout truly differs: a JSON record as published to one with the columns above.
+    from_record: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    separator: str = ""  # between the cells of a text file; "" is by the file's name: tab for .tsv, comma for .csv
+    folders: tuple[str, ...] = ()  # other names of the folder, as released; upper and lower case are one
+    other_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split -> other names of its file
+    id_column: str = ""  # that of a test split's rows, for a submission; "" numbers them from 0
+    hub: Hub | None = None
+    submission: Submission | None = None
     language: str = "en"
     max_length: int = 128  # word pieces, [CLS] and [SEP] included
     teacher_epochs: int = 3
     intermediate_epochs: int = 20
     prediction_epochs: int = 3
+    teacher_learning_rate: float = 2e-5
+    intermediate_learning_rate: float = 5e-5
+    prediction_learning_rate: float = 3e-5
     variants: int = 20  # N of the augmentation: variants drawn for each sentence
     homepage: str = "https://gluebenchmark.com/tasks"  # where a person gets the files
 
