@@ -38,7 +38,8 @@ class Augmenter:
     >>> augmenter.variants("a gripping film", n=3, seed=0)
 
     masked_lm: a folder or a hub id. vectors: GloVe's or word2vec's text format. choices: which words are replaced, and
-    by whose candidates. probability: p, of each word to be replaced.
+    by whose candidates. probability: p, of each word to be replaced. precision: auto, bf16, float32 or int8. compiled:
+    run the masked LM by torch.compile.
     Raises UserError if one of them cannot be used.
     """
 
@@ -51,6 +52,7 @@ class Augmenter:
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
+        compiled: bool = False,
     ):
         choices = choices or Choices()
         self.choices = choices
@@ -58,7 +60,7 @@ class Augmenter:
         self.counts = WordCounts()
         self._asked = choices.asked(vectors)
         self._masked_lm = MaskedLM.load(
-            str(masked_lm), choices, batch_size=batch_size, device=device, precision=precision
+            str(masked_lm), choices, batch_size=batch_size, device=device, precision=precision, compiled=compiled
         )
         self.precision = self._masked_lm.precision
         self.device = str(self._masked_lm.device)

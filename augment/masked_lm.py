@@ -19,7 +19,8 @@ from tokenizers import Encoding
 from torch import Tensor
 
 from augment.choices import Choices
-from augment.models import StatesAtPlaces, choose_device, choose_precision, load_masked_lm, longest_input
+from augment.encoder import StatesAtPlaces
+from augment.models import choose_device, choose_precision, load_masked_lm, longest_input
 from augment.pieces import Pieces, locate, put_space_first
 from augment.words import Word, WordRules
 
@@ -47,7 +48,8 @@ class Input:
 class MaskedLM:
     """A masked LM and its tokenizer, asked for the m likeliest words at many places at once.
 
-    precision: "float32", "bf16", or "auto", which is bf16 where the hardware has it (CPUs with AVX512-BF16 or AMX too).
+    precision: "float32", "bf16", "int8", or "auto", which is bf16 where the hardware has it (CPUs with AVX512-BF16 or
+    AMX too). compiled: by torch.compile, which takes half a minute and a C++ compiler; int8 always is.
     In float32 the answers are the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more,
     and for about one word in fifty another batch size puts another word at the end of its list. The head, and with it
     the scores that rank the vocabulary, is float32 in both.
@@ -62,6 +64,7 @@ class MaskedLM:
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
+        compiled: bool = False,
     ):
         choices = choices or Choices()
         self.choices = choices
@@ -77,7 +80,8 @@ class MaskedLM:
         self._joint = choices.masking == "joint"
         self._exactly_m = choices.exactly_m
         self._model = model.eval().to(self.device)
-        self._encoder = StatesAtPlaces(getattr(model, model.base_model_prefix), self.device, self.precision)
+        encoder = getattr(model, model.base_model_prefix)
+        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, compiled or self.precision == "int8")
         setattr(model, model.base_model_prefix, self._encoder)
         self._words = self.pieces.words(self.rules)
         # (2, V): what a gap may be given, one that follows a space or begins as words do, and one that does not

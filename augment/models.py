@@ -1,5 +1,4 @@
-"""Masked LMs as they are loaded, and as they are run: on which device, at which precision, with the scores of which
-places."""
+"""Masked LMs as they are loaded, and on which device and at which precision they run."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,40 +7,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
-from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging
 
 from glue_tasks import UserError
-
-
-class StatesAtPlaces(nn.Module):
-    """Stands where a masked LM has its encoder, and hands on the states of certain places alone.
-
-    So the head, whatever the architecture, projects (Q, 1, D) to the vocabulary and not (B, L, D); and precision is a
-    matter of the encoder: the head works in float32, as bf16's three digits would make ties of near scores.
-    """
-
-    rows: Tensor  # (Q,), set before each call: which sentence of the batch
-    positions: Tensor  # (Q,), and which of its pieces
-
-    def __init__(self, encoder: nn.Module, device: torch.device, precision: str):
-        super().__init__()
-        self.encoder = encoder
-        self.device = device
-        self.in_bf16 = precision == "bf16"
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:  # DeBERTa's head looks for the embeddings of its encoder
-            return getattr(super().__getattr__("encoder"), name)
-
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
-            states = self.encoder(*args, **kwargs)[0]  # (B, L, D)
-        return BaseModelOutput(last_hidden_state=states[self.rows, self.positions][:, None].float())
 
 
 def load_masked_lm(name: str) -> tuple[Any, Any]:
@@ -90,11 +59,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "bf16" or "float32"; "auto" is bf16 where the hardware has it."""
-    if name in ("bf16", "float32"):
+    """ "bf16", "float32" or "int8"; "auto" is bf16 where the hardware has it, else float32."""
+    if name in ("bf16", "float32", "int8"):
         return name
     if name != "auto":
-        raise UserError(f"--precision is auto, bf16 or float32, not {name!r}")
+        raise UserError(f"--precision is auto, bf16, float32 or int8, not {name!r}")
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

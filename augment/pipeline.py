@@ -34,7 +34,8 @@ class Settings:
     limit: int | None = None  # take the first so many rows; None takes all
     batch_size: int = 64  # masked sentences the model sees at once
     device: str = "auto"  # auto, cpu, cuda
-    precision: str = "auto"  # auto, bf16, float32
+    precision: str = "auto"  # auto, bf16, float32, int8
+    compiled: bool = False  # the masked LM by torch.compile
     # Rows whose words go to the models together: enough to sort them by length with little padding. What a kill costs.
     block_rows: int = 512
 
@@ -142,10 +143,12 @@ def augment_file(
         settings.batch_size,
         settings.device,
         settings.precision,
+        settings.compiled,
     )
     run = {
         "device": augmenter.device.partition(":")[0],  # any of its kind
         "precision": augmenter.precision,
+        "compiled": settings.compiled,
         "batch_size": settings.batch_size,
         "block_rows": settings.block_rows,
     }

@@ -148,7 +148,7 @@ def test_options_reach_the_work(run, tmp_path):
         ({"mlm": "./nowhere"}, "there is no model folder ./nowhere"),
         ({"p": "2"}, "--p is a probability"),
         ({"N": "0"}, "--N is at least 1"),
-        ({"precision": "half"}, "--precision is auto, bf16 or float32"),
+        ({"precision": "half"}, "--precision is auto, bf16, float32 or int8"),
         ({"device": "abacus"}, "no device 'abacus'"),
     ],
 )
@@ -165,5 +165,5 @@ def test_help_names_every_option():
     assert result.exit_code == 0
     for option in ("--task", "--data-dir", "--mlm", "--vectors", "--glove", "--N", "--M", "--p", "--seed", "--limit",
                    "--output-dir", "--batch-size", "--device", "--precision", "--vectors-limit", "--overwrite",
-                   "--show"):  # fmt: skip
+                   "--show", "--compile"):  # fmt: skip
         assert option in result.output

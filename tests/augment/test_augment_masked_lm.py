@@ -168,14 +168,14 @@ class TestRefusals:
     def test_device_and_precision(self, tiny_mlm):
         with pytest.raises(UserError, match="no device 'abacus'"):
             MaskedLM.load(tiny_mlm, Choices(candidates=5), device="abacus")
-        with pytest.raises(UserError, match="--precision is auto, bf16 or float32, not 'half'"):
+        with pytest.raises(UserError, match="--precision is auto, bf16, float32 or int8, not 'half'"):
             MaskedLM.load(tiny_mlm, Choices(candidates=5), precision="half")
 
 
 def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path):
     shutil.copytree(tiny_mlm, tmp_path / "model")
     AutoModelForMaskedLM.from_pretrained(tiny_mlm, dtype=torch.float16).save_pretrained(tmp_path / "model")
-    loaded = MaskedLM.load(str(Path(tmp_path / "model")), Choices(candidates=5))
+    loaded = MaskedLM.load(str(Path(tmp_path / "model")), Choices(candidates=5), precision="float32")
     assert {parameter.dtype for parameter in loaded._model.parameters()} == {torch.float32}
 
 
