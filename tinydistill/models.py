@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.label_order import align, permute_outputs, stated_order
 from tinydistill.layer_map import LayerMap
 
 # Loading a pretrained body under a new head is what we do; transformers' table about it says nothing new.
@@ -103,8 +104,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     """A sequence classifier in float32.
 
-    With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning. Without, the model must
-    have been saved with a head; raises UserError if it was not.
+    With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning; a saved head of the task's
+    own labels is kept, in the task's order. Without, the model must have been saved with a head, which stays as it is;
+    raises UserError if it was not.
     """
     # Sizes that do not fit are told below: the error of transformers only points to a table in its log.
     options: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -131,7 +133,32 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
             "take both from the same model"
         )
+    if fresh_head and (order := _other_order(name, task)):
+        permute_outputs(model, order)
     return model
+
+
+def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
+    """A classifier fine-tuned on the task, in float32, its outputs in the task's order; notes say what was reordered.
+
+    Raises UserError if it was saved without a head or has other labels.
+    """
+    model = load_classifier(name, task, fresh_head=False)
+    return model, align(task, model, name)
+
+
+def head_notes(name: str, task: Task) -> list[str]:
+    """What `load_classifier` did to the head of a model that a fine-tuning starts from."""
+    return [f"the head of {name} was put into the order of the task's labels"] if _other_order(name, task) else []
+
+
+def _other_order(name: str, task: Task) -> tuple[int, ...] | None:
+    """Where the saved head has the task's labels, if in another order than the task."""
+    try:
+        order = stated_order(task, load_config(name), name)
+    except UserError:  # two kinds of names: as good as none for a head that will be trained
+        return None
+    return None if order == tuple(range(task.num_labels)) else order
 
 
 def label_options(task: Task) -> dict[str, object]:
