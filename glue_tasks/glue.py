@@ -18,7 +18,8 @@ _HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def _hub(config: str, train: int, dev: int, test: int, columns: Mapping[str, str] | None = None) -> Hub:
-    return Hub("nyu-mll/glue", config, _HUB_SPLITS, {"train": train, "dev": dev, "test": test}, columns or {})
+    rows = {"train": train, "dev": dev, "test": test}
+    return Hub("nyu-mll/glue", config, _HUB_SPLITS, rows, {"index": "idx", **(columns or {})})
 
 
 def _submission(file: str, *labels: str) -> Submission:
@@ -101,7 +102,7 @@ _TASKS = (
         intermediate_epochs=10,
         variants=10,
         id_column="id",
-        hub=_hub("qqp", 363_846, 40_430, 390_965, {"is_duplicate": "label"}),
+        hub=_hub("qqp", 363_846, 40_430, 390_965, {"id": "idx", "is_duplicate": "label"}),
         submission=_submission("QQP.tsv", "0", "1"),
     ),
     Task(
@@ -126,7 +127,7 @@ _TASKS = (
                 "test_mismatched": "test_mismatched",
             },
             {"train": 392_702, "dev": 9_815, "dev_mismatched": 9_832, "test": 9_796, "test_mismatched": 9_847},
-            {"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
+            {"index": "idx", "sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
         ),
         submission=Submission("glue", {"test": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"}),
     ),
@@ -181,7 +182,11 @@ _TASKS = (
         folders=("diagnostic", "diagnostics"),
         id_column="index",
         hub=Hub(
-            "nyu-mll/glue", "ax", {"test": "test"}, {"test": 1_104}, {"Premise": "premise", "Hypothesis": "hypothesis"}
+            "nyu-mll/glue",
+            "ax",
+            {"test": "test"},
+            {"test": 1_104},
+            {"index": "idx", "Premise": "premise", "Hypothesis": "hypothesis"},
         ),
         submission=_submission("AX.tsv"),
         homepage="https://gluebenchmark.com/diagnostics",
