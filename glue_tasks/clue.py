@@ -1,7 +1,7 @@
 """CLUE's classification tasks (Xu et al. 2020, arXiv 2004.05986) in the JSON lines of the official release.
 
-Labels are in the order of the dataset `clue/clue`, whose row counts these are; the files write the codes. The hub leaves
-out OCNLI's and CMNLI's rows labelled "-", on which the annotators disagreed; in the files they are there, and unscored.
+Labels are in the order of the dataset `clue/clue`, whose row counts these are; the files write the codes. The hub
+leaves out OCNLI's and CMNLI's rows labelled "-", on which the annotators disagreed; the files have them, unscored.
 
 Where the settings come from:
 - max_length, teacher_epochs, teacher_learning_rate: BERT-base's in the README of github.com/CLUEbenchmark/CLUE, there
