@@ -158,7 +158,7 @@ def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarr
         raise UserError(
             f"by {len(references):,} dev rows the labels of {name} are in the order {best.meanings(task)}, not in that "
             f"of {task.name}: of each label's rows {best.recall:.3f} are right in that order, {recall:.3f} as they "
-            "stand; name them so in the id2label of its config.json, and its outputs are put right"
+            "stand; name them so in its config.json (id2label and label2id), and its outputs are put right"
         )
 
 

@@ -79,16 +79,26 @@ def write_predictions(
 ) -> Iterator[Written]:
     """Write one prediction for each row of the split, in the file's order; yields each file that is there.
 
-    `output` is a file, or a folder for files of the benchmark's names (default: the current folder); `test` is there
-    all splits that are submitted together, such as both test sets of MNLI. Raises UserError if an output is there and
-    `overwrite` is not set, or if data or model do not fit.
+    `output` is a file, or a folder for files of the benchmark's names (default: the current folder). Into a folder,
+    `test` is all test sets that are submitted and there, such as both of MNLI. Raises UserError if an output is there
+    and `overwrite` is not set, or if data or model do not fit.
     """
-    paths = output_paths(task, split, output)
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} is there already; choose another --output, or write over it with --overwrite")
-    tables = {each: open_table(task, find_file(task, data_dir, each), each) for each in paths}
-    model, notes = load_fine_tuned(model_name, task)
+    tables, paths, notes = {}, {}, []
+    for each, path in output_paths(task, split, output).items():
+        try:
+            found = find_file(task, data_dir, each)
+        except UserError as error:
+            if each == split:
+                raise
+            notes.append(f"{path} is not written: {error}")
+            continue
+        tables[each] = open_table(task, found, each)
+        if path.is_dir() or (path.exists() and not overwrite):
+            cure = "" if path.is_dir() else ", or write over it with --overwrite"
+            raise UserError(f"{path} is there already; choose another --output{cure}")
+        paths[each] = path
+    model, reordered = load_fine_tuned(model_name, task)
+    notes += reordered
     max_length = max_length or trained_length(model_name) or task.max_length
     check_positions(model.config, f"model {model_name}", max_length)
     where = precision.device()
@@ -112,6 +122,8 @@ def write_predictions(
             with TableWriter(path, header) as file:
                 for row in rows:
                     file.write(row)
+            if (note := _wrong_count(task, each, len(outputs))) and references is None:
+                print(f"note: {note}")
             scores = score(task, outputs, references) if references is not None else {}
             yield Written(each, path, len(outputs), cut, scores)
 
@@ -127,6 +139,14 @@ def output_paths(task: Task, split: str, output: Path | None) -> dict[str, Path]
     splits = [each for each in submitted if each.startswith("test")] if split == "test" and "test" in submitted else []
     ending = "json" if task.submission and task.submission.layout == "clue" else "tsv"
     return {each: folder / submitted.get(each, f"{task.name}-{each}.{ending}") for each in splits or [split]}
+
+
+def _wrong_count(task: Task, split: str, rows: int) -> str:
+    """A sentence if a server will expect another number of predictions than the file has rows."""
+    published = task.hub.rows.get(split, rows) if task.hub and task.submission else rows
+    if rows == published:
+        return ""
+    return f"the {split} file has {rows:,} rows, the one that the server scores {published:,}"
 
 
 def trained_length(model: str) -> int:
