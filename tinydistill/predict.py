@@ -6,7 +6,7 @@
 | CLUE            | `{"id": 0, "label": "108"}`                           | `tnews11_predict.json` and the like        |
 | any other task  | index, prediction, and a probability for each label   | `<task>-<split>.tsv`                       |
 
-Formats: https://gluebenchmark.com/faq, https://github.com/CLUEbenchmark/CLUE#5.
+Formats: https://gluebenchmark.com/faq, https://github.com/CLUEbenchmark/CLUE.
 """
 
 import json
@@ -199,13 +199,14 @@ def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list
     """Notes about the labels of a model that does not name them; stops if some rows of dev tell another order."""
     split = task.dev_splits[0]
     try:
-        table = open_table(task, find_file(task, data_dir, split), split)
+        path = find_file(task, data_dir, split)
     except UserError:
         return [
             f"the model {name} does not name its labels, and there is no dev file to tell their order by; they are "
             f"taken in the order {', '.join(task.labels)}"
         ]
-    outputs, references, _ = read(table, title="check the labels' order", rows=label_order.ROWS)
+    table = open_table(task, path, split)
+    outputs, references, _ = read(table, title="order of the labels", rows=label_order.ROWS)
     assert references is not None
     label_order.check_order(task, name, outputs, references, unnamed=True)
     note = label_order.doubt(task, name, outputs, references)
