@@ -2,8 +2,8 @@
 
 A label goes by its name ("not_entailment"), by the code that the files write for it ("1") and, in a model, by the
 position of its output, which the model's `id2label` and `label2id` may name. Names are compared without case, spaces
-and punctuation: "NOT ENTAILMENT" is "not_entailment". Codes and other texts without a letter are compared as they
-stand: "-1" is not "1", and "1.0" is not "10".
+and punctuation: "NOT ENTAILMENT" is "not_entailment". Of codes and other texts without a letter only whole numbers
+have a second form: "1.0" is "1"; "-1" is not.
 """
 
 import functools
@@ -17,35 +17,52 @@ from glue_tasks.task import Task
 
 # What a model that was fine-tuned without label names calls its outputs.
 _NO_NAME = re.compile(r"(label[ _-]?)?\d+", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d+\.0*")  # "1.0": what a table with a missing value makes of 1
+_TRUTH = {"true": "1", "false": "0"}  # what a table makes of a column of 0 and 1, or JSON of a condition
 
 
 def plain(label: str) -> str:
-    """A name without case, spaces and punctuation; a text without a letter stays as it stands but for outer spaces."""
+    """A name without case, spaces and punctuation; a text without a letter as it stands, whole numbers without ".0"."""
     if any(character.isalpha() for character in label):
         return "".join(character for character in label.casefold() if character.isalnum())
-    return label.strip()
+    label = label.strip()
+    return str(int(label.partition(".")[0])) if _WHOLE.fullmatch(label) else label
 
 
 def label_id(task: Task, written: str) -> int | None:
     """The id of the label that a file or a model writes so, or None if the task has no such label.
 
-    Codes come before names, and what agrees to the letter before what agrees in `plain`, so that tasks whose names
-    differ in punctuation alone ("C", "C++") are read all the same.
+    What agrees to the letter comes first, codes before names, so that tasks whose names differ in punctuation alone
+    ("C", "C++") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a
+    task of two labels that knows them as 1 and 0, or the other way round.
     """
+    if (exact := _exact(task, written.strip())) is not None:
+        return exact
+    by_plain = _by_plain(task.label_codes, task.labels)
+    wanted = plain(written)
+    other = _TRUTH.get(wanted) or next((word for word, digit in _TRUTH.items() if digit == wanted), "")
+    if wanted not in by_plain and other and task.num_labels == 2:
+        pair = _TRUTH.keys() if other in _TRUTH else set(_TRUTH.values())
+        wanted = other if pair <= by_plain.keys() else wanted
+    found = by_plain.get(wanted, frozenset())
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _exact(task: Task, written: str) -> int | None:
     for known in (task.label_codes, task.labels):
         if written in known:
             return known.index(written)
-    wanted = plain(written)
-    for known in (task.label_codes, task.labels):
-        names = _all_plain(known)
-        if names.count(wanted) == 1:
-            return names.index(wanted)
     return None
 
 
 @functools.cache  # a file may ask for every row
-def _all_plain(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(plain(label) for label in labels)
+def _by_plain(*lists: tuple[str, ...]) -> dict[str, frozenset[int]]:
+    """Plain name or code -> the labels that go by it."""
+    found: dict[str, set[int]] = {}
+    for known in lists:
+        for label, name in enumerate(known):
+            found.setdefault(plain(name), set()).add(label)
+    return {name: frozenset(ids) for name, ids in found.items()}
 
 
 def output_names(id2label: Mapping[int, str], label2id: Mapping[str, Any] | None, model: str) -> tuple[str, ...]:
@@ -59,7 +76,7 @@ def output_names(id2label: Mapping[int, str], label2id: Mapping[str, Any] | None
     if "" in theirs or len(label2id or {}) != len(ours):  # left over from a head of another size
         theirs = ()
     named = [names for names in (ours, theirs) if not are_numbers(names)]
-    if len(named) == 2 and _all_plain(ours) != _all_plain(theirs):
+    if len(named) == 2 and list(map(plain, ours)) != list(map(plain, theirs)):
         raise UserError(
             f"the model {model} names its labels in two ways: id2label has {', '.join(ours)}, label2id has "
             f"{', '.join(theirs)}; make them agree in its config.json"
@@ -75,9 +92,11 @@ def are_numbers(names: Sequence[str]) -> bool:
 def output_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
     """For each label of the task the position of its output in a model that names its outputs so.
 
-    None if they are not the task's labels, by name or by code, each once.
+    None if they are not the task's labels, by name or by code, each once. Bare numbers may be mere positions: they
+    count only if they are the task's own to the letter.
     """
-    ids = [label_id(task, name) for name in names]
+    known = _exact if are_numbers(names) else label_id
+    ids = [known(task, name) for name in names]
     if Counter(ids) != Counter(range(task.num_labels)):
         return None
     return tuple(ids.index(label) for label in range(task.num_labels))

@@ -26,7 +26,13 @@ LANGUAGES = replace(SST2, name="languages", labels=("C", "C++", "f sharp"), labe
         (SST2, "1", 1),
         (SST2, " 0 ", 0),
         (SST2, "-1", None),  # what test splits carry: not 1
-        (SST2, "1.0", None),
+        (SST2, "1.0", 1),
+        (SST2, "1.", 1),
+        (SST2, "-1.0", None),
+        (SST2, "1.5", None),
+        (SST2, "True", 1),
+        (SST2, "false", 0),
+        (TNEWS, "true", None),
         (SST2, "", None),
         (SST2, "Positive", 1),
         (TNEWS, "100", 0),
@@ -34,6 +40,7 @@ LANGUAGES = replace(SST2, name="languages", labels=("C", "C++", "f sharp"), labe
         (TNEWS, "News Game", 14),
         (TNEWS, "0", None),
         (TASKS["CLUEWSC2020"], "True", TASKS["CLUEWSC2020"].labels.index("true")),
+        (TASKS["CLUEWSC2020"], "1", TASKS["CLUEWSC2020"].labels.index("true")),
         (LANGUAGES, "C++", 1),
         (LANGUAGES, "C", 0),
         (LANGUAGES, "c", None),  # "C" or "C++"
@@ -76,13 +83,16 @@ def test_the_order_of_a_models_outputs(order: tuple[int, ...]) -> None:
         (SST2, ("1", "0"), (1, 0)),
         (SST2, ("POSITIVE", "NEGATIVE"), (1, 0)),
         (SST2, ("positive", "0"), (1, 0)),
+        (SST2, ("False", "True"), (0, 1)),
+        # Positions, perhaps: the hub's CLUEWSC2020 has true as 0 and false as 1.
+        (TASKS["CLUEWSC2020"], ("0", "1"), None),
         (TNEWS, TNEWS.label_codes[::-1], tuple(range(14, -1, -1))),
         (TNEWS, tuple(map(str, range(15))), None),
         (RTE, ("0", "1"), None),
         (MNLI, ("entailment", "neutral", "neutral"), None),
         (MNLI, ("entailment", "neutral", "other"), None),
         (MNLI, ("LABEL_0", "LABEL_1", "LABEL_2"), None),
-        (replace(SST2, labels=("label_0", "label_1")), ("LABEL_1", "LABEL_0"), (1, 0)),  # the task's own names
+        (replace(SST2, labels=("label_0", "label_1")), ("label_1", "label_0"), (1, 0)),  # the task's own names
     ],
 )
 def test_outputs_by_name_or_code(task: Task, names: tuple[str, ...], order: tuple[int, ...] | None) -> None:
