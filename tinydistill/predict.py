@@ -20,9 +20,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
-from glue_tasks.files import Table, TableWriter, find_file, open_table
+from glue_tasks.files import Table, find_file, open_table
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
+from glue_tasks.writers import TableWriter
 from tinydistill import label_order, precision
 from tinydistill.checks import check_positions
 from tinydistill.data import Collator, encode

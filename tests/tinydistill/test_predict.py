@@ -339,7 +339,7 @@ def test_a_failure_leaves_what_was_there(
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glue_tasks.files.TableWriter.write", stop)
+    monkeypatch.setattr("glue_tasks.writers.TableWriter.write", stop)
     with pytest.raises(RuntimeError, match="130"):
         predict(*sst2, "--output", out, "--max-length", 16, "--overwrite")
     assert out.read_text() == "mine"
