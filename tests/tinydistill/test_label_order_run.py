@@ -139,3 +139,28 @@ def test_a_model_without_names_that_dev_cannot_tell(
     assert "cannot tell whether they are in the order negative, positive or positive, negative" in (
         capsys.readouterr().out
     )
+
+
+def test_mnli_selects_by_the_matched_set_and_reports_both(masked_lm_dir: Path, tmp_path: Path) -> None:
+    """The mismatched set has the labels turned round: what is best on one is worst on the other."""
+    folder = tmp_path / "data" / "MNLI"
+    folder.mkdir(parents=True)
+    labels = ("entailment", "neutral", "contradiction")
+    words = ("good", "not", "bad")
+    rows = [f"the film is {a}\t{words[i]} {a}\t{labels[i]}" for a in ("fine", "poor", "great") for i in (0, 1, 2)] * 3
+    turned = [row.rpartition("\t")[0] + f"\t{labels[labels.index(row.rpartition(chr(9))[2]) - 1]}" for row in rows]
+    files = {"train": rows * 3, "dev_matched": rows, "dev_mismatched": turned}
+    for name, lines in files.items():
+        text = "\n".join(["sentence1\tsentence2\tgold_label", *lines]) + "\n"
+        (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
+    args = ["--task", "MNLI", "--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "out"), *QUICK[:-2]]
+    args += ["--pretrained", str(masked_lm_dir), "--student", "init:layers=2", "--teacher-lr", "5e-3"]
+    run_tinybert.main(["--phase", "all", *args, "--max-steps", "60", "--eval-steps", "20"])
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    for phase, entry in (("teacher", report["teacher"]), ("prediction", report["students"]["prediction"])):
+        assert entry["dev"].keys() == {"dev", "dev_mismatched"}
+        assert report["phases"][phase]["dev"]["accuracy"] == entry["dev"]["dev"]["accuracy"]
+    assert report["teacher"]["dev"]["dev"]["accuracy"] > 0.9
+    assert report["teacher"]["dev"]["dev_mismatched"]["accuracy"] < 0.1
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| dev accuracy | dev_mismatched accuracy |" in page

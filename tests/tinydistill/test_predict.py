@@ -16,6 +16,7 @@ from transformers import BertForSequenceClassification, PreTrainedModel
 
 import glue_tasks
 from glue_tasks import TASKS, Task
+from glue_tasks.files import open_table
 from glue_tasks.task import Submission
 from tinydistill.__main__ import main
 from tinydistill.predict import output_paths, trained_length
@@ -229,6 +230,45 @@ def test_json_lines_of_clue(tmp_path: Path) -> None:
     assert lines[0] == f'{{"id": 7, "label": "{expected[0]}"}}'
 
 
+# What CLUE's server accepts, from its notes on submissions: file name, and what stands for each label, by their ids.
+CLUE_SUBMISSIONS = [
+    ("AFQMC", "afqmc_predict.json", ("0", "1")),
+    ("TNEWS", "tnews11_predict.json", tuple(str(i) for i in range(100, 117) if i not in (105, 111))),
+    ("IFLYTEK", "iflytek_predict.json", tuple(str(i) for i in range(119))),
+    ("OCNLI", "ocnli_50k_predict.json", ("neutral", "entailment", "contradiction")),
+    ("CMNLI", "cmnli_predict.json", ("neutral", "entailment", "contradiction")),
+    ("CSL", "csl_predict.json", ("0", "1")),
+    ("CLUEWSC2020", "cluewsc11_predict.json", None),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "written"), CLUE_SUBMISSIONS)
+def test_a_submission_to_clue(name: str, file: str, written: tuple[str, ...] | None, tmp_path: Path) -> None:
+    task = TASKS[name]
+    model = save_model(tmp_path / "model", task)
+    records = []
+    for i, text in enumerate(sentences(25)):
+        record: dict[str, object] = {"id": 300 - i, **dict.fromkeys(task.text_columns, f"the film {text}")}
+        if name == "CSL":
+            record["keyword"] = text.split()
+        if name == "CLUEWSC2020":
+            record["target"] = {"span1_text": "the", "span1_index": 0, "span2_text": "film", "span2_index": 4}
+        records.append(record)
+    (tmp_path / "data" / name).mkdir(parents=True)
+    path = tmp_path / "data" / name / task.files["test"]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    predict(model, task, tmp_path / "data", "--output", tmp_path / "out", "--max-length", 24)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [file]
+    lines = (tmp_path / "out" / file).read_text(encoding="utf-8").splitlines()
+    texts = [row.texts for row in open_table(task, path, "test")]
+    written = written or task.labels  # "true" and "false", in the task's order
+    labels = [written[i] for i in one_at_a_time(model, texts, 24).argmax(-1)]
+    expected = [{"id": 300 - i, "label": label} for i, label in enumerate(labels)]
+    assert [json.loads(line) for line in lines] == expected
+    assert set(labels) <= {"true", "false"} or name != "CLUEWSC2020"
+    assert len(set(labels)) > 1
+
+
 def test_a_task_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = write_split(tmp_path / "data", MADE_UP, "test", rows=30)
     model = save_model(tmp_path / "model", MADE_UP)
@@ -404,3 +444,24 @@ def test_real_sst2(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture) 
     _, *rows = read_tsv(tmp_path / "SST-2.tsv")
     assert [row[0] for row in rows] == [str(i) for i in range(1821)]
     assert {row[1] for row in rows} <= {"0", "1"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "scored", "rows"), [("TNEWS", 10_000, 10_000), ("OCNLI", 2_950, 3_000)])
+def test_real_clue(
+    name: str, scored: int, rows: int, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Dev by a model of random weights, scored by hand without the rows that CLUE does not score; test whole."""
+    task = TASKS[name]
+    model = save_model(tmp_path / "model", task)
+    data = shared / "data" / "clue"
+    predict(model, task, data, "--split", "dev", "--output", tmp_path / "dev.json", "--max-length", 16)
+    lines = (data / name.lower() / "dev.json").read_text(encoding="utf-8").splitlines()
+    gold = [label for line in lines if (label := json.loads(line)["label"]) != "-"]
+    written = [json.loads(line)["label"] for line in (tmp_path / "dev.json").read_text().splitlines()]
+    assert len(written) == scored
+    assert scores(capsys) == {"accuracy": accuracy(written, gold)}
+    predict(model, task, data, "--output", tmp_path / "test.json", "--max-length", 16)
+    assert "the one that the server scores" not in capsys.readouterr().out
+    ids = [json.loads(line)["id"] for line in (tmp_path / "test.json").read_text().splitlines()]
+    assert ids == list(range(rows))
