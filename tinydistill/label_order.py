@@ -26,20 +26,41 @@ _CLEAR = 2.0  # standard errors
 _MARGIN = 0.1  # of recall, by which another order must beat the one that a model's names state
 
 
-def stated_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
-    """For each label of the task the position of the model's output of that name; None if the names tell no order.
+def label_options(task: Task) -> dict[str, object]:
+    """Configuration entries that make a head fit the task."""
+    if task.is_regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {label: i for i, label in enumerate(task.labels)},
+        "problem_type": "single_label_classification",
+    }
 
-    Raises UserError if the configuration names its labels in two ways.
+
+def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
+    """For each label of the task the position of the model's output of that name; None if the outputs have no names.
+
+    Raises UserError if the model has other labels than the task, or names them in two ways.
     """
-    if config.num_labels != task.num_labels or task.is_regression:
-        return None
-    return labels.output_order(task, labels.output_names(config.id2label, config.label2id, name))
+    if config.num_labels != task.num_labels:
+        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({_listed(task.labels)})"
+        raise UserError(f"the model {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
+    if task.is_regression:
+        return (0,)
+    names = _names(config, name)
+    order = labels.output_order(task, names)
+    if order is None and not labels.are_numbers(names):
+        raise UserError(
+            f"the model {name} has the labels {_listed(names)}, {task.name} has {_listed(task.labels)}; choose a model "
+            "of this task, or name them alike in its config.json (id2label) if they mean the same"
+        )
+    return order
 
 
 def is_unnamed(task: Task, model: PreTrainedModel, name: str) -> bool:
     """Whether only its answers can tell the order of the model's labels."""
-    names = labels.output_names(model.config.id2label, model.config.label2id, name)
-    return not task.is_regression and labels.are_numbers(names) and stated_order(task, model.config, name) is None
+    return named_order(task, model.config, name) is None
 
 
 def align(task: Task, model: PreTrainedModel, name: str) -> list[str]:
@@ -47,33 +68,36 @@ def align(task: Task, model: PreTrainedModel, name: str) -> list[str]:
 
     A model without names stays as it is. Raises UserError if the model has other labels than the task.
     """
-    count = model.config.num_labels
-    if count != task.num_labels:
-        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({_listed(task.labels)})"
-        raise UserError(f"the model {name} has {count} outputs, {task.name} has {wanted}; choose another")
-    if task.is_regression or is_unnamed(task, model, name):
+    order = named_order(task, model.config, name)
+    if order is None or order == tuple(range(len(order))):
         return []
-    names = labels.output_names(model.config.id2label, model.config.label2id, name)
-    order = stated_order(task, model.config, name)
-    if order is None:
-        raise UserError(
-            f"the model {name} has the labels {_listed(names)}, {task.name} has {_listed(task.labels)}; choose a model "
-            f"of this task, or name them alike in its config.json (id2label) if they mean the same"
-        )
-    if order == tuple(range(count)):
-        return []
+    names = _listed(_names(model.config, name))
     if not permute_outputs(model, order):
         raise UserError(
-            f"the model {name} has its labels in the order {_listed(names)}, {task.name} in the order "
-            f"{_listed(task.labels)}, and its head ({type(model).__name__}) is not one that can be reordered; "
-            "fine-tune it with --phase teacher"
+            f"the model {name} has its labels in the order {names}, {task.name} in the order {_listed(task.labels)}, "
+            f"and its head ({type(model).__name__}) is not one that can be reordered; fine-tune it with --phase teacher"
         )
-    model.config.id2label = dict(enumerate(task.labels))
-    model.config.label2id = {label: i for i, label in enumerate(task.labels)}
+    model.config.update(label_options(task))
     return [
-        f"the model {name} has its labels in the order {_listed(names)}; its outputs were put into the order of "
-        f"{task.name}: {_listed(task.labels)}"
+        f"the model {name} has its labels in the order {names}; its outputs were put into the order of {task.name}: "
+        f"{_listed(task.labels)}"
     ]
+
+
+def start_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
+    """The order of a head that a fine-tuning starts from, if it is of the task's labels and not in their order.
+
+    Other labels, or names in two ways, are no fault here: such a head is as good as a fresh one.
+    """
+    try:
+        order = named_order(task, config, name)
+    except UserError:
+        return None
+    return None if order is None or order == tuple(range(len(order))) else order
+
+
+def _names(config: PreTrainedConfig, name: str) -> tuple[str, ...]:
+    return labels.output_names(config.id2label, config.label2id, name)
 
 
 def permute_outputs(model: PreTrainedModel, order: Sequence[int]) -> bool:

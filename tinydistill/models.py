@@ -29,7 +29,7 @@ from transformers.utils import logging
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill.label_order import align, permute_outputs, stated_order
+from tinydistill.label_order import align, label_options, permute_outputs, start_order
 from tinydistill.layer_map import LayerMap
 
 # Loading a pretrained body under a new head is what we do; transformers' table about it says nothing new.
@@ -133,7 +133,7 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
             "take both from the same model"
         )
-    if fresh_head and (order := _other_order(name, task)):
+    if fresh_head and (order := start_order(task, load_config(name), name)):
         permute_outputs(model, order)
     return model
 
@@ -145,32 +145,6 @@ def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
     """
     model = load_classifier(name, task, fresh_head=False)
     return model, align(task, model, name)
-
-
-def head_notes(name: str, task: Task) -> list[str]:
-    """What `load_classifier` did to the head of a model that a fine-tuning starts from."""
-    return [f"the head of {name} was put into the order of the task's labels"] if _other_order(name, task) else []
-
-
-def _other_order(name: str, task: Task) -> tuple[int, ...] | None:
-    """Where the saved head has the task's labels, if in another order than the task."""
-    try:
-        order = stated_order(task, load_config(name), name)
-    except UserError:  # two kinds of names: as good as none for a head that will be trained
-        return None
-    return None if order == tuple(range(task.num_labels)) else order
-
-
-def label_options(task: Task) -> dict[str, object]:
-    """Configuration entries that make a head fit the task."""
-    if task.is_regression:
-        return {"num_labels": 1, "problem_type": "regression"}
-    return {
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: i for i, label in enumerate(task.labels)},
-        "problem_type": "single_label_classification",
-    }
 
 
 def build_student(

@@ -24,7 +24,6 @@ from tinydistill.evaluation import predict
 from tinydistill.models import (
     StudentSpec,
     build_student,
-    head_notes,
     load_classifier,
     load_config,
     load_fine_tuned,
@@ -50,13 +49,13 @@ def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     identity = {"pretrained": settings.pretrained, "pretrained_weights": weights_digest(model)}
     with phase.folder.held():
         if phase.look(identity) != "finished":
-            notes = head_notes(settings.pretrained, task)
+            notes = _head_of(settings.pretrained, task)
             phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=notes)
     return phase.folder.path
 
 
 def check_ahead(task: Task, settings: Settings) -> None:
-    """Raises UserError if the student will not fit the teacher, which may not be trained yet.
+    """Raises UserError if the student will not fit the teacher, which may not be trained yet, or the teacher the task.
 
     `settings.pretrained` or `settings.teacher` and `settings.student` are looked at.
     """
@@ -65,6 +64,8 @@ def check_ahead(task: Task, settings: Settings) -> None:
     if not source:
         return
     config = load_config(source)
+    if not settings.pretrained and any("SequenceClassification" in name for name in config.architectures or ()):
+        label_order.named_order(task, config, source)
     student = student_config(spec, config, task)
     layer_map.choose(settings.layer_map, config.num_hidden_layers, student.num_hidden_layers)
     checks.check_fit(config, student, _projection(settings, config, student), settings.heads, settings.max_length)
@@ -115,7 +116,7 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         identity |= {"temperature": settings.temperature}
     with phase.folder.held():
         if phase.look(identity) != "finished":
-            notes += [_what_it_is(spec, maps), *(head_notes(spec.path, task) if spec.path else [])]
+            notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]
             notes += _check_teacher(task, teacher.to(device()), settings, phase)
             if name == "intermediate":
                 compared = objectives.intermediate(maps)
@@ -161,6 +162,12 @@ def _student_of(phase: str, task: Task, settings: Settings, teacher_weights: str
 
 def _same_place(name: str, other: str) -> bool:
     return name == other or (Path(name).exists() and bool(name) and Path(name).resolve() == Path(other).resolve())
+
+
+def _head_of(start: str, task: Task) -> list[str]:
+    """A note if the head of a model that training starts from was in another order."""
+    reordered = label_order.start_order(task, load_config(start), start)
+    return [f"the head of {start} was put into the order of the task's labels"] if reordered else []
 
 
 def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:

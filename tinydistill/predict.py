@@ -117,8 +117,8 @@ def write_predictions(
         for note in notes:
             print(f"note: {note}")
         for each, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
             outputs, references, cut = read(tables[each], title=f"predict {each}")
-            path.parent.mkdir(parents=True, exist_ok=True)
             header, rows = layout(task, tables[each], outputs)
             with TableWriter(path, header) as file:
                 for row in rows:

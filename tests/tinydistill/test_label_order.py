@@ -24,9 +24,9 @@ from transformers import (
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tinydistill import label_order
-from tinydistill.label_order import align, check_order, compare_orders, doubt, is_unnamed
+from tinydistill.label_order import align, check_order, compare_orders, doubt, is_unnamed, start_order
 from tinydistill.layer_map import uniform
-from tinydistill.models import StudentSpec, build_student, head_notes, load_classifier, load_fine_tuned
+from tinydistill.models import StudentSpec, build_student, load_classifier, load_fine_tuned
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
 
@@ -159,18 +159,20 @@ def test_a_fine_tuning_starts_from_a_head_of_the_same_labels_in_the_tasks_order(
     model = load_classifier(str(tmp_path), MNLI, fresh_head=True)
     assert torch.equal(logits(model), logits(start)[:, [1, 2, 0]])
     assert tuple(model.config.id2label.values()) == MNLI.labels
-    assert "put into the order of the task's labels" in head_notes(str(tmp_path), MNLI)[0]
+    assert start_order(MNLI, start.config, "m") == (1, 2, 0)
     # Of another task the head is a new one.
     other = load_classifier(str(tmp_path), SST2, fresh_head=True)
     assert other.classifier.weight.shape == (2, 24)
-    assert head_notes(str(tmp_path), SST2) == []
+    assert start_order(SST2, start.config, "m") is None
+    two_ways = with_names(start.config, *MNLI.labels)
+    two_ways.id2label = dict(enumerate(OTHER))
+    assert start_order(MNLI, two_ways, "m") is None
 
 
 def test_a_masked_lm_has_no_head_to_reorder(tmp_path: Path) -> None:
     BertForMaskedLM(tiny_bert_config(num_labels=3)).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
     assert load_classifier(str(tmp_path), MNLI, fresh_head=True).config.num_labels == 3
-    assert head_notes(str(tmp_path), MNLI) == []
 
 
 def outputs_for(predictions: np.ndarray, labels: int) -> np.ndarray:

@@ -76,6 +76,30 @@ def test_a_teacher_in_another_order_makes_the_same_student(
     assert capsys.readouterr().out.count("already finished") == 2
 
 
+def test_a_fine_tuning_that_starts_from_another_order(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    """As --pretrained and as --student: the same model comes out, and it is said."""
+    turned = copy_of(teacher_dir, tmp_path / "turned", ["positive", "negative"], turned=True)
+    for name, start in (("plain", teacher_dir), ("other", turned)):
+        run("teacher", data_dir, tmp_path / name, "--pretrained", str(start))
+        run("prediction", data_dir, tmp_path / name, "--teacher", str(teacher_dir), "--student", str(start))
+    for phase in ("teacher", "prediction"):
+        plain, other = (load_file(tmp_path / name / phase / "model.safetensors") for name in ("plain", "other"))
+        assert all(torch.equal(plain[key], other[key]) for key in plain), phase
+        notes = [json.loads((tmp_path / name / phase / "run.json").read_text())["notes"] for name in ("plain", "other")]
+        told = f"the head of {turned} was put into the order of the task's labels"
+        assert [told in each for each in notes] == [False, True]
+
+
+def test_other_labels_are_told_before_an_augmentation(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = copy_of(teacher_dir, tmp_path / "other", ["cat", "dog"], turned=False)
+    args = ["--teacher", str(other), "--student", NARROW, "--augment", "--mlm", "none", "--several-pieces", "mask"]
+    error = refused(capsys, "all", data_dir, tmp_path / "out", *args)
+    assert f"the model {other} has the labels cat, dog, SST-2 has negative, positive; choose a model of this" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_puts_the_order_right_and_says_so(
     data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -410,6 +410,17 @@ def test_a_model_of_another_task(sst2: tuple[Path, Task, Path], tmp_path: Path, 
     assert "has 3 outputs, SST-2 has 2 labels" in fails(capsys, *sst2, "--output", tmp_path / "o", "--max-length", 16)
 
 
+def test_an_output_folder_that_is_a_file(
+    sst2: tuple[Path, Task, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    error = fails(capsys, *sst2, "--output", tmp_path / "file", "--max-length", 16)
+    assert f"{tmp_path / 'file'} is a file where a folder is needed" in error
+    (tmp_path / "a.tsv").mkdir()
+    predict(*sst2, "--output", tmp_path / "a.tsv", "--max-length", 16)  # a folder, whatever its name
+    assert [path.name for path in (tmp_path / "a.tsv").iterdir()] == ["SST-2.tsv"]
+
+
 def test_output_paths() -> None:
     sst2, tnews = TASKS["SST-2"], TASKS["TNEWS"]
     assert output_paths(sst2, "test", None) == {"test": Path("SST-2.tsv")}
