@@ -229,6 +229,7 @@ def _flag(name: str) -> str:
 
 
 def _run(given: dict[str, Any]) -> None:
+    from glue_tasks.files import find_file
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
@@ -238,9 +239,10 @@ def _run(given: dict[str, Any]) -> None:
     if given["augmented"]:
         if settings.train_file:
             raise UserError("--augmented and --train-file both name the training data; give one of them")
-        augmented = Path(settings.data_dir) / task.name / "train_aug.tsv"
+        augmented = find_file(task, Path(settings.data_dir), "train").with_name("train_aug.tsv")
         if not augmented.is_file():
-            raise UserError(f"there is no file {augmented}; write it with `python -m augment --task {task.name}`")
+            which = f"--task-file {settings.task_file}" if settings.task_file else f"--task {task.name}"
+            raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")
         settings = _replace(settings, train_file=str(augmented))
     if given["dry_run"]:
         import json
@@ -370,6 +372,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         vectors=given["vectors"],
         choices=Choices(several_pieces=given["several_pieces"], language=task.language),
         variants=task.variants if given["variants"] is None else given["variants"],
+        task_file=Path(settings.task_file) if settings.task_file else None,
         seed=settings.seed,
         precision=settings.precision,
     )
