@@ -12,7 +12,7 @@ from augment.choices import Choices
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file
+from glue_tasks.files import AUGMENTED, find_file, find_folder
 from glue_tasks.task_file import choose_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -195,8 +195,7 @@ def merge(
 
 def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
     """Beside the train file, in whatever folder that lies, so that it is found there."""
-    folder = output_dir / task.name if output_dir else find_file(task, data_dir, "train").parent
-    return folder / "train_aug.tsv"
+    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
 def _rank() -> Shard | None:

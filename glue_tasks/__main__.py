@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from glue_tasks import TASKS, Task, UserError
+from glue_tasks import TASKS, Task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import find_file, open_table, present_splits
 
 app = typer.Typer(
     help="Which tasks there are, and what is in their files.",
@@ -83,7 +83,7 @@ def show(
 
     task = choose_task(name, task_file)
     # find_file says what is missing when nothing is there.
-    splits = [split] if split else _present(task, data_dir) or list(task.files)[:1]
+    splits = [split] if split else present_splits(task, data_dir) or list(task.files)[:1]
     paths = {each: find_file(task, data_dir, each) for each in splits}
     count_pieces = describe.piece_counter(tokenizer) if tokenizer else None
 
@@ -96,18 +96,6 @@ def show(
         typer.echo(f"\n{each}: {summary.rows:,} rows in {path}")
         for line in describe.lines(table, summary):
             typer.echo(line)
-
-
-def _present(task: Task, data_dir: Path) -> list[str]:
-    """The splits whose files are there."""
-    found = []
-    for split in task.files:
-        try:
-            find_file(task, data_dir, split)
-            found.append(split)
-        except UserError:
-            continue
-    return found
 
 
 def _kind(task: Task) -> str:

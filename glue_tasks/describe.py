@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
-from glue_tasks.files import Row, Table
-from glue_tasks.formats import RECORDS, read_records, suffix_of
-from glue_tasks.lines import Fault, shown
+from glue_tasks.files import AUGMENTED, Row, Table
+from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
+from glue_tasks.records import read_records
 from glue_tasks.task import Task
 
 PERCENTILES = (50, 90, 99, 100)
@@ -187,7 +187,8 @@ def _understood(table: Table) -> Iterator[str]:
         found = _fields(table, wanted)
         places = [f"the field {field!r}" for field in found]
     else:
-        separator = task.separator or ("," if suffix == ".csv" else "\t")
+        own = "" if path.name == AUGMENTED else task.separator
+        separator = own or ("," if suffix == ".csv" else "\t")
         header = f"the header is {shown(', '.join(table.header))}" if table.header else "no header"
         yield f"  format   {_SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}"
         found = [table.header[at] if table.header else name for at, name in zip(positions, wanted, strict=True)]
