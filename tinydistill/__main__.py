@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from glue_tasks import get_task
 from glue_tasks.errors import UserError, exit_on_user_error
+from glue_tasks.task_file import choose_task
 
 app = typer.Typer(
     help="Use the models that run_tinybert.py makes.",
@@ -26,8 +26,13 @@ def commands() -> None:
 @exit_on_user_error(resumable=False)
 def predict(
     model: Annotated[str, typer.Option(help="Fine-tuned or distilled model: a folder or a hub id.")],
-    task: Annotated[str, typer.Option(help="Name of the task; `python -m glue_tasks list` shows them.")],
     data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/test.tsv and so on.")],
+    task: Annotated[
+        str | None, typer.Option(help="Name of the task; `python -m glue_tasks list` shows them.", show_default=False)
+    ] = None,
+    task_file: Annotated[
+        Path | None, typer.Option(help="TOML file of a task of your own, instead of --task.", show_default=False)
+    ] = None,
     split: Annotated[str, typer.Option(help="`test`, `dev` or another split of the task.")] = "test",
     output: Annotated[
         Path | None,
@@ -56,7 +61,7 @@ def predict(
 
     Example: python -m tinydistill predict --model runs/sst2/prediction --task SST-2 --data-dir glue
     """
-    chosen = get_task(task)
+    chosen = choose_task(task, task_file)
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16 or float32")
 

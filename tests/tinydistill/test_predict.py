@@ -282,6 +282,25 @@ def test_a_task_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row[0] for row in rows] == [str(i) for i in range(30)]
 
 
+def test_a_task_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "tickets.toml").write_text(
+        'name = "tickets"\ntext_columns = ["text"]\nlabel_column = "team"\nlabels = ["billing", "other"]\n'
+        'id_column = "ticket"\n[files]\ntrain = "train.csv"\ndev = "dev.csv"\ntest = "test.csv"\n'
+    )
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / "test.csv").write_text('ticket,text\nA7,"the film, bad"\nB9,good plot\n')
+    (tmp_path / "tickets" / "dev.csv").write_text('ticket,text,team\nC1,"the ""film""",billing\n')
+    model = save_model(tmp_path / "model", replace(MADE_UP, labels=("billing", "other")))
+    args = ["predict", "--model", str(model), "--task-file", str(tmp_path / "tickets.toml"), "--max-length", "16"]
+    for split in ("test", "dev"):
+        with pytest.raises(SystemExit):
+            main([*args, "--data-dir", str(tmp_path), "--split", split, "--output", str(tmp_path / "out")])
+    header, *rows = read_tsv(tmp_path / "out" / "tickets-test.tsv")
+    assert header == ["index", "prediction", "probability of billing", "probability of other"]
+    assert [row[0] for row in rows] == ["A7", "B9"]
+    assert read_tsv(tmp_path / "out" / "tickets-dev.tsv")[1][0] == "C1"
+
+
 def test_a_model_in_another_order_predicts_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     task = TASKS["RTE"]
     write_split(tmp_path / "data", task, "test", rows=30)
