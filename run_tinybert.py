@@ -82,6 +82,10 @@ def run(
         bool,
         option("Train on the task folder's train_aug.tsv, which `python -m augment` writes.", TRAINING, "--augmented"),
     ] = False,
+    skip_bad_rows: Annotated[
+        bool | None,
+        option("Leave out rows that cannot be read, and say how many and which.", TRAINING, "--skip-bad-rows"),
+    ] = None,
     epochs: Annotated[float | None, option("Epochs of the phase (not with --phase all).", TRAINING)] = None,
     learning_rate: Annotated[
         float | None, option("Learning rate of the phase (not with --phase all).", TRAINING)
@@ -215,6 +219,7 @@ def _flag(name: str) -> str:
 
 
 def _run(given: dict[str, Any]) -> None:
+    from glue_tasks.files import find_folder
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
@@ -227,7 +232,7 @@ def _run(given: dict[str, Any]) -> None:
     if given["augmented"]:
         if settings.train_file:
             raise UserError("--augmented and --train-file both name the training data; give one of them")
-        augmented = Path(settings.data_dir) / task.name / "train_aug.tsv"
+        augmented = find_folder(task, Path(settings.data_dir)) / "train_aug.tsv"
         if not augmented.is_file():
             raise UserError(f"there is no file {augmented}; write it with `python -m augment --task {task.name}`")
         settings = _replace(settings, train_file=str(augmented))
@@ -362,6 +367,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         variants=task.variants if given["variants"] is None else given["variants"],
         seed=settings.seed,
         precision=settings.precision,
+        skip_bad_rows=settings.skip_bad_rows,
     )
     counts = augment_file(augmentation, resume=given["resume"], overwrite=given["overwrite"])
     print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")

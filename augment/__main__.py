@@ -10,9 +10,10 @@ import typer
 
 from augment.choices import Choices
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
-from glue_tasks import TASKS, UserError, get_task
+from glue_tasks import TASKS, Task, UserError, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file
+from glue_tasks.files import find_file, find_folder
+from glue_tasks.tally import in_words
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,6 +47,9 @@ def main(
     probability: Annotated[float, typer.Option("--p", help="Probability of each word to be replaced.")] = 0.4,
     seed: Annotated[int, typer.Option(help="Seed of the draw; each row has its own, derived from it.")] = 42,
     limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
+    ] = False,
     output_dir: Annotated[
         Path | None,
         typer.Option(help="Write <task>/train_aug.tsv below this folder. Default: --data-dir.", metavar="DIR"),
@@ -138,7 +142,7 @@ def main(
         settings = Settings(
             task=of_task,
             train_file=train_file,
-            output=(output_dir or data_dir) / of_task.name / "train_aug.tsv",
+            output=_output(of_task, data_dir, output_dir),
             mlm=mlm,
             vectors=vectors,
             variants=of_task.variants if variants is None else variants,
@@ -157,6 +161,7 @@ def main(
             probability=probability,
             seed=seed,
             limit=limit,
+            skip_bad_rows=skip_bad_rows,
             batch_size=batch_size,
             device=_device(device),
             precision=precision,
@@ -178,10 +183,15 @@ def merge(
 ) -> None:
     """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have."""
     with exit_on_user_error():
-        output = (output_dir or data_dir) / get_task(task).name / "train_aug.tsv"
+        output = _output(get_task(task), data_dir, output_dir)
         if output.exists():
             raise UserError(f"{output} is there already; remove it to merge anew")
         print(_summary(output, merge_file(output)))
+
+
+def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
+    """In the folder of the training file, unless another is named."""
+    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / "train_aug.tsv"
 
 
 def _rank() -> Shard | None:
@@ -203,7 +213,8 @@ def _summary(written: Path | str, counts: Counts) -> str:
 
     lines = [
         f"{written}: {counts.rows_out:,} rows from {counts.rows_in:,} "
-        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
+        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped"
+        + in_words({"skipped": counts.rows_skipped, "unscored": counts.rows_unscored, "torn": counts.rows_torn}),
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
         + (f"{share(counts.answered_by_fill)} by filling, " if counts.answered_by_fill else "")

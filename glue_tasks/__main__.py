@@ -7,7 +7,8 @@ import typer
 
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import find_file, open_table, present_splits
+from glue_tasks.tally import in_words
 
 app = typer.Typer(
     help="Which tasks there are, and what is in their files.",
@@ -52,6 +53,9 @@ def show(
     tokenizer: Annotated[
         str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
     ] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
+    ] = False,
 ) -> None:
     """Show rows, label balance, length percentiles and three examples of each split.
 
@@ -63,19 +67,16 @@ def show(
     from glue_tasks import describe
 
     task = get_task(name)
-    if split is None:
-        present = [each for each in task.files if (data_dir / task.name / task.files[each]).is_file()]
-    else:
-        present = [split]
+    present = present_splits(task, data_dir) if split is None else [split]
     # find_file says what is missing when nothing is there.
     paths = {each: find_file(task, data_dir, each) for each in present or ["train"]}
     count_pieces = describe.piece_counter(tokenizer) if tokenizer else None
 
     typer.echo(f"{task.name}: {task.summary}\n{_kind(task)}; scored by {', '.join(task.metrics)}")
     for each, path in paths.items():
-        table = open_table(task, path, each)
+        table = open_table(task, path, each, skip_bad_rows)
         summary = describe.summarise(table, count_pieces)
-        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}")
+        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}{in_words(table.tally.left_out())}")
         for line in describe.lines(table, summary):
             typer.echo(line)
 

@@ -48,28 +48,26 @@ class Table:
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
-        tally = self.tally
+        # Names for what every row needs: files of millions of rows are read.
+        task, tally, width, label_position = self.task, self.tally, self.width, self.label_position
+        one, *two = self.text_positions
+        ids: dict[str, int] = {}  # of labels as they are written
         tally.clear()
-        ids: dict[str, int] = {}  # labels as written that have occurred
         for line, cells in self.read():
+            if isinstance(cells, tuple) and len(cells) != width:
+                if len(cells) < width and task.has_torn_rows:
+                    tally.torn += 1
+                    continue
+                cells = self._trimmed(cells)
             if isinstance(cells, Fault):
                 tally.add_fault(line, cells)
                 continue
-            if len(cells) != self.width:
-                if len(cells) < self.width and self.task.has_torn_rows:
-                    tally.torn += 1
-                    continue
-                trimmed = self._trimmed(cells)
-                if isinstance(trimmed, Fault):
-                    tally.add_fault(line, trimmed)
-                    continue
-                cells = trimmed
             label: int | float | None = None
-            if self.label_position is not None:
-                written = cells[self.label_position]
+            if label_position is not None:
+                written = cells[label_position]
                 label = ids.get(written)
                 if label is None:
-                    if written.strip() in self.task.unscored_labels:
+                    if written.strip() in task.unscored_labels:
                         tally.unscored += 1
                         continue
                     read = self._label(written)
@@ -80,9 +78,9 @@ class Table:
                     if isinstance(read, int):
                         ids[written] = read
             if tally.skipped and not self.skip_bad_rows:
-                continue  # only the faults are still of interest
+                continue  # only what else is wrong is still of interest
             tally.rows += 1
-            yield Row(line, cells, tuple(cells[i] for i in self.text_positions), label)
+            yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
         self._tell()
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
