@@ -43,7 +43,6 @@ class Table:
     label_position: int | None
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
     width: int
-    trailing: int = 0  # empty cells after the last column, in the first row
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
@@ -91,12 +90,12 @@ class Table:
         return tuple(cells)
 
     def _trimmed(self, cells: Cells) -> Cells | Fault:
-        """The row without empty cells after its last column.
+        """The row without empty cells after its last column, if that is the label's.
 
-        They are no part of it where the first row has as many, or the last column is the label's, which is not empty.
+        If it is a text's, a separator inside another cell may have shifted an empty text out.
         """
         more = cells[self.width :]
-        if more and not any(more) and (len(more) == self.trailing or self.label_position == self.width - 1):
+        if more and not any(more) and self.label_position == self.width - 1:
             return cells[: self.width]
         return Fault(
             f"{len(cells)} column{'s' * (len(cells) != 1)} where {self.width} are expected",
@@ -218,9 +217,16 @@ def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool
 
 
 def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
-    first = next((record for _, record in read_records(path) if not isinstance(record, Fault)), None)
+    records = read_records(path)
+    line, first = next(records, (0, None))
     if first is None:
         raise UserError(f"{path} has no rows; it holds no record")
+    if isinstance(first, Fault):
+        # With --skip-bad-rows the next may do; where there is none, the first says best what the file is.
+        fault = UserError(first.at(path, line))
+        first = next((record for _, record in records if not isinstance(record, Fault)), None)
+        if first is None:
+            raise fault
     header = wanted_columns(task, labelled)
     if not labelled and task.id_column in first:
         header = (task.id_column, *header)
@@ -256,13 +262,8 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     if not line:
         raise empty
     columns = header or task.columns
-    trailing = 0
-    if not isinstance(row, Fault):
-        # Empty cells after the last column, in the header or below it alone.
-        widest = max(len(columns), len(row))
-        while len(columns) > len(row) and not columns[-1]:
-            columns = columns[:-1]
-        trailing = widest - len(columns)
+    while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
+        columns = columns[:-1]  # separators after the last name, and none below
     texts = len(task.text_columns)
     return Table(
         task,
@@ -272,6 +273,5 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         positions[texts] if labelled else None,
         read,
         len(columns),
-        trailing,
         skip_bad_rows,
     )
