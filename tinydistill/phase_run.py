@@ -41,6 +41,7 @@ class Start:
 _OF_EVERY_PHASE = (
     "task",
     "train_file",
+    "skip_bad_rows",
     "max_length",
     "batch_size",
     "accumulate",

@@ -35,6 +35,7 @@ class Settings:
     teacher: str = ""
     student: str = ""
     train_file: str = ""  # "" is the task's own train file
+    skip_bad_rows: bool = False  # leave out rows that cannot be read, instead of stopping
 
     max_length: int = 0  # pieces; 0 is the task's
     batch_size: int = 32  # examples of one forward pass on each device
