@@ -196,7 +196,8 @@ def _understood(table: Table) -> Iterator[str]:
     kinds = ["text"] * len(task.text_columns) + ["label"]
     for kind, name, place, called in zip(kinds, wanted, places, found, strict=False):
         other = f", there called {called!r}" if called != name and suffix not in RECORDS else ""
-        yield f"  {kind:<9}{name} is {place}{other}"
+        is_numbered = place.partition(",")[0] == name
+        yield f"  {kind:<9}{place if is_numbered else f'{name} is {place}'}{other}"
     if suffix in RECORDS and task.from_record:
         yield f"  made by  {(task.from_record.__doc__ or task.from_record.__name__).splitlines()[0]}"
 
