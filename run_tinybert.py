@@ -54,6 +54,9 @@ def run(
         ),
     ],
     task: Annotated[str | None, option("Name of the task; `python -m glue_tasks list` shows them.")] = None,
+    task_file: Annotated[
+        str | None, option("TOML file that describes a task of your own; see docs/adding_a_task.md.")
+    ] = None,
     data_dir: Annotated[
         str | None, option("Folder with a folder of files for each task, such as DIR/SST-2/train.tsv.")
     ] = None,
@@ -82,23 +85,27 @@ def run(
         bool,
         option("Train on the task folder's train_aug.tsv, which `python -m augment` writes.", TRAINING, "--augmented"),
     ] = False,
+    skip_bad_rows: Annotated[
+        bool | None,
+        option("Leave out rows that cannot be read, and say how many and which.", TRAINING, "--skip-bad-rows"),
+    ] = None,
     epochs: Annotated[float | None, option("Epochs of the phase (not with --phase all).", TRAINING)] = None,
     learning_rate: Annotated[
         float | None, option("Learning rate of the phase (not with --phase all).", TRAINING)
     ] = None,
     teacher_epochs: Annotated[float | None, option("Default: the task's, mostly 3.", TRAINING)] = None,
-    teacher_lr: Annotated[float | None, option("Default: 2e-5.", TRAINING)] = None,
+    teacher_lr: Annotated[float | None, option("Default: the task's, mostly 2e-5.", TRAINING)] = None,
     intermediate_epochs: Annotated[float | None, option("Default: the task's, 10 to 50.", TRAINING)] = None,
-    intermediate_lr: Annotated[float | None, option("Default: 5e-5, constant.", TRAINING)] = None,
+    intermediate_lr: Annotated[float | None, option("Default: the task's, mostly 5e-5; constant.", TRAINING)] = None,
     prediction_epochs: Annotated[float | None, option("Default: the task's, mostly 3.", TRAINING)] = None,
     prediction_lr: Annotated[
-        float | None, option("Default: 3e-5, linear decay after 10% of warm-up.", TRAINING)
+        float | None, option("Default: the task's, mostly 3e-5; linear decay after 10% of warm-up.", TRAINING)
     ] = None,
     max_steps: Annotated[int | None, option("Optimiser steps of each phase, instead of its epochs.", TRAINING)] = None,
     batch_size: Annotated[int | None, option("Examples of one forward pass. Default: 32.", TRAINING)] = None,
     accumulate: Annotated[int | None, option("Forward passes of one optimiser step. Default: 1.", TRAINING)] = None,
     max_length: Annotated[
-        int | None, option("Word pieces of an example. Default: the task's, 64 or 128.", TRAINING)
+        int | None, option("Word pieces of an example. Default: the task's, mostly 128.", TRAINING)
     ] = None,
     padding: Annotated[str | None, option("`longest` (of the batch; default) or `max_length`.", TRAINING)] = None,
     weight_decay: Annotated[float | None, option("Default: 0.01, not on biases and layer norms.", TRAINING)] = None,
@@ -188,7 +195,18 @@ _PHASE_FLAGS = {
     "prediction_epochs": ("prediction", "epochs"),
     "prediction_lr": ("prediction", "learning_rate"),
 }
-_NOT_SETTINGS = {"phase", "recipe", "epochs", "learning_rate", "augmented", "augment", "mlm", "vectors"}
+_NOT_SETTINGS = {
+    "phase",
+    "recipe",
+    "task",
+    "task_file",
+    "epochs",
+    "learning_rate",
+    "augmented",
+    "augment",
+    "mlm",
+    "vectors",
+}
 _NOT_SETTINGS |= {"several_pieces", "variants", "resume", "overwrite", "dry_run", *_PHASE_FLAGS}
 
 
@@ -215,21 +233,20 @@ def _flag(name: str) -> str:
 
 
 def _run(given: dict[str, Any]) -> None:
+    from glue_tasks.files import AUGMENTED, find_folder
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
     recipe = read_recipe(given["recipe"]) if given["recipe"] else {}
-    task_name = given["task"] or recipe.get("task")
-    if not task_name:
-        raise UserError("no task is named; give one with --task (`python -m glue_tasks list` shows them)")
-    task, settings = resolve(task_name, recipe, _flags(given, task_name))
+    task, settings = resolve(given["task"], recipe, _flags(given), given["task_file"])
     phase: Phase = given["phase"]
     if given["augmented"]:
         if settings.train_file:
             raise UserError("--augmented and --train-file both name the training data; give one of them")
-        augmented = Path(settings.data_dir) / task.name / "train_aug.tsv"
+        augmented = find_folder(task, Path(settings.data_dir)) / AUGMENTED
         if not augmented.is_file():
-            raise UserError(f"there is no file {augmented}; write it with `python -m augment --task {task.name}`")
+            which = f"--task-file {settings.task_file}" if settings.task_file else f"--task {task.name}"
+            raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")
         settings = _replace(settings, train_file=str(augmented))
     if given["dry_run"]:
         import json
@@ -247,10 +264,9 @@ def _run(given: dict[str, Any]) -> None:
     _PHASES[phase](task, settings, given)
 
 
-def _flags(given: dict[str, Any], task_name: str) -> dict[str, Any]:
+def _flags(given: dict[str, Any]) -> dict[str, Any]:
     """The flags as settings; those not given are None."""
     flags: dict[str, Any] = {name: value for name, value in given.items() if name not in _NOT_SETTINGS}
-    flags["task"] = None  # resolved by name
     for flag, (phase, field) in _PHASE_FLAGS.items():
         flags.setdefault(phase, {})[field] = given[flag]
     for field in ("epochs", "learning_rate"):
@@ -348,20 +364,22 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
     from augment.choices import Choices
     from augment.pipeline import Settings, augment_file
-    from glue_tasks.files import find_file
+    from glue_tasks.files import AUGMENTED, find_file
 
     augmentation = Settings(
         task=task,
         train_file=Path(settings.train_file)
         if settings.train_file
         else find_file(task, Path(settings.data_dir), "train"),
-        output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
+        output=Path(settings.output_dir) / "augment" / AUGMENTED,
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
         choices=Choices(several_pieces=given["several_pieces"], language=task.language),
         variants=task.variants if given["variants"] is None else given["variants"],
+        task_file=Path(settings.task_file) if settings.task_file else None,
         seed=settings.seed,
         precision=settings.precision,
+        skip_bad_rows=settings.skip_bad_rows,
     )
     counts = augment_file(augmentation, resume=given["resume"], overwrite=given["overwrite"])
     print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")
@@ -378,11 +396,16 @@ def _evaluate(task: Any, settings: Any, given: dict[str, Any]) -> None:
 def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
-    from tinydistill.models import load_classifier
+    from tinydistill.models import load_fine_tuned
     from tinydistill.precision import device
     from tinydistill.report import describe
 
-    models = {who: load_classifier(path, task, fresh_head=False).to(device()) for who, path in paths.items()}
+    models = {}
+    for who, path in paths.items():
+        model, notes = load_fine_tuned(path, task)
+        models[who] = model.to(device())
+        for note in notes:
+            print(f"note: {note}")
     with tempfile.TemporaryDirectory() as scratch:
         settings = settings if settings.output_dir else _replace(settings, output_dir=scratch)
         for who, entry in describe(task, settings, models, paths).items():

@@ -10,16 +10,17 @@ import typer
 
 from augment.choices import Choices
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
-from glue_tasks import TASKS, UserError, get_task
+from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file
+from glue_tasks.files import AUGMENTED, find_file, find_folder
+from glue_tasks.tally import in_words
+from glue_tasks.task_file import choose_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    task: Annotated[str, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.")],
     data_dir: Annotated[
         Path, typer.Option(help="The folder that holds <task>/train.tsv in the official layout.", metavar="DIR")
     ],
@@ -30,6 +31,12 @@ def main(
             metavar="MODEL",
         ),
     ],
+    task: Annotated[
+        str | None, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.", show_default=False)
+    ] = None,
+    task_file: Annotated[
+        Path | None, typer.Option(help="A task of your own instead, described in TOML.", metavar="FILE")
+    ] = None,
     vectors: Annotated[
         Path | None,
         typer.Option(
@@ -46,9 +53,14 @@ def main(
     probability: Annotated[float, typer.Option("--p", help="Probability of each word to be replaced.")] = 0.4,
     seed: Annotated[int, typer.Option(help="Seed of the draw; each row has its own, derived from it.")] = 42,
     limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
+    ] = False,
     output_dir: Annotated[
         Path | None,
-        typer.Option(help="Write <task>/train_aug.tsv below this folder. Default: --data-dir.", metavar="DIR"),
+        typer.Option(
+            help="Write <task>/train_aug.tsv below this folder. Default: beside the train file.", metavar="DIR"
+        ),
     ] = None,
     batch_size: Annotated[
         int,
@@ -143,12 +155,12 @@ def main(
     with exit_on_user_error():
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
-        of_task = get_task(task)
-        train_file = find_file(of_task, data_dir, "train")
+        of_task = choose_task(task, task_file)
         settings = Settings(
             task=of_task,
-            train_file=train_file,
-            output=(output_dir or data_dir) / of_task.name / "train_aug.tsv",
+            train_file=find_file(of_task, data_dir, "train"),
+            output=_output(of_task, data_dir, output_dir),
+            task_file=task_file,
             mlm=mlm,
             vectors=vectors,
             variants=of_task.variants if variants is None else variants,
@@ -167,6 +179,7 @@ def main(
             probability=probability,
             seed=seed,
             limit=limit,
+            skip_bad_rows=skip_bad_rows,
             batch_size=batch_size,
             device=_device(device),
             precision=precision,
@@ -183,16 +196,22 @@ merge_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @merge_app.command()
 def merge(
-    task: Annotated[str, typer.Option(help="The task.")],
     data_dir: Annotated[Path, typer.Option(help="The --data-dir of the shards.", metavar="DIR")],
+    task: Annotated[str | None, typer.Option(help="The task.")] = None,
+    task_file: Annotated[Path | None, typer.Option(help="Or its file.", metavar="FILE")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Their --output-dir, if they had one.", metavar="DIR")] = None,
 ) -> None:
     """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have."""
     with exit_on_user_error():
-        output = (output_dir or data_dir) / get_task(task).name / "train_aug.tsv"
+        output = _output(choose_task(task, task_file), data_dir, output_dir)
         if output.exists():
             raise UserError(f"{output} is there already; remove it to merge anew")
         print(_summary(output, merge_file(output)))
+
+
+def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
+    """In the folder of the training file, unless another is named."""
+    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
 def _rank() -> Shard | None:
@@ -214,7 +233,8 @@ def _summary(written: Path | str, counts: Counts) -> str:
 
     lines = [
         f"{written}: {counts.rows_out:,} rows from {counts.rows_in:,} "
-        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
+        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped"
+        + in_words({"skipped": counts.rows_skipped, "unscored": counts.rows_unscored, "torn": counts.rows_torn}),
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
         + (f"{share(counts.answered_by_fill)} by filling, " if counts.answered_by_fill else "")

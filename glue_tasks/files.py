@@ -1,29 +1,23 @@
-"""The official layouts, read and written.
+"""A task's splits, found and read, in whatever format they lie.
 
-A cell is what stands between two tabs: GLUE's files know no quoting and no escapes, so quotation marks are ordinary
-characters. Lines end in LF or CRLF; a byte-order mark may come first. What cannot be read without guessing is a
-UserError that names file, line and cure.
+A cell is read as it stands. What cannot be read without guessing is a UserError that names file, line and cure.
 """
 
 import itertools
-import json
-import logging
-import os
-import re
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
 
+from glue_tasks.cells import Cells, read_cells
+from glue_tasks.columns import cells_of_records, columns_without_header, find_header, wanted_columns
 from glue_tasks.errors import UserError
+from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
+from glue_tasks.records import read_records
+from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
 
-logger = logging.getLogger(__name__)
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BREAKS = re.compile(r"[\t\r\n]+")
+AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,208 +25,261 @@ class Row:
     """One example. `cells` are all columns as the file has them; `label` is an id, a value, or None in a test split."""
 
     line: int  # 1-based, in the file
-    cells: tuple[str, ...]
+    cells: Cells
     texts: tuple[str, ...]
     label: int | float | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time."""
+    """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time.
+
+    A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
+    with `skip_bad_rows` a warning.
+    """
 
     task: Task
     path: Path
     header: tuple[str, ...] | None
     text_positions: tuple[int, ...]
     label_position: int | None
+    read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
+    width: int
+    skip_bad_rows: bool = False
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
-        columns = self.header or self.task.columns
-        torn = 0
-        for line, cells in itertools.islice(_read_cells(self.path), 1 if self.header else 0, None):
-            if len(cells) < len(columns) and self.task.has_torn_rows:
-                torn += 1
+        # Names for what every row needs: files of millions of rows are read.
+        task, tally, width, label_position = self.task, self.tally, self.width, self.label_position
+        one, *two = self.text_positions
+        ids: dict[str, int] = {}  # of labels as they are written
+        tally.clear()
+        for line, cells in self.read():
+            if isinstance(cells, tuple) and len(cells) != width:
+                if len(cells) < width and task.has_torn_rows:
+                    tally.torn += 1
+                    continue
+                cells = self._trimmed(cells)
+            if isinstance(cells, Fault):
+                tally.add_fault(line, cells)
                 continue
-            if len(cells) != len(columns):
-                raise UserError(
-                    f"{self.path}, line {line}: {len(cells)} columns where {len(columns)} are expected "
-                    f"({_shown(', '.join(columns))}); columns are separated by one tab, and a cell holds none"
-                )
-            label = None
-            if self.label_position is not None:
-                label = self._label(cells[self.label_position], line)
-            yield Row(line, cells, tuple(cells[i] for i in self.text_positions), label)
-        if torn:
-            logger.warning(
-                "%s: %d lines are parts of rows torn by a line break, as published; skipped", self.path, torn
-            )
+            label: int | float | None = None
+            if label_position is not None:
+                written = cells[label_position]
+                label = ids.get(written)
+                if label is None:
+                    if written.strip() in task.unscored_labels:
+                        tally.unscored += 1
+                        continue
+                    read = self._label(written)
+                    if isinstance(read, Fault):
+                        tally.add_fault(line, read)
+                        continue
+                    label = read
+                    if isinstance(read, int):
+                        ids[written] = read
+            if tally.skipped and not self.skip_bad_rows:
+                continue  # only what else is wrong is still of interest
+            tally.rows += 1
+            yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
+        self._tell()
 
-    def replace_texts(self, row: Row, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
         cells = list(row.cells)
         for position, text in zip(self.text_positions, texts, strict=True):
             cells[position] = text
         return tuple(cells)
 
-    def _label(self, written: str, line: int) -> int | float:
-        task = self.task
-        if task.is_regression:
-            try:
-                value = float(written)
-            except ValueError:
-                value = float("nan")
-            if not abs(value) < float("inf"):  # also false for nan
-                raise UserError(
-                    f"{self.path}, line {line}: {_shown(written)!r} in column {task.label_column} is not a number"
-                )
-            return value
-        for known in (task.label_codes, task.labels):
-            if written in known:
-                return known.index(written)
-        raise UserError(
-            f"{self.path}, line {line}: unknown label {_shown(written)!r} in column {task.label_column}; "
-            f"{task.name} has {', '.join(task.label_codes or task.labels)}"
+    def _trimmed(self, cells: Cells) -> Cells | Fault:
+        """The row without empty cells after its last column, if that is the label's.
+
+        If it is a text's, a separator inside another cell may have shifted an empty text out.
+        """
+        more = cells[self.width :]
+        if more and not any(more) and self.label_position == self.width - 1:
+            return cells[: self.width]
+        return Fault(
+            f"{len(cells)} column{'s' * (len(cells) != 1)} where {self.width} are expected",
+            f"the columns are {shown(', '.join(self.header or self.task.columns))}; a row is one line, and no cell "
+            "holds what separates them",
         )
+
+    def _label(self, written: str) -> int | float | Fault:
+        task = self.task
+        label = read_value(written) if task.is_regression else read_label(task, written)
+        if label is not None:
+            return label
+        if task.is_regression:
+            return Fault(f"{shown(written)!r} in column {task.label_column} is not a number")
+        return Fault(
+            f"unknown label {shown(written)!r} in column {task.label_column}",
+            f"{task.name} has {', '.join(task.label_codes or task.labels)}",
+        )
+
+    def _tell(self) -> None:
+        """What was left out: a warning, or where it may not be a UserError."""
+        tally, task = self.tally, self.task
+        if tally.skipped and not (self.skip_bad_rows and tally.rows):
+            line, fault = tally.first_faults[0]
+            if tally.skipped == 1:
+                raise UserError(fault.at(self.path, line))
+            raise UserError(
+                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; mend them"
+                + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
+            )
+        if tally.skipped:
+            warn_once(f"{self.path}: skipped {tally.skipped:,} rows that cannot be read: {tally.faults()}")
+        if tally.torn:
+            warn_once(
+                f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
+            )
+        if tally.unscored:
+            labels = " or ".join(map(repr, task.unscored_labels))
+            warn_once(f"{self.path}: {tally.unscored:,} rows labelled {labels} are not scored, and left out")
+        if not tally.rows:
+            raise UserError(f"{self.path} has no rows that can be used")
+
+
+def find_folder(task: Task, data_dir: Path) -> Path:
+    """The task's folder below the data directory, by its name or another it is known by, in upper or lower case.
+
+    The task's very name comes first, and is also the answer where there is none. Raises UserError if there are several
+    others.
+    """
+    official = data_dir / task.name
+    names = {name.casefold() for name in (task.name, *task.folders)}
+    if official.is_dir() or not data_dir.is_dir():
+        return official
+    found = sorted(path for path in data_dir.iterdir() if path.name.casefold() in names and path.is_dir())
+    if len(found) > 1:
+        raise UserError(
+            f"{len(found)} folders could be that of {task.name}: {', '.join(map(str, found))}; keep one of them, or "
+            f"name it {task.name}"
+        )
+    return found[0] if found else official
+
+
+def present_splits(task: Task, data_dir: Path) -> list[str]:
+    """The splits of which a file is there."""
+    return [split for split in task.files if _files(task, find_folder(task, data_dir), split)]
+
+
+def _files(task: Task, folder: Path, split: str) -> list[Path]:
+    """The split's file by its official name; else all that could be it, by other names or in other formats."""
+    official = folder / task.files[split]
+    if official.is_file():
+        return [official]
+    names = (task.files[split], *task.other_files.get(split, ()))
+    stems = [next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name) for name in names]
+    others = dict.fromkeys((*names, *(stem + suffix for stem in stems for suffix in SUFFIXES)))
+    return [folder / name for name in others if (folder / name).is_file()]
 
 
 def find_file(task: Task, data_dir: Path, split: str) -> Path:
     """The file of a split below the data directory, `<data_dir>/<task>/<file>`.
 
-    Raises UserError that says which folder or file is missing and where to get it.
+    Raises UserError that says which folder or file is missing and where to get it, or which files could be meant.
     """
     if split not in task.files:
-        raise UserError(f"{task.name} has no split {split!r}; its splits are {', '.join(task.files)}")
-    path = data_dir / task.name / task.files[split]
-    cure = f"get {task.name} from {task.homepage} and unpack it to {data_dir / task.name}"
-    if data_dir.name == task.name and (data_dir / task.files[split]).is_file():
+        cure = "models are evaluated on it, not trained; its" if split == "train" else "its"
+        raise UserError(f"{task.name} has no split {split!r}; {cure} splits are {', '.join(task.files)}")
+    folder = find_folder(task, data_dir)
+    cure = f"get {task.name} from {task.homepage} and unpack it to {folder}"
+    if not task.homepage:
+        cure = f"put {' and '.join(task.files.values())} into {folder}"
+    own_name = data_dir.resolve().name.casefold() in {name.casefold() for name in (task.name, *task.folders)}
+    if own_name and _files(task, data_dir, split):
         # What the authors' --data_dir takes.
-        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {data_dir.parent}")
-    for folder in (data_dir, data_dir / task.name):
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}; {cure}, or name another with --data-dir")
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; {cure}")
-    return path
+        above = data_dir.parent if data_dir.name else data_dir.resolve().parent
+        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
+    for needed in (data_dir, folder):
+        if not needed.is_dir():
+            raise UserError(f"there is no folder {needed}; {cure}, or name another with --data-dir")
+    found = _files(task, folder, split)
+    if not found:
+        raise UserError(f"there is no file {folder / task.files[split]}; {cure}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(
+            f"{folder} has {len(found)} files that could be {split} of {task.name}: {names}; keep one of them"
+        )
+    return found[0]
 
 
-def open_table(task: Task, path: Path, split: str = "train") -> Table:
-    """Open a file in the layout of the task's split; a test split has no labels.
+def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False) -> Table:
+    """Open a file of the task's split; a test split has no labels.
 
-    Raises UserError if the file is missing or empty, or a column is not there.
+    A file of records (.json, .jsonl, .parquet) has the task's columns alone, without what else a record holds; a test
+    split also `task.id_column`, where it is there. Raises UserError if the file is missing or empty, or a column is not
+    there.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    header = None
-    columns = task.columns
-    first = list(itertools.islice(_read_cells(path), 2))
-    if split not in task.headerless and first:
-        header = columns = first.pop(0)[1]
-    if not first:
-        raise UserError(f"{path} has no rows; the file is empty or holds a header alone")
     labelled = not split.startswith("test")
-    wanted = task.text_columns + ((task.label_column,) if labelled else ())
-    for name in wanted:
-        if columns.count(name) != 1:
-            fault = "no column" if name not in columns else f"{columns.count(name)} columns"
-            raise UserError(
-                f"{path}, line 1: {fault} named {name!r}; {task.name} needs {', '.join(wanted)}, "
-                f"the file has {_shown(', '.join(columns))}"
-            )
-    positions = tuple(columns.index(name) for name in task.text_columns)
-    return Table(task, path, header, positions, columns.index(task.label_column) if labelled else None)
+    opened = _open_records if suffix_of(path) in RECORDS else _open_grid
+    return opened(task, path, split, labelled, skip_bad_rows)
 
 
-class TableWriter:
-    """Writes rows of cells as they are read: tabs between, no quoting, LF ends, no byte-order mark.
-
-    The file appears under its name only when the `with` block ends without an error; until then the rows stand in a
-    file of the same name with `.partial` added, which an error removes. A tab or line break inside a cell becomes a
-    space; `breaks_replaced` counts the cells so changed.
-    """
-
-    def __init__(self, path: Path, header: Iterable[str] | None = None):
-        self.path = path
-        self.rows = 0
-        self.breaks_replaced = 0
-        self._partial = path.with_name(path.name + ".partial")
-        self._header = header
-
-    def __enter__(self) -> "TableWriter":
-        self._file = open(self._partial, "w", encoding="utf-8", newline="")
-        if self._header is not None:
-            self._file.write("\t".join(self._header) + "\n")
-        return self
-
-    def write(self, cells: Iterable[str]) -> None:
-        line = "\t".join(cells := list(cells))
-        if line.count("\t") != len(cells) - 1 or "\n" in line or "\r" in line:
-            self.breaks_replaced += sum(1 for cell in cells if _BREAKS.search(cell))
-            line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
-        try:
-            self._file.write(line + "\n")
-        except OSError as failure:
-            failure.filename = str(self.path)  # a full disk does not say which file
-            raise
-        self.rows += 1
-
-    def append(self, rows: BinaryIO) -> None:
-        """Copy rows from a file that such a writer wrote without a header; `rows` does not count them."""
-        self._file.flush()
-        shutil.copyfileobj(rows, self._file.buffer, 1 << 20)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self.path)
-        except OSError as failure:
-            failure.filename = failure.filename or str(self.path)
-            raise
-        finally:
-            self._partial.unlink(missing_ok=True)
+def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
+    records = read_records(path)
+    line, first = next(records, (0, None))
+    if first is None:
+        raise UserError(f"{path} has no rows; it holds no record")
+    if isinstance(first, Fault):
+        # With --skip-bad-rows the next may do; where there is none, the first says best what the file is.
+        fault = UserError(first.at(path, line))
+        first = next((record for _, record in records if not isinstance(record, Fault)), None)
+        if first is None:
+            raise fault
+    header = wanted_columns(task, labelled)
+    if not labelled and task.id_column in first:
+        header = (task.id_column, *header)
+    return Table(
+        task,
+        path,
+        header,
+        tuple(header.index(name) for name in task.text_columns),
+        header.index(task.label_column) if labelled else None,
+        lambda: cells_of_records(task, header, lambda: read_records(path)),
+        len(header),
+        skip_bad_rows=skip_bad_rows,
+    )
 
 
-def write_json(path: Path, content: Any, writer: str = "") -> None:
-    """Write a JSON file whole or not at all, making its folder if need be.
+def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
+    def read_all() -> Iterator[tuple[int, Cells | Fault]]:
+        separator = "" if path.name == AUGMENTED else task.separator  # the task's own files' alone
+        return read_cells(path, separator, task.has_torn_rows)
 
-    `writer` keeps apart processes that may write it at the same moment.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}{writer}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as failure:
-        failure.filename = str(path)  # a full disk does not say which file
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
+    empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
+    line, first = next(read_all(), (0, ()))
+    if not line:
+        raise empty
+    if isinstance(first, Fault):
+        raise UserError(first.at(path, line))
+    found = find_header(task, split, labelled, first)
+    if isinstance(found, Fault):
+        raise UserError(found.at(path, line))
+    header, positions = found
 
+    def read() -> Iterator[tuple[int, Cells | Fault]]:
+        return itertools.islice(read_all(), 1 if header else 0, None)
 
-def _shown(text: str, limit: int = 100) -> str:
-    """Text short enough for a message: a file of another kind may be one line of a million characters."""
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _read_cells(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line numbers (from 1) and cells; blank lines are no rows. Only LF and CRLF end a line: U+2028 does not."""
-    with open(path, "rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if line == 1:
-                raw = raw.removeprefix(_BYTE_ORDER_MARK)
-            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if not raw:
-                continue
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {line}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8; "
-                    "save the file as UTF-8"
-                ) from None
-            yield line, tuple(text.split("\t"))
+    line, row = next(read(), (0, ()))
+    if not line:
+        raise empty
+    columns = header or columns_without_header(task, len(first))
+    while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
+        columns = columns[:-1]  # separators after the last name, and none below
+    texts = len(task.text_columns)
+    return Table(
+        task,
+        path,
+        columns if header else None,
+        positions[:texts],
+        positions[texts] if labelled else None,
+        read,
+        len(columns),
+        skip_bad_rows,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 from tinydistill import __version__
 
 try:
@@ -143,8 +143,8 @@ class PhaseFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-# Told and not compared: the digests of what they name are settings too, and a path may be written in two ways.
-_NAMES = frozenset({"teacher", "student", "pretrained", "train_file"})
+# Told and not compared: what they name is compared by its content, and a path may be written in two ways.
+_NAMES = frozenset({"teacher", "student", "pretrained", "train_file", "task_file"})
 
 
 def _differing(given: dict[str, Any], saved: dict[str, Any]) -> list[str]:
@@ -158,7 +158,7 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "tinydistill": __version__}
     found |= {name: version(name) for name in _PACKAGES}
     here = Path(__file__).resolve().parent
-    if (here.parent / ".git").exists():
+    if (here.parent / ".git").exists() and shutil.which("git"):
         command = ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"]
         result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
         if result.returncode == 0:

@@ -39,12 +39,17 @@ def data(tmp_path: Path) -> Path:
 def test_list_names_every_task_with_its_figures() -> None:
     code, out, _ = run("list")
     assert code == 0
-    rows = out.splitlines()
-    assert len(rows) == 1 + len(TASKS)
-    for task, row in zip(TASKS.values(), rows[1:], strict=True):
-        assert row.startswith(task.name)
-        for cell in (*task.metrics, task.summary, f"3 + {task.intermediate_epochs} + {task.prediction_epochs}"):
-            assert cell in row
+    english, chinese = out.split("\n\n")
+    rows = {row.split()[0]: row for table in (english, chinese) for row in table.splitlines()[1:]}
+    assert rows.keys() == TASKS.keys()
+    assert {row.split()[1] for row in english.splitlines()[1:]} == {"en"}
+    assert {row.split()[1] for row in chinese.splitlines()[1:]} == {"zh"}
+    for task in TASKS.values():
+        epochs = f"{task.teacher_epochs} + {task.intermediate_epochs} + {task.prediction_epochs}"
+        for cell in (*task.metrics, task.summary, *([epochs, str(task.variants)] if "train" in task.files else [])):
+            assert cell in rows[task.name]
+    assert "2 + 10 + 3    3e-5, 1e-4, 1e-4  10" in rows["CMNLI"]
+    assert "+" not in rows["AX"]  # it is not trained on
 
 
 def test_list_loads_nothing_heavy() -> None:
@@ -67,7 +72,7 @@ def test_show_tells_rows_labels_lengths_and_examples(data: Path) -> None:
     assert "line 2, positive\n    sentence: very good\n" in train
     assert train.count("sentence: ") == 3
     assert "test: 1 rows" in test
-    assert "none, as published" in test
+    assert "labels are not read in a test split" in test
 
 
 def test_show_of_one_split(data: Path) -> None:
@@ -144,7 +149,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(data: Path, args: list[str], 
     ("content", "message"),
     [
         (b"sentence\tlabel\ngood\t1\nbad\t7\n", "train.tsv, line 3: unknown label '7'"),
-        (b"sentence\tlabel\ngood 1\n", "train.tsv, line 2: 1 columns where 2"),
+        (b"sentence\tlabel\ngood 1\n", "train.tsv, line 2: 1 column where 2"),
         (b"sentence\tlabel\n\x80\t1\n", "train.tsv, line 2: byte 1 of the line (0x80) is not UTF-8"),
         (b"", "train.tsv has no rows"),
     ],
@@ -197,3 +202,24 @@ def test_what_lies_outside_the_program_is_one_sentence(
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), exit_on_user_error():
         raise error
+
+
+def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> None:
+    (tmp_path / "cluewsc2020").mkdir()
+    target = '{"span1_text": "她", "span1_index": 2, "span2_text": "他", "span2_index": 0}'
+    row = f'{{"target": {target}, "idx": 1, "label": "true", "text": "他说她来"}}\n'
+    (tmp_path / "cluewsc2020" / "dev.json").write_text(row, encoding="utf-8")
+    code, out, err = run("show", "CLUEWSC2020", "--data-dir", tmp_path)
+    assert code == 0, err
+    assert "  format   JSON lines\n  text     text is the field 'text'\n  label    label is the field 'label'\n" in out
+    assert "  made by  CLUEWSC2020: the text with its two spans marked" in out
+    assert "  length   50% 8   90% 8   99% 8   max 8   characters\n  line 1, true\n    text: [他]说_她_来\n" in out
+    (tmp_path / "cmnli").mkdir()
+    rows = '{"s": 1, "sentence1": "a", "sentence2": "b", "gold_label": "-"}\n' * 2
+    rows += '{"s": 1, "sentence1": "a", "sentence2": "b", "gold_label": "neutral"}\n'
+    (tmp_path / "cmnli" / "train.jsonl").write_text(rows, encoding="utf-8")
+    code, out, err = run("show", "CMNLI", "--data-dir", tmp_path)
+    assert code == 0, err
+    assert "label is the field 'gold_label'" in out
+    assert "left out 2 rows labelled '-', which are not scored" in out
+    assert "neutral 1 (100.0%)" in out

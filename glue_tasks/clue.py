@@ -1,0 +1,228 @@
+"""CLUE's classification tasks (Xu et al. 2020, arXiv 2004.05986) in the JSON lines of the official release.
+
+Labels are in the order of the dataset `clue/clue`, whose row counts these are; the files write the codes. The hub
+leaves out OCNLI's and CMNLI's rows labelled "-", on which the annotators disagreed; the files have them, unscored.
+
+Where the settings come from:
+- max_length, teacher_epochs, teacher_learning_rate: BERT-base's in the README of github.com/CLUEbenchmark/CLUE, there
+  with batches of 16 (AFQMC, TNEWS), 32 (IFLYTEK), 64 (CMNLI), 8 (CLUEWSC2020) and 4 (CSL). It has none for OCNLI: the
+  rate is RoBERTa-wwm-ext's in MiniRBT's README (github.com/iflytek/MiniRBT); length and epochs are ours, BERT's usual.
+- prediction_learning_rate: what MiniRBT's README found best for students of 3 to 6 layers: 5e-5 on OCNLI, 1e-4 on TNEWS
+  (and on LCQMC, BQ and ChnSentiCorp). It tells nothing of the other tasks of CLUE: 1e-4 there is ours, after those.
+- prediction_epochs: ours, within the {2, 3, 5, 10} that MiniRBT tries: 10 below 50,000 rows, else 5, CMNLI 3.
+- intermediate_learning_rate, intermediate_epochs, variants (N): ours, for no one has published any: the rate of the
+  prediction phase; epochs and N as TinyBERT has them for tasks of GLUE of that many rows.
+
+A submission is JSON lines of `id` and `label`, in files so named (notes on submissions in the same repository, of
+2021-09-04). TNEWS and CLUEWSC2020 have two test sets: `test.json` of today's archives is version 1.1, `test1.0.json`
+version 1.0. An older archive has version 1.0 as `test.json`: of CLUEWSC2020 it has 290 rows, version 1.1 has 2,574.
+"""
+
+from glue_tasks.layouts import joined_keywords, marked_spans
+from glue_tasks.task import Hub, Submission, Task
+
+_ARCHIVES = "https://storage.googleapis.com/cluebenchmark/tasks"
+_FILES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
+_TWO_TESTS = {**_FILES, "test1.0": "test1.0.json"}
+_NLI = ("neutral", "entailment", "contradiction")
+
+# `label_des` of the codes 0 to 118, ten a line (labels.json of the release).
+_NAMES_OF_IFLYTEK = """
+    打车 地图导航 免费WIFI 租车 同城服务 快递物流 婚庆 家政 公共交通 政务
+    社区服务 薅羊毛 魔幻 仙侠 卡牌 飞行空战 射击游戏 休闲益智 动作类 体育竞技
+    棋牌中心 经营养成 策略 MOBA 辅助工具 约会社交 即时通讯 工作社交 论坛圈子 婚恋社交
+    情侣社交 社交工具 生活社交 微博博客 新闻 漫画 小说 技术 教辅 问答交流
+    搞笑 杂志 百科 影视娱乐 求职 兼职 视频 短视频 音乐 直播
+    电台 K歌 成人 中小学 职考 公务员 英语 视频教育 高等教育 成人教育
+    艺术 语言(非英语) 旅游资讯 综合预定 民航 铁路 酒店 行程管理 民宿短租 出国
+    工具 亲子儿童 母婴 驾校 违章 汽车咨询 汽车交易 日常养车 行车辅助 租房
+    买房 装修家居 电子产品 问诊挂号 养生保健 医疗服务 减肥瘦身 美妆美业 菜谱 餐饮店
+    体育咨讯 运动健身 支付 保险 股票 借贷 理财 彩票 记账 银行
+    美颜 影像剪辑 摄影修图 相机 绘画 二手 电商 团购 外卖 电影票务
+    社区超市 购物咨询 笔记 办公 日程管理 女性 经营 收款 其他
+"""
+
+_CODES_OF_IFLYTEK = tuple(str(code) for code in range(119))
+_CODES_OF_TNEWS = tuple(str(code) for code in range(100, 117) if code not in (105, 111))
+
+
+def _hub(config: str, train: int, dev: int, test: int) -> Hub:
+    splits = {"train": "train", "dev": "validation", "test": "test"}
+    return Hub("clue/clue", config, splits, {"train": train, "dev": dev, "test": test}, {"id": "idx"})
+
+
+def _submission(name: str, *labels: str) -> Submission:
+    return Submission("clue", {"test": f"{name}_predict.json"}, labels)
+
+
+def _submission_of_two(name: str, *labels: str) -> Submission:
+    return Submission("clue", {"test": f"{name}11_predict.json", "test1.0": f"{name}10_predict.json"}, labels)
+
+
+_TASKS = (
+    Task(
+        name="AFQMC",
+        summary="do the two questions to a payment service ask the same?",
+        text_columns=("sentence1", "sentence2"),
+        label_column="label",
+        labels=("not_equivalent", "equivalent"),
+        label_codes=("0", "1"),
+        metrics=("accuracy",),
+        files=_FILES,
+        folders=("afqmc_public",),
+        id_column="id",
+        hub=_hub("afqmc", 34_334, 4_316, 3_861),
+        submission=_submission("afqmc", "0", "1"),
+        language="zh",
+        intermediate_learning_rate=1e-4,
+        prediction_epochs=10,
+        prediction_learning_rate=1e-4,
+        homepage=f"{_ARCHIVES}/afqmc_public.zip",
+    ),
+    Task(
+        name="TNEWS",
+        summary="what is the headline about? (15 kinds of news)",
+        text_columns=("sentence",),
+        label_column="label",
+        labels=(
+            "news_story",
+            "news_culture",
+            "news_entertainment",
+            "news_sports",
+            "news_finance",
+            "news_house",
+            "news_car",
+            "news_edu",
+            "news_tech",
+            "news_military",
+            "news_travel",
+            "news_world",
+            "news_stock",
+            "news_agriculture",
+            "news_game",
+        ),
+        label_codes=_CODES_OF_TNEWS,
+        metrics=("accuracy",),
+        files=_TWO_TESTS,
+        folders=("tnews_public",),
+        id_column="id",
+        hub=_hub("tnews", 53_360, 10_000, 10_000),
+        submission=_submission_of_two("tnews", *_CODES_OF_TNEWS),
+        language="zh",
+        intermediate_learning_rate=1e-4,
+        prediction_epochs=5,
+        prediction_learning_rate=1e-4,
+        homepage=f"{_ARCHIVES}/tnews_public.zip",
+    ),
+    Task(
+        name="IFLYTEK",
+        summary="what is the app for, by its description? (119 kinds of apps)",
+        text_columns=("sentence",),
+        label_column="label",
+        labels=tuple(_NAMES_OF_IFLYTEK.split()),
+        label_codes=_CODES_OF_IFLYTEK,
+        metrics=("accuracy",),
+        files=_FILES,
+        folders=("iflytek_public",),
+        id_column="id",
+        hub=_hub("iflytek", 12_133, 2_599, 2_600),
+        submission=_submission("iflytek", *_CODES_OF_IFLYTEK),
+        language="zh",
+        intermediate_learning_rate=1e-4,
+        prediction_epochs=10,
+        prediction_learning_rate=1e-4,
+        homepage=f"{_ARCHIVES}/iflytek_public.zip",
+    ),
+    Task(
+        name="OCNLI",
+        summary="does the premise entail, contradict or leave open the hypothesis? (written in Chinese)",
+        text_columns=("sentence1", "sentence2"),
+        label_column="label",
+        labels=_NLI,
+        metrics=("accuracy",),
+        files={"train": "train.50k.json", "dev": "dev.json", "test": "test.json"},
+        other_files={
+            "train": ("train.json", "train.30k.json", "train.10k.json", "train.3k.json", "train.1k.json"),
+        },
+        unscored_labels=("-",),
+        folders=("ocnli_public",),
+        id_column="id",
+        hub=_hub("ocnli", 50_437, 2_950, 3_000),
+        submission=_submission("ocnli_50k"),
+        language="zh",
+        intermediate_learning_rate=5e-5,
+        prediction_epochs=5,
+        prediction_learning_rate=5e-5,
+        homepage=f"{_ARCHIVES}/ocnli_public.zip",
+    ),
+    Task(
+        name="CMNLI",
+        summary="does the premise entail, contradict or leave open the hypothesis? (MNLI and XNLI, translated)",
+        text_columns=("sentence1", "sentence2"),
+        label_column="label",
+        labels=_NLI,
+        metrics=("accuracy",),
+        files=_FILES,
+        column_aliases={"label": ("gold_label",)},
+        unscored_labels=("-",),
+        folders=("cmnli_public",),
+        id_column="id",
+        hub=_hub("cmnli", 391_783, 12_241, 13_880),
+        submission=_submission("cmnli"),
+        language="zh",
+        teacher_epochs=2,
+        teacher_learning_rate=3e-5,
+        intermediate_epochs=10,
+        intermediate_learning_rate=1e-4,
+        prediction_learning_rate=1e-4,
+        variants=10,
+        homepage=f"{_ARCHIVES}/cmnli_public.zip",
+    ),
+    Task(
+        name="CLUEWSC2020",
+        summary="does the marked pronoun stand for the marked noun?",
+        text_columns=("text",),
+        label_column="label",
+        labels=("true", "false"),
+        metrics=("accuracy",),
+        files=_TWO_TESTS,
+        from_record=marked_spans,
+        folders=("cluewsc2020_public", "cluewsc", "wsc"),
+        id_column="id",
+        hub=_hub("cluewsc2020", 1_244, 304, 2_574),
+        submission=_submission_of_two("cluewsc"),
+        language="zh",
+        teacher_epochs=50,
+        intermediate_epochs=50,
+        intermediate_learning_rate=1e-4,
+        prediction_epochs=10,
+        prediction_learning_rate=1e-4,
+        variants=30,
+        homepage=f"{_ARCHIVES}/cluewsc2020_public.zip",
+    ),
+    Task(
+        name="CSL",
+        summary="are all of the keywords those of the paper with this abstract?",
+        text_columns=("keyword", "abst"),
+        label_column="label",
+        labels=("some_forged", "all_genuine"),
+        label_codes=("0", "1"),
+        metrics=("accuracy",),
+        files=_FILES,
+        from_record=joined_keywords,
+        folders=("csl_public",),
+        id_column="id",
+        hub=_hub("csl", 20_000, 3_000, 3_000),
+        submission=_submission("csl", "0", "1"),
+        language="zh",
+        max_length=256,
+        teacher_epochs=5,
+        teacher_learning_rate=1e-5,
+        intermediate_learning_rate=1e-4,
+        prediction_epochs=10,
+        prediction_learning_rate=1e-4,
+        homepage=f"{_ARCHIVES}/csl_public.zip",
+    ),
+)
+
+CLUE = {task.name: task for task in _TASKS}

@@ -1,0 +1,165 @@
+"""Which column of a file is which of a task: by name, else by an alias, else by position where there is no header."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from glue_tasks.cells import Cells
+from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.lines import Fault, shown
+from glue_tasks.records import Record
+from glue_tasks.task import Task, numbered_column
+
+
+def wanted_columns(task: Task, labelled: bool) -> tuple[str, ...]:
+    """The columns without which a split cannot be read."""
+    return task.text_columns + ((task.label_column,) if labelled else ())
+
+
+def find_columns(task: Task, wanted: Sequence[str], columns: Sequence[str]) -> tuple[int, ...] | Fault:
+    """The position of each wanted column, under the name that the task, an alias or the hub gives it.
+
+    A Fault if one is not there, or is there twice.
+    """
+    positions = []
+    for name in wanted:
+        of_hub = (task.hub.columns.get(name, name),) if task.hub else ()
+        found = _find(name, (*task.column_aliases.get(name, ()), *of_hub), columns)
+        if isinstance(found, Fault):
+            return Fault(found.what, f"{task.name} needs {', '.join(wanted)}, the file has {shown(', '.join(columns))}")
+        positions.append(found)
+    if len(set(positions)) < len(positions):
+        twice = next(columns[at] for at in positions if positions.count(at) > 1)
+        return Fault(f"one column {twice!r} for several of {', '.join(wanted)}", f"name each of {task.name}'s columns")
+    return tuple(positions)
+
+
+def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fault:
+    """By each name in turn as it is written, then by the same letters: upper and lower case, spaces aside."""
+    plain = [_letters(column) for column in columns]
+    for known in (name, *aliases):
+        for within, wanted in ((columns, known), (plain, _letters(known))):
+            times = list(within).count(wanted)
+            if times > 1:
+                return Fault(f"{times} columns named {known!r}")
+            if times:
+                return list(within).index(wanted)
+    return Fault(f"no column named {name!r}")
+
+
+def _letters(name: str) -> str:
+    return "".join(name.split()).strip("\ufeff").casefold()
+
+
+def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[Cells | None, tuple[int, ...]] | Fault:
+    """The first row if it is a header, else None; and the positions of the wanted columns.
+
+    `task.headerless` says whether there is a header. Where it is the other way round, that is recognised if it is
+    certain: a header has all the names, and no label where the task's files have theirs.
+    """
+    wanted = wanted_columns(task, labelled)
+    columns = columns_without_header(task, len(first))
+    by_name = find_columns(task, wanted, _with_numbers(wanted, first))
+    by_position = find_columns(task, wanted, columns)
+    is_row = (
+        labelled
+        and not isinstance(by_position, Fault)
+        and len(first) == len(columns)
+        and _is_label(task, first[by_position[-1]])
+    )
+    if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
+        return by_position if isinstance(by_position, Fault) else (None, by_position)
+    if not isinstance(by_name, Fault):
+        if split in task.headerless and len(first) == 1:
+            return Fault(f"{first[0]!r} may be the name of the column or a text", "remove it, or write a row again")
+        if is_row and not task.columns:
+            label = first[by_name[-1]]
+            return Fault(f"{label!r} is a label, and no name of a column", "write header = false, or names above it")
+        return first, by_name
+    if is_row and not isinstance(by_position, Fault):
+        return None, by_position
+    if labelled and any(_is_label(task, cell) for cell in first):
+        return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
+    return by_name
+
+
+def columns_without_header(task: Task, width: int) -> Cells:
+    """What the columns of such a file are called: as the task says, else by their numbers."""
+    return task.columns or tuple(numbered_column(at) for at in range(1, width + 1))
+
+
+def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
+    """The header, in which columns that the task knows by their numbers are called so."""
+    numbers = [numbered_column(at) for at in range(1, len(header) + 1)]
+    return tuple(
+        number if number in wanted and number not in header else name
+        for number, name in zip(numbers, header, strict=True)
+    )
+
+
+def _is_label(task: Task, written: str) -> bool:
+    if written.strip() in task.unscored_labels:
+        return True
+    return (read_value(written) if task.is_regression else read_label(task, written)) is not None
+
+
+def _is_names(task: Task, cells: Cells) -> bool:
+    """Whether every cell is the name of one of the task's columns."""
+    aliases = (alias for names in task.column_aliases.values() for alias in names)
+    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases))}
+    return {*map(_letters, cells)} <= known
+
+
+def cells_of_records(
+    task: Task, wanted: Sequence[str], records: Callable[[], Iterator[tuple[int, Record | Fault]]]
+) -> Iterator[tuple[int, Cells | Fault]]:
+    """The wanted columns of each record, as text.
+
+    `task.from_record` maps a record as published. One that lacks a published field is read by the columns' names.
+    """
+    positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
+    for line, record in records():
+        if isinstance(record, Fault):
+            yield line, record
+            continue
+        if task.from_record is not None:
+            try:
+                record = task.from_record(record)
+            except KeyError:
+                pass
+            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                yield line, Fault(f"a record that is not as {task.name} was published ({error})")
+                continue
+        names = tuple(record)
+        if names not in positions:
+            found = find_columns(task, wanted, names)
+            positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
+        yield line, _cells(record, positions[names])
+
+
+def _cells(record: Record, names: tuple[str, ...] | Fault) -> Cells | Fault:
+    if isinstance(names, Fault):
+        return names
+    cells = []
+    for name in names:
+        cell = _text(record[name])
+        if isinstance(cell, Fault):
+            return Fault(f"column {name} holds {cell.what}", cell.cure)
+        cells.append(cell)
+    return tuple(cells)
+
+
+def _text(value: Any) -> str | Fault:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return Fault("half a character (a lone surrogate)")
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+        return str(value)
+    if value is None or isinstance(value, float):
+        return Fault("nothing", 'an empty text is written ""')
+    return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")
