@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks import UserError
-from glue_tasks.files import TableWriter, write_json
+from glue_tasks.writers import TableWriter, write_json
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from augment.models import hub_commit
 from glue_tasks import UserError
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "jieba", "numpy")
 _MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")

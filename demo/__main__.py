@@ -16,7 +16,8 @@ from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK, Sizes
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table, write_json
+from glue_tasks.files import find_file, open_table
+from glue_tasks.writers import write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from demo import lexicon
 from demo.lexicon import Domain, Polar
 from glue_tasks import get_task
-from glue_tasks.files import TableWriter, find_file, open_table
+from glue_tasks.files import find_file, open_table
+from glue_tasks.writers import TableWriter
 
 
 @dataclass(frozen=True)

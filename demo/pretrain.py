@@ -21,7 +21,7 @@ from tqdm import tqdm
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrainedTokenizerBase, set_seed
 
 from augment.words import find_words
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 from tinydistill import precision
 
 _IGNORED = -100  # of cross_entropy

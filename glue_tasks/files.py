@@ -1,29 +1,24 @@
-"""The official layouts, read and written.
+"""A task's splits, found and read, in whatever format they lie.
 
-A cell is what stands between two tabs: GLUE's files know no quoting and no escapes, so quotation marks are ordinary
-characters. Lines end in LF or CRLF; a byte-order mark may come first. What cannot be read without guessing is a
-UserError that names file, line and cure.
+A cell is read as it stands. What cannot be read without guessing is a UserError that names file, line and cure.
 """
 
 import itertools
-import json
 import logging
-import os
-import re
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
 
+from glue_tasks.columns import cells_of_records, find_columns, wanted_columns
 from glue_tasks.errors import UserError
+from glue_tasks.formats import RECORDS, Cells, read_cells, read_records, suffix_of
+from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.lines import Fault, shown
 from glue_tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BREAKS = re.compile(r"[\t\r\n]+")
+_FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,68 +26,132 @@ class Row:
     """One example. `cells` are all columns as the file has them; `label` is an id, a value, or None in a test split."""
 
     line: int  # 1-based, in the file
-    cells: tuple[str, ...]
+    cells: Cells
     texts: tuple[str, ...]
     label: int | float | None
 
 
+@dataclass
+class Tally:
+    """What one reading of a table met; whole when the reading is."""
+
+    rows: int = 0  # given out
+    unscored: int = 0  # left out: the benchmark does not score their label
+    torn: int = 0  # lines that are parts of rows torn as released
+    skipped: int = 0  # rows that cannot be read
+    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        self.skipped += 1
+        if len(self.first_faults) < _FAULTS_SHOWN:
+            self.first_faults.append((line, fault))
+
+    def faults(self) -> str:
+        """The first rows that cannot be read, and how many more."""
+        told = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
+        more = self.skipped - len(self.first_faults)
+        return told + (f" and {more:,} more" if more else "")
+
+
 @dataclass(frozen=True)
 class Table:
-    """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time."""
+    """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time.
+
+    A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
+    with `skip_bad_rows` a warning.
+    """
 
     task: Task
     path: Path
     header: tuple[str, ...] | None
     text_positions: tuple[int, ...]
     label_position: int | None
+    read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
+    width: int
+    skip_bad_rows: bool = False
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
-        columns = self.header or self.task.columns
-        torn = 0
-        for line, cells in itertools.islice(_read_cells(self.path), 1 if self.header else 0, None):
-            if len(cells) < len(columns) and self.task.has_torn_rows:
-                torn += 1
+        tally = self.tally
+        vars(tally).update(vars(Tally()))
+        ids: dict[str, int] = {}  # labels as written that have occurred
+        for line, cells in self.read():
+            if isinstance(cells, Fault):
+                tally.add_fault(line, cells)
                 continue
-            if len(cells) != len(columns):
-                raise UserError(
-                    f"{self.path}, line {line}: {len(cells)} columns where {len(columns)} are expected "
-                    f"({_shown(', '.join(columns))}); columns are separated by one tab, and a cell holds none"
-                )
-            label = None
+            if len(cells) != self.width:
+                if len(cells) < self.width and self.task.has_torn_rows:
+                    tally.torn += 1
+                else:
+                    tally.add_fault(line, self._wrong_width(cells))
+                continue
+            label: int | float | None = None
             if self.label_position is not None:
-                label = self._label(cells[self.label_position], line)
+                written = cells[self.label_position]
+                label = ids.get(written)
+                if label is None:
+                    if written.strip() in self.task.unscored_labels:
+                        tally.unscored += 1
+                        continue
+                    read = self._label(written)
+                    if isinstance(read, Fault):
+                        tally.add_fault(line, read)
+                        continue
+                    label = read
+                    if isinstance(read, int):
+                        ids[written] = read
+            if tally.skipped and not self.skip_bad_rows:
+                continue  # only the faults are still of interest
+            tally.rows += 1
             yield Row(line, cells, tuple(cells[i] for i in self.text_positions), label)
-        if torn:
-            logger.warning(
-                "%s: %d lines are parts of rows torn by a line break, as published; skipped", self.path, torn
-            )
+        self._tell()
 
-    def replace_texts(self, row: Row, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
         cells = list(row.cells)
         for position, text in zip(self.text_positions, texts, strict=True):
             cells[position] = text
         return tuple(cells)
 
-    def _label(self, written: str, line: int) -> int | float:
-        task = self.task
-        if task.is_regression:
-            try:
-                value = float(written)
-            except ValueError:
-                value = float("nan")
-            if not abs(value) < float("inf"):  # also false for nan
-                raise UserError(
-                    f"{self.path}, line {line}: {_shown(written)!r} in column {task.label_column} is not a number"
-                )
-            return value
-        for known in (task.label_codes, task.labels):
-            if written in known:
-                return known.index(written)
-        raise UserError(
-            f"{self.path}, line {line}: unknown label {_shown(written)!r} in column {task.label_column}; "
-            f"{task.name} has {', '.join(task.label_codes or task.labels)}"
+    def _wrong_width(self, cells: Cells) -> Fault:
+        return Fault(
+            f"{len(cells)} columns where {self.width} are expected",
+            f"columns are {shown(', '.join(self.header or self.task.columns))}, separated by one tab, and a cell holds "
+            "none",
         )
+
+    def _label(self, written: str) -> int | float | Fault:
+        task = self.task
+        label = read_value(written) if task.is_regression else read_label(task, written)
+        if label is not None:
+            return label
+        if task.is_regression:
+            return Fault(f"{shown(written)!r} in column {task.label_column} is not a number")
+        return Fault(
+            f"unknown label {shown(written)!r} in column {task.label_column}",
+            f"{task.name} has {', '.join(task.label_codes or task.labels)}",
+        )
+
+    def _tell(self) -> None:
+        """What was left out, as a warning or, where it may not be, as a UserError."""
+        tally = self.tally
+        if tally.skipped and not (self.skip_bad_rows and tally.rows):
+            line, fault = tally.first_faults[0]
+            if tally.skipped == 1:
+                raise UserError(f"{self.path}, line {line}: {fault.what}" + (f"; {fault.cure}" if fault.cure else ""))
+            raise UserError(
+                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; mend them, or leave them out "
+                "with --skip-bad-rows"
+            )
+        if tally.skipped:
+            logger.warning("%s: skipped %s that cannot be read: %s", self.path, f"{tally.skipped:,}", tally.faults())
+        if tally.torn:
+            logger.warning(
+                "%s: %d lines are parts of rows torn by a line break, as published; skipped", self.path, tally.torn
+            )
+        if tally.unscored:
+            labels = " or ".join(map(repr, self.task.unscored_labels))
+            logger.warning("%s: %d rows labelled %s are left out, as published", self.path, tally.unscored, labels)
 
 
 def find_file(task: Task, data_dir: Path, split: str) -> Path:
@@ -115,124 +174,57 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
     return path
 
 
-def open_table(task: Task, path: Path, split: str = "train") -> Table:
-    """Open a file in the layout of the task's split; a test split has no labels.
+def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False) -> Table:
+    """Open a file of the task's split; a test split has no labels.
 
-    Raises UserError if the file is missing or empty, or a column is not there.
+    A file of records (.json, .jsonl, .parquet) has the task's columns alone, without what else a record holds; a test
+    split also `task.id_column`, where it is there. Raises UserError if the file is missing or empty, or a column is not
+    there.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    labelled = not split.startswith("test")
+    opened = _open_records if suffix_of(path) in RECORDS else _open_grid
+    return opened(task, path, split, labelled, skip_bad_rows)
+
+
+def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
+    first = next((record for _, record in read_records(path) if not isinstance(record, Fault)), None)
+    if first is None:
+        raise UserError(f"{path} has no rows; it holds no record")
+    header = wanted_columns(task, labelled)
+    if not labelled and task.id_column in first:
+        header = (task.id_column, *header)
+    return Table(
+        task,
+        path,
+        header,
+        tuple(header.index(name) for name in task.text_columns),
+        header.index(task.label_column) if labelled else None,
+        lambda: cells_of_records(task, header, lambda: read_records(path)),
+        len(header),
+        skip_bad_rows,
+    )
+
+
+def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
     header = None
     columns = task.columns
-    first = list(itertools.islice(_read_cells(path), 2))
+
+    def read() -> Iterator[tuple[int, Cells | Fault]]:
+        return itertools.islice(read_cells(path, task.separator), 1 if header else 0, None)
+
+    first = list(itertools.islice(read_cells(path, task.separator), 2))
     if split not in task.headerless and first:
-        header = columns = first.pop(0)[1]
+        line, cells = first.pop(0)
+        if isinstance(cells, Fault):
+            raise UserError(f"{path}, line {line}: {cells.what}; {cells.cure}")
+        header = columns = cells
     if not first:
         raise UserError(f"{path} has no rows; the file is empty or holds a header alone")
-    labelled = not split.startswith("test")
-    wanted = task.text_columns + ((task.label_column,) if labelled else ())
-    for name in wanted:
-        if columns.count(name) != 1:
-            fault = "no column" if name not in columns else f"{columns.count(name)} columns"
-            raise UserError(
-                f"{path}, line 1: {fault} named {name!r}; {task.name} needs {', '.join(wanted)}, "
-                f"the file has {_shown(', '.join(columns))}"
-            )
-    positions = tuple(columns.index(name) for name in task.text_columns)
-    return Table(task, path, header, positions, columns.index(task.label_column) if labelled else None)
-
-
-class TableWriter:
-    """Writes rows of cells as they are read: tabs between, no quoting, LF ends, no byte-order mark.
-
-    The file appears under its name only when the `with` block ends without an error; until then the rows stand in a
-    file of the same name with `.partial` added, which an error removes. A tab or line break inside a cell becomes a
-    space; `breaks_replaced` counts the cells so changed.
-    """
-
-    def __init__(self, path: Path, header: Iterable[str] | None = None):
-        self.path = path
-        self.rows = 0
-        self.breaks_replaced = 0
-        self._partial = path.with_name(path.name + ".partial")
-        self._header = header
-
-    def __enter__(self) -> "TableWriter":
-        self._file = open(self._partial, "w", encoding="utf-8", newline="")
-        if self._header is not None:
-            self._file.write("\t".join(self._header) + "\n")
-        return self
-
-    def write(self, cells: Iterable[str]) -> None:
-        line = "\t".join(cells := list(cells))
-        if line.count("\t") != len(cells) - 1 or "\n" in line or "\r" in line:
-            self.breaks_replaced += sum(1 for cell in cells if _BREAKS.search(cell))
-            line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
-        try:
-            self._file.write(line + "\n")
-        except OSError as failure:
-            failure.filename = str(self.path)  # a full disk does not say which file
-            raise
-        self.rows += 1
-
-    def append(self, rows: BinaryIO) -> None:
-        """Copy rows from a file that such a writer wrote without a header; `rows` does not count them."""
-        self._file.flush()
-        shutil.copyfileobj(rows, self._file.buffer, 1 << 20)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self.path)
-        except OSError as failure:
-            failure.filename = failure.filename or str(self.path)
-            raise
-        finally:
-            self._partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any, writer: str = "") -> None:
-    """Write a JSON file whole or not at all, making its folder if need be.
-
-    `writer` keeps apart processes that may write it at the same moment.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}{writer}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as failure:
-        failure.filename = str(path)  # a full disk does not say which file
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _shown(text: str, limit: int = 100) -> str:
-    """Text short enough for a message: a file of another kind may be one line of a million characters."""
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _read_cells(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line numbers (from 1) and cells; blank lines are no rows. Only LF and CRLF end a line: U+2028 does not."""
-    with open(path, "rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if line == 1:
-                raw = raw.removeprefix(_BYTE_ORDER_MARK)
-            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if not raw:
-                continue
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {line}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8; "
-                    "save the file as UTF-8"
-                ) from None
-            yield line, tuple(text.split("\t"))
+    positions = find_columns(task, wanted_columns(task, labelled), columns)
+    if isinstance(positions, Fault):
+        raise UserError(f"{path}, line 1: {positions.what}; {positions.cure}")
+    texts = len(task.text_columns)
+    label_position = positions[-1] if labelled else None
+    return Table(task, path, header, positions[:texts], label_position, read, len(columns), skip_bad_rows)

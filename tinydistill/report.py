@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from glue_tasks.files import write_json
 from glue_tasks.task import Task
+from glue_tasks.writers import write_json
 from tinydistill import latency, precision
 from tinydistill.checks import check_labels, check_positions
 from tinydistill.data import Collator

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 from tinydistill import __version__
 
 try:

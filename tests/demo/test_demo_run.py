@@ -15,7 +15,7 @@ from demo.pretrain import Learnt, train_tokenizer, train_vectors
 from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK
 from glue_tasks import UserError
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 
 
 @pytest.fixture(scope="module")

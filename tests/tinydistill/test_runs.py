@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import write_json
+from glue_tasks.writers import write_json
 from tinydistill.runs import PhaseFolder
 
 SETTINGS = {"seed": 1, "blocks": (1, 3)}

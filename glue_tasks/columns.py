@@ -1,0 +1,100 @@
+"""Which column of a file is which of a task: by name, else by an alias, else by position where there is no header."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from glue_tasks.formats import Cells, Record
+from glue_tasks.lines import Fault, shown
+from glue_tasks.task import Task
+
+
+def wanted_columns(task: Task, labelled: bool) -> tuple[str, ...]:
+    """The columns without which a split cannot be read."""
+    return task.text_columns + ((task.label_column,) if labelled else ())
+
+
+def find_columns(task: Task, wanted: Sequence[str], columns: Sequence[str]) -> tuple[int, ...] | Fault:
+    """The position of each wanted column, which another column of the same name makes uncertain."""
+    positions = []
+    for name in wanted:
+        found = _find(name, task.column_aliases.get(name, ()), columns)
+        if isinstance(found, Fault):
+            return Fault(found.what, f"{task.name} needs {', '.join(wanted)}, the file has {shown(', '.join(columns))}")
+        positions.append(found)
+    if len(set(positions)) < len(positions):
+        twice = next(columns[at] for at in positions if positions.count(at) > 1)
+        return Fault(f"one column {twice!r} for several of {', '.join(wanted)}", f"name each of {task.name}'s columns")
+    return tuple(positions)
+
+
+def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fault:
+    """By each name in turn as it is written, then by the same letters: upper and lower case, spaces aside."""
+    plain = [_letters(column) for column in columns]
+    for known in (name, *aliases):
+        for within, wanted in ((columns, known), (plain, _letters(known))):
+            times = list(within).count(wanted)
+            if times > 1:
+                return Fault(f"{times} columns named {known!r}")
+            if times:
+                return list(within).index(wanted)
+    return Fault(f"no column named {name!r}")
+
+
+def _letters(name: str) -> str:
+    return "".join(name.split()).strip("\ufeff").casefold()
+
+
+def cells_of_records(
+    task: Task, wanted: Sequence[str], records: Callable[[], Iterator[tuple[int, Record | Fault]]]
+) -> Iterator[tuple[int, Cells | Fault]]:
+    """The wanted columns of each record, as text.
+
+    `task.from_record` maps a record as published. One that lacks a published field is read by the columns' names.
+    """
+    positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
+    for line, record in records():
+        if isinstance(record, Fault):
+            yield line, record
+            continue
+        if task.from_record is not None:
+            try:
+                record = task.from_record(record)
+            except KeyError:
+                pass
+            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                yield line, Fault(f"a record that is not as {task.name} was published ({error})")
+                continue
+        names = tuple(record)
+        if names not in positions:
+            found = find_columns(task, wanted, names)
+            positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
+        yield line, _cells(record, positions[names])
+
+
+def _cells(record: Record, names: tuple[str, ...] | Fault) -> Cells | Fault:
+    if isinstance(names, Fault):
+        return names
+    cells = []
+    for name in names:
+        cell = _text(record[name])
+        if isinstance(cell, Fault):
+            return Fault(f"column {name} holds {cell.what}", cell.cure)
+        cells.append(cell)
+    return tuple(cells)
+
+
+def _text(value: Any) -> str | Fault:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return Fault("half a character (a lone surrogate)")
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+        return str(value)
+    if value is None or isinstance(value, float):
+        return Fault("nothing", 'an empty text is written ""')
+    return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")

@@ -1,0 +1,104 @@
+"""The lines of a text file, whatever a system made of their ends: LF, CRLF or CR, with a byte-order mark, gzipped."""
+
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from glue_tasks.errors import UserError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+# Of the starts of files of another kind, what to do.
+_OTHER_KINDS = {
+    b"\xff\xfe": "is UTF-16, not UTF-8; save it as UTF-8",
+    b"\xfe\xff": "is UTF-16, not UTF-8; save it as UTF-8",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as .tsv or .csv",
+    b"PAR1\x15": "is Parquet, not text; give it a name that ends in .parquet",
+}
+_CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a row cannot be read, and what to do."""
+
+    what: str
+    cure: str = ""
+
+
+def shown(text: str, limit: int = 100) -> str:
+    """Text short enough for a message: a file of another kind may be one line of a million characters."""
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+@contextlib.contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked if its first bytes say gzip. Raises UserError where such a file is damaged."""
+    with open(path, "rb") as file:
+        if not file.peek(2).startswith(_GZIP):
+            yield file
+            return
+        try:
+            with gzip.open(file) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{path} is a damaged gzip file ({error}); get or make it anew") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str | Fault]]:
+    """Each line's number, from 1, and its text without its end; blank lines are counted and left out."""
+    for line, raw in enumerate(raw_lines(path), start=1):
+        raw = raw.rstrip(b"\r\n")  # \r\r\n too: CRLF written through a system that makes CRLF of LF
+        if raw:
+            yield line, decoded(raw)
+
+
+def decoded(raw: bytes) -> str | Fault:
+    """A line as text."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        at = error.start
+        return Fault(f"byte {at + 1} of the line (0x{raw[at]:02x}) is not UTF-8", "save the file as UTF-8")
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Each line with its end, without a byte-order mark.
+
+    A line ends in LF or CRLF, or in CR where the whole file has no LF (old Mac); nothing else ends one: U+2028 does
+    not. A CR elsewhere is an ordinary character. Raises UserError if the file is no text.
+    """
+    of_old_mac = _is_of_old_mac(path)
+    with open_bytes(path) as file:
+        lines = _split_at_cr(file) if of_old_mac else iter(file)
+        first = next(lines, b"")
+        for sign, cure in _OTHER_KINDS.items():
+            if first.startswith(sign):
+                raise UserError(f"{path} {cure}")
+        yield first.removeprefix(_BYTE_ORDER_MARK)
+        yield from lines
+
+
+def _split_at_cr(file: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    while chunk := file.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\r")
+        yield from (line + b"\r" for line in lines)
+    yield rest
+
+
+def _is_of_old_mac(path: Path) -> bool:
+    """Whether there is a CR and not one LF. Other files show an LF in their first bytes, and are left at once."""
+    found = False
+    size = 1 << 12
+    with open_bytes(path) as file:
+        while chunk := file.read(size):
+            if b"\n" in chunk:
+                return False
+            found = found or b"\r" in chunk
+            size = _CHUNK
+    return found

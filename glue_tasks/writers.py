@@ -1,0 +1,84 @@
+"""Files written whole or not at all: tables of tab-separated cells, and JSON."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+_BREAKS = re.compile(r"[\t\r\n]+")
+
+
+class TableWriter:
+    """Writes rows of cells as they are read: tabs between, no quoting, LF ends, no byte-order mark.
+
+    The file appears under its name only when the `with` block ends without an error; until then the rows stand in a
+    file of the same name with `.partial` added, which an error removes. A tab or line break inside a cell becomes a
+    space; `breaks_replaced` counts the cells so changed.
+    """
+
+    def __init__(self, path: Path, header: Iterable[str] | None = None):
+        self.path = path
+        self.rows = 0
+        self.breaks_replaced = 0
+        self._partial = path.with_name(path.name + ".partial")
+        self._header = header
+
+    def __enter__(self) -> "TableWriter":
+        self._file = open(self._partial, "w", encoding="utf-8", newline="")
+        if self._header is not None:
+            self._file.write("\t".join(self._header) + "\n")
+        return self
+
+    def write(self, cells: Iterable[str]) -> None:
+        line = "\t".join(cells := list(cells))
+        if line.count("\t") != len(cells) - 1 or "\n" in line or "\r" in line:
+            self.breaks_replaced += sum(1 for cell in cells if _BREAKS.search(cell))
+            line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
+        try:
+            self._file.write(line + "\n")
+        except OSError as failure:
+            failure.filename = str(self.path)  # a full disk does not say which file
+            raise
+        self.rows += 1
+
+    def append(self, rows: BinaryIO) -> None:
+        """Copy rows from a file that such a writer wrote without a header; `rows` does not count them."""
+        self._file.flush()
+        shutil.copyfileobj(rows, self._file.buffer, 1 << 20)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if kind is None:
+                self._partial.replace(self.path)
+        except OSError as failure:
+            failure.filename = failure.filename or str(self.path)
+            raise
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, writer: str = "") -> None:
+    """Write a JSON file whole or not at all, making its folder if need be.
+
+    `writer` keeps apart processes that may write it at the same moment.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{writer}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as failure:
+        failure.filename = str(path)  # a full disk does not say which file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
