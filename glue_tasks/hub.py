@@ -131,10 +131,9 @@ def _both_ways_out(tasks: list[Task], data_dir: Path) -> str:
     if len(tasks) > 1:
         put = f"the files of each into its folder ({put})"
     names = list(dict.fromkeys(task.hub.repository for task in tasks if task.hub))
-    name = names[0] if len(names) == 1 else "NAME"
-    each = f", NAME being each of {', '.join(names)}" if len(names) > 1 else ""
+    name, each = (names[0], "") if len(names) == 1 else ("NAME", f", NAME being each of {', '.join(names)}")
+    fetch = f"`hf download {name} --repo-type dataset --local-dir DIR/{name}`{each}"
     return (
         f"the hub cannot be reached, and its cache does not have {', '.join(task.name for task in tasks)}: put {put}, "
-        f"or fetch them where there is a network (`hf download {name} --repo-type dataset --local-dir DIR/{name}`{each}) "
-        "and run this again with --source DIR"
+        f"or fetch them where there is a network ({fetch}) and run this again with --source DIR"
     )

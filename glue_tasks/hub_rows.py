@@ -98,15 +98,17 @@ def _load_from(path: str, hub: Hub, splits: list[str], **options: Any) -> list[A
         with _quiet(datasets):
             return datasets.load_dataset(path, hub.config, split=splits, **options)
     except Exception as error:
-        raise _explained(error, path, hub) from error
+        if (explained := _explained(error, path, hub)) is None:
+            raise
+        raise explained from error
 
 
-def _explained(error: Exception, path: str, hub: Hub) -> Exception:
-    """The error as a sentence; as it is, if it is none of the ways in which a repository or a disk can fail."""
+def _explained(error: Exception, path: str, hub: Hub) -> Exception | None:
+    """The error as a sentence, or a full disk as what it is; None for what is neither the repository nor the disk."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
     chain = [error]
-    while isinstance(cause := chain[-1].__cause__ or chain[-1].__context__, Exception):
+    while isinstance(cause := chain[-1].__cause__ or chain[-1].__context__, Exception) and cause not in chain:
         chain.append(cause)
     first_line = (str(error).splitlines() or [""])[0].rstrip(".")
     cure = "get a whole copy of it" if path != hub.repository else "try again later, or give a copy of it with --source"
@@ -129,7 +131,7 @@ def _explained(error: Exception, path: str, hub: Hub) -> Exception:
         return Unreachable(f"{path} cannot be reached ({first_line})")
     if isinstance(error, ValueError | OSError | DatasetsError):
         return UserError(f"{path} ({hub.config}) cannot be read: {first_line}; {cure}")
-    return error
+    return None
 
 
 def _is_http(error: Exception) -> bool:
