@@ -54,6 +54,9 @@ def run(
         ),
     ],
     task: Annotated[str | None, option("Name of the task; `python -m glue_tasks list` shows them.")] = None,
+    task_file: Annotated[
+        str | None, option("TOML file that describes a task of your own; see docs/adding_a_task.md.")
+    ] = None,
     data_dir: Annotated[
         str | None, option("Folder with a folder of files for each task, such as DIR/SST-2/train.tsv.")
     ] = None,
@@ -87,18 +90,18 @@ def run(
         float | None, option("Learning rate of the phase (not with --phase all).", TRAINING)
     ] = None,
     teacher_epochs: Annotated[float | None, option("Default: the task's, mostly 3.", TRAINING)] = None,
-    teacher_lr: Annotated[float | None, option("Default: 2e-5.", TRAINING)] = None,
+    teacher_lr: Annotated[float | None, option("Default: the task's, mostly 2e-5.", TRAINING)] = None,
     intermediate_epochs: Annotated[float | None, option("Default: the task's, 10 to 50.", TRAINING)] = None,
-    intermediate_lr: Annotated[float | None, option("Default: 5e-5, constant.", TRAINING)] = None,
+    intermediate_lr: Annotated[float | None, option("Default: the task's, mostly 5e-5; constant.", TRAINING)] = None,
     prediction_epochs: Annotated[float | None, option("Default: the task's, mostly 3.", TRAINING)] = None,
     prediction_lr: Annotated[
-        float | None, option("Default: 3e-5, linear decay after 10% of warm-up.", TRAINING)
+        float | None, option("Default: the task's, mostly 3e-5; linear decay after 10% of warm-up.", TRAINING)
     ] = None,
     max_steps: Annotated[int | None, option("Optimiser steps of each phase, instead of its epochs.", TRAINING)] = None,
     batch_size: Annotated[int | None, option("Examples of one forward pass. Default: 32.", TRAINING)] = None,
     accumulate: Annotated[int | None, option("Forward passes of one optimiser step. Default: 1.", TRAINING)] = None,
     max_length: Annotated[
-        int | None, option("Word pieces of an example. Default: the task's, 64 or 128.", TRAINING)
+        int | None, option("Word pieces of an example. Default: the task's, mostly 128.", TRAINING)
     ] = None,
     padding: Annotated[str | None, option("`longest` (of the batch; default) or `max_length`.", TRAINING)] = None,
     weight_decay: Annotated[float | None, option("Default: 0.01, not on biases and layer norms.", TRAINING)] = None,
@@ -188,7 +191,18 @@ _PHASE_FLAGS = {
     "prediction_epochs": ("prediction", "epochs"),
     "prediction_lr": ("prediction", "learning_rate"),
 }
-_NOT_SETTINGS = {"phase", "recipe", "epochs", "learning_rate", "augmented", "augment", "mlm", "vectors"}
+_NOT_SETTINGS = {
+    "phase",
+    "recipe",
+    "task",
+    "task_file",
+    "epochs",
+    "learning_rate",
+    "augmented",
+    "augment",
+    "mlm",
+    "vectors",
+}
 _NOT_SETTINGS |= {"several_pieces", "variants", "resume", "overwrite", "dry_run", *_PHASE_FLAGS}
 
 
@@ -219,10 +233,7 @@ def _run(given: dict[str, Any]) -> None:
 
     _check_flags(given)
     recipe = read_recipe(given["recipe"]) if given["recipe"] else {}
-    task_name = given["task"] or recipe.get("task")
-    if not task_name:
-        raise UserError("no task is named; give one with --task (`python -m glue_tasks list` shows them)")
-    task, settings = resolve(task_name, recipe, _flags(given, task_name))
+    task, settings = resolve(given["task"], recipe, _flags(given), given["task_file"])
     phase: Phase = given["phase"]
     if given["augmented"]:
         if settings.train_file:
@@ -247,10 +258,9 @@ def _run(given: dict[str, Any]) -> None:
     _PHASES[phase](task, settings, given)
 
 
-def _flags(given: dict[str, Any], task_name: str) -> dict[str, Any]:
+def _flags(given: dict[str, Any]) -> dict[str, Any]:
     """The flags as settings; those not given are None."""
     flags: dict[str, Any] = {name: value for name, value in given.items() if name not in _NOT_SETTINGS}
-    flags["task"] = None  # resolved by name
     for flag, (phase, field) in _PHASE_FLAGS.items():
         flags.setdefault(phase, {})[field] = given[flag]
     for field in ("epochs", "learning_rate"):

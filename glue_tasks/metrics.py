@@ -41,6 +41,9 @@ METRICS: dict[str, Metric] = {
     "spearman": _correlation(stats.spearmanr),
 }
 
+OF_VALUES = frozenset({"pearson", "spearman"})  # of a regression; the others are of labels
+OF_TWO_LABELS = frozenset({"f1"})  # of the second one
+
 
 def score(task: Task, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
     """The task's metrics.

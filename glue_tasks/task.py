@@ -7,6 +7,11 @@ from typing import Any
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
 
 
+def numbered_column(position: int) -> str:
+    """What a column is called of which a task knows the position alone, from 1."""
+    return f"column {position}"
+
+
 @dataclass(frozen=True)
 class Hub:
     """Where the hub has a task, as parquet: what `datasets.load_dataset(repository, config, split=...)` takes."""
@@ -50,7 +55,8 @@ class Task:
     column_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unscored_labels: tuple[str, ...] = ()  # rows so labelled are left out: OCNLI's "-", on which annotators disagreed
     # Where a layout truly differs: a JSON record as published to one with the columns above.
-    from_record: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    # Not in the repr, which names a task in caches: a function's is an address, another one in each run.
+    from_record: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, repr=False)
     separator: str = ""  # between the cells of a text file; "" is by the file's name: tab for .tsv, comma for .csv
     folders: tuple[str, ...] = ()  # other names of the folder, as released; upper and lower case are one
     other_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split -> other names of its file

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 
 from glue_tasks.files import find_file
 from glue_tasks.task import Task
+from glue_tasks.task_file import describe_reading
 from tinydistill import precision
 from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
@@ -67,6 +68,8 @@ class PhaseRun:
         dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
         settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
+        if self.settings.task_file:  # which may be another by the time of --resume
+            settings |= {"task_file": self.settings.task_file, **describe_reading(self.task)}
         settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
         self.identity = settings
         self.state = self.folder.look(settings, self.start.resume, self.start.overwrite)

@@ -143,8 +143,8 @@ class PhaseFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-# Told and not compared: the digests of what they name are settings too, and a path may be written in two ways.
-_NAMES = frozenset({"teacher", "student", "pretrained", "train_file"})
+# Told and not compared: what they name is compared by its content, and a path may be written in two ways.
+_NAMES = frozenset({"teacher", "student", "pretrained", "train_file", "task_file"})
 
 
 def _differing(given: dict[str, Any], saved: dict[str, Any]) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import get_task
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from glue_tasks.task_file import choose_task
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Settings:
     """Everything that decides a run. Paths stay as the user wrote them."""
 
     task: str
+    task_file: str = ""  # of a task of the user's own; "" for one of the tables
     data_dir: str = ""
     output_dir: str = ""
     pretrained: str = ""  # what --phase teacher fine-tunes
@@ -79,25 +80,32 @@ _NOT_NEGATIVE = ("max_steps", "weight_decay", "max_grad_norm", "eval_steps", "wa
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
-def resolve(task_name: str, recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
+def resolve(
+    task_name: str | None, recipe: Mapping[str, Any], flags: Mapping[str, Any], task_file: str | None = None
+) -> tuple[Task, Settings]:
     """The task and the settings: its defaults, overridden by the recipe, overridden by the flags.
 
-    Both maps hold fields of Settings, and below `teacher_phase` (in a recipe `[teacher]` may not stand for the phase,
-    since `teacher` names the model), `intermediate`, `prediction` and `baseline` those of Training. Flags that are
-    None were not given. Raises UserError for an unknown key, a wrong type or a value out of range.
+    The task is that of the name or the file, else the recipe's (`task` or `task_file`). Both maps hold fields of
+    Settings, and below `teacher_phase` (in a recipe `[teacher]` may not stand for the phase, since `teacher` names the
+    model), `intermediate`, `prediction` and `baseline` those of Training. Flags that are None were not given. Raises
+    UserError for an unknown key, a wrong type or a value out of range.
     """
-    task = get_task(task_name)
+    if not (task_name or task_file):
+        named: dict[str, str] = {}
+        _merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, Settings, "the recipe")
+        task_name, task_file = named.get("task"), named.get("task_file")
+    task = choose_task(task_name, task_file)
     values: dict[str, Any] = {
-        "task": task.name,
         "max_length": task.max_length,
-        "teacher_phase": {"epochs": task.teacher_epochs},
-        "intermediate": {"epochs": task.intermediate_epochs},
-        "prediction": {"epochs": task.prediction_epochs},
-        "baseline": {},
+        "teacher_phase": {"epochs": task.teacher_epochs, "learning_rate": task.teacher_learning_rate},
+        "intermediate": {"epochs": task.intermediate_epochs, "learning_rate": task.intermediate_learning_rate},
+        "prediction": {"epochs": task.prediction_epochs, "learning_rate": task.prediction_learning_rate},
+        # Not in the paper: the intermediate phase's rate with the prediction phase's schedule.
+        "baseline": {"learning_rate": task.intermediate_learning_rate},
     }
     for source, given in (("the recipe", recipe), ("the command line", flags)):
         _merge(values, given, Settings, source)
-    values["task"] = task.name  # however it was written
+    values["task"], values["task_file"] = task.name, task_file or ""  # however they were written
     defaults = Settings(task.name)
     phases = {name: dataclasses.replace(getattr(defaults, name), **values.pop(name)) for name in _PHASE_FIELDS}
     if not phases["baseline"].epochs:
