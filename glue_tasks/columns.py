@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from glue_tasks.formats import Cells, Record
+from glue_tasks.cells import Cells
+from glue_tasks.label_cells import read_label, read_value
 from glue_tasks.lines import Fault, shown
+from glue_tasks.records import Record
 from glue_tasks.task import Task
 
 
@@ -43,6 +45,47 @@ def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fa
 
 def _letters(name: str) -> str:
     return "".join(name.split()).strip("\ufeff").casefold()
+
+
+def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[Cells | None, tuple[int, ...]] | Fault:
+    """The first row if it is a header, else None; and the positions of the wanted columns.
+
+    `task.headerless` says whether there is a header. Where it is the other way round, that is recognised if it is
+    certain: a header has all the names, and no label where the task's files have theirs.
+    """
+    wanted = wanted_columns(task, labelled)
+    by_name = find_columns(task, wanted, first)
+    by_position = find_columns(task, wanted, task.columns)
+    is_row = (
+        labelled
+        and not isinstance(by_position, Fault)
+        and len(first) == len(task.columns)
+        and _is_label(task, first[by_position[-1]])
+    )
+    if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
+        return by_position if isinstance(by_position, Fault) else (None, by_position)
+    if not isinstance(by_name, Fault):
+        if split in task.headerless and len(first) == 1:
+            return Fault(f"{first[0]!r} may be the name of the column or a text", "remove it, or write a row again")
+        return first, by_name
+    if is_row and not isinstance(by_position, Fault):
+        return None, by_position
+    if labelled and any(_is_label(task, cell) for cell in first):
+        return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
+    return by_name
+
+
+def _is_label(task: Task, written: str) -> bool:
+    if written.strip() in task.unscored_labels:
+        return True
+    return (read_value(written) if task.is_regression else read_label(task, written)) is not None
+
+
+def _is_names(task: Task, cells: Cells) -> bool:
+    """Whether every cell is the name of one of the task's columns."""
+    aliases = (alias for names in task.column_aliases.values() for alias in names)
+    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases))}
+    return {*map(_letters, cells)} <= known
 
 
 def cells_of_records(

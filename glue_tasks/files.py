@@ -4,21 +4,18 @@ A cell is read as it stands. What cannot be read without guessing is a UserError
 """
 
 import itertools
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glue_tasks.columns import cells_of_records, find_columns, wanted_columns
+from glue_tasks.cells import Cells, read_cells
+from glue_tasks.columns import cells_of_records, find_header, wanted_columns
 from glue_tasks.errors import UserError
-from glue_tasks.formats import RECORDS, Cells, read_cells, read_records, suffix_of
 from glue_tasks.label_cells import read_label, read_value
-from glue_tasks.lines import Fault, shown
+from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
+from glue_tasks.records import read_records
+from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
-
-logger = logging.getLogger(__name__)
-
-_FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +26,6 @@ class Row:
     cells: Cells
     texts: tuple[str, ...]
     label: int | float | None
-
-
-@dataclass
-class Tally:
-    """What one reading of a table met; whole when the reading is."""
-
-    rows: int = 0  # given out
-    unscored: int = 0  # left out: the benchmark does not score their label
-    torn: int = 0  # lines that are parts of rows torn as released
-    skipped: int = 0  # rows that cannot be read
-    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
-
-    def add_fault(self, line: int, fault: Fault) -> None:
-        self.skipped += 1
-        if len(self.first_faults) < _FAULTS_SHOWN:
-            self.first_faults.append((line, fault))
-
-    def faults(self) -> str:
-        """The first rows that cannot be read, and how many more."""
-        told = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
-        more = self.skipped - len(self.first_faults)
-        return told + (f" and {more:,} more" if more else "")
 
 
 @dataclass(frozen=True)
@@ -68,12 +43,13 @@ class Table:
     label_position: int | None
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
     width: int
+    trailing: int = 0  # empty cells after the last column, in the first row
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
         tally = self.tally
-        vars(tally).update(vars(Tally()))
+        tally.clear()
         ids: dict[str, int] = {}  # labels as written that have occurred
         for line, cells in self.read():
             if isinstance(cells, Fault):
@@ -82,9 +58,12 @@ class Table:
             if len(cells) != self.width:
                 if len(cells) < self.width and self.task.has_torn_rows:
                     tally.torn += 1
-                else:
-                    tally.add_fault(line, self._wrong_width(cells))
-                continue
+                    continue
+                trimmed = self._trimmed(cells)
+                if isinstance(trimmed, Fault):
+                    tally.add_fault(line, trimmed)
+                    continue
+                cells = trimmed
             label: int | float | None = None
             if self.label_position is not None:
                 written = cells[self.label_position]
@@ -113,11 +92,18 @@ class Table:
             cells[position] = text
         return tuple(cells)
 
-    def _wrong_width(self, cells: Cells) -> Fault:
+    def _trimmed(self, cells: Cells) -> Cells | Fault:
+        """The row without empty cells after its last column.
+
+        They are no part of it where the first row has as many, or the last column is the label's, which is not empty.
+        """
+        more = cells[self.width :]
+        if more and not any(more) and (len(more) == self.trailing or self.label_position == self.width - 1):
+            return cells[: self.width]
         return Fault(
-            f"{len(cells)} columns where {self.width} are expected",
-            f"columns are {shown(', '.join(self.header or self.task.columns))}, separated by one tab, and a cell holds "
-            "none",
+            f"{len(cells)} column{'s' * (len(cells) != 1)} where {self.width} are expected",
+            f"the columns are {shown(', '.join(self.header or self.task.columns))}; a row is one line, and no cell "
+            "holds what separates them",
         )
 
     def _label(self, written: str) -> int | float | Fault:
@@ -133,45 +119,90 @@ class Table:
         )
 
     def _tell(self) -> None:
-        """What was left out, as a warning or, where it may not be, as a UserError."""
-        tally = self.tally
+        """What was left out: a warning, or where it may not be a UserError."""
+        tally, task = self.tally, self.task
         if tally.skipped and not (self.skip_bad_rows and tally.rows):
             line, fault = tally.first_faults[0]
             if tally.skipped == 1:
-                raise UserError(f"{self.path}, line {line}: {fault.what}" + (f"; {fault.cure}" if fault.cure else ""))
+                raise UserError(fault.at(self.path, line))
             raise UserError(
-                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; mend them, or leave them out "
-                "with --skip-bad-rows"
+                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; mend them"
+                + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
             )
         if tally.skipped:
-            logger.warning("%s: skipped %s that cannot be read: %s", self.path, f"{tally.skipped:,}", tally.faults())
+            warn_once(f"{self.path}: skipped {tally.skipped:,} rows that cannot be read: {tally.faults()}")
         if tally.torn:
-            logger.warning(
-                "%s: %d lines are parts of rows torn by a line break, as published; skipped", self.path, tally.torn
+            warn_once(
+                f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
             )
         if tally.unscored:
-            labels = " or ".join(map(repr, self.task.unscored_labels))
-            logger.warning("%s: %d rows labelled %s are left out, as published", self.path, tally.unscored, labels)
+            labels = " or ".join(map(repr, task.unscored_labels))
+            warn_once(f"{self.path}: {tally.unscored:,} rows labelled {labels} are not scored, and left out")
+        if not tally.rows:
+            raise UserError(f"{self.path} has no rows that can be used")
+
+
+def find_folder(task: Task, data_dir: Path) -> Path:
+    """The task's folder below the data directory, by its name or another it is known by, in upper or lower case.
+
+    The task's very name comes first, and is also the answer where there is none. Raises UserError if there are several
+    others.
+    """
+    official = data_dir / task.name
+    names = {name.casefold() for name in (task.name, *task.folders)}
+    if official.is_dir() or not data_dir.is_dir():
+        return official
+    found = sorted(path for path in data_dir.iterdir() if path.name.casefold() in names and path.is_dir())
+    if len(found) > 1:
+        raise UserError(
+            f"{len(found)} folders could be that of {task.name}: {', '.join(map(str, found))}; keep one of them, or "
+            f"name it {task.name}"
+        )
+    return found[0] if found else official
+
+
+def present_splits(task: Task, data_dir: Path) -> list[str]:
+    """The splits of which a file is there."""
+    return [split for split in task.files if _files(task, find_folder(task, data_dir), split)]
+
+
+def _files(task: Task, folder: Path, split: str) -> list[Path]:
+    """The split's file by its official name; else all that could be it, by other names or in other formats."""
+    official = folder / task.files[split]
+    if official.is_file():
+        return [official]
+    names = (task.files[split], *task.other_files.get(split, ()))
+    stems = [next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name) for name in names]
+    others = dict.fromkeys((*names, *(stem + suffix for stem in stems for suffix in SUFFIXES)))
+    return [folder / name for name in others if (folder / name).is_file()]
 
 
 def find_file(task: Task, data_dir: Path, split: str) -> Path:
     """The file of a split below the data directory, `<data_dir>/<task>/<file>`.
 
-    Raises UserError that says which folder or file is missing and where to get it.
+    Raises UserError that says which folder or file is missing and where to get it, or which files could be meant.
     """
     if split not in task.files:
         raise UserError(f"{task.name} has no split {split!r}; its splits are {', '.join(task.files)}")
-    path = data_dir / task.name / task.files[split]
-    cure = f"get {task.name} from {task.homepage} and unpack it to {data_dir / task.name}"
-    if data_dir.name == task.name and (data_dir / task.files[split]).is_file():
+    folder = find_folder(task, data_dir)
+    cure = f"get {task.name} from {task.homepage} and unpack it to {folder}"
+    own_name = data_dir.resolve().name.casefold() in {name.casefold() for name in (task.name, *task.folders)}
+    if own_name and _files(task, data_dir, split):
         # What the authors' --data_dir takes.
-        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {data_dir.parent}")
-    for folder in (data_dir, data_dir / task.name):
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}; {cure}, or name another with --data-dir")
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; {cure}")
-    return path
+        above = data_dir.parent if data_dir.name else data_dir.resolve().parent
+        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
+    for needed in (data_dir, folder):
+        if not needed.is_dir():
+            raise UserError(f"there is no folder {needed}; {cure}, or name another with --data-dir")
+    found = _files(task, folder, split)
+    if not found:
+        raise UserError(f"there is no file {folder / task.files[split]}; {cure}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(
+            f"{folder} has {len(found)} files that could be {split} of {task.name}: {names}; keep one of them"
+        )
+    return found[0]
 
 
 def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False) -> Table:
@@ -203,28 +234,46 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         header.index(task.label_column) if labelled else None,
         lambda: cells_of_records(task, header, lambda: read_records(path)),
         len(header),
-        skip_bad_rows,
+        skip_bad_rows=skip_bad_rows,
     )
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
-    header = None
-    columns = task.columns
+    def read_all() -> Iterator[tuple[int, Cells | Fault]]:
+        return read_cells(path, task.separator, task.has_torn_rows)
+
+    empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
+    line, first = next(read_all(), (0, ()))
+    if not line:
+        raise empty
+    found = first if isinstance(first, Fault) else find_header(task, split, labelled, first)
+    if isinstance(found, Fault):
+        raise UserError(found.at(path, line))
+    header, positions = found
 
     def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return itertools.islice(read_cells(path, task.separator), 1 if header else 0, None)
+        return itertools.islice(read_all(), 1 if header else 0, None)
 
-    first = list(itertools.islice(read_cells(path, task.separator), 2))
-    if split not in task.headerless and first:
-        line, cells = first.pop(0)
-        if isinstance(cells, Fault):
-            raise UserError(f"{path}, line {line}: {cells.what}; {cells.cure}")
-        header = columns = cells
-    if not first:
-        raise UserError(f"{path} has no rows; the file is empty or holds a header alone")
-    positions = find_columns(task, wanted_columns(task, labelled), columns)
-    if isinstance(positions, Fault):
-        raise UserError(f"{path}, line 1: {positions.what}; {positions.cure}")
+    line, row = next(read(), (0, ()))
+    if not line:
+        raise empty
+    columns = header or task.columns
+    trailing = 0
+    if not isinstance(row, Fault):
+        # Empty cells after the last column, in the header or below it alone.
+        widest = max(len(columns), len(row))
+        while len(columns) > len(row) and not columns[-1]:
+            columns = columns[:-1]
+        trailing = widest - len(columns)
     texts = len(task.text_columns)
-    label_position = positions[-1] if labelled else None
-    return Table(task, path, header, positions[:texts], label_position, read, len(columns), skip_bad_rows)
+    return Table(
+        task,
+        path,
+        columns if header else None,
+        positions[:texts],
+        positions[texts] if labelled else None,
+        read,
+        len(columns),
+        trailing,
+        skip_bad_rows,
+    )

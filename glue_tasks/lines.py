@@ -21,6 +21,11 @@ _OTHER_KINDS = {
 }
 _CHUNK = 1 << 20  # bytes
 
+GRIDS = (".tsv", ".csv")
+RECORDS = (".json", ".jsonl", ".parquet")
+# A file of each format can stand for one of another; those of text may be packed.
+SUFFIXES = (*GRIDS, *RECORDS, *(f"{suffix}.gz" for suffix in (".tsv", ".csv", ".json", ".jsonl")))
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -28,6 +33,15 @@ class Fault:
 
     what: str
     cure: str = ""
+
+    def at(self, path: Path, line: int) -> str:
+        """The sentence."""
+        return f"{path}, line {line}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says the format: in lower case, and without .gz."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def shown(text: str, limit: int = 100) -> str:

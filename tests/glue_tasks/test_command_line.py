@@ -144,7 +144,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(data: Path, args: list[str], 
     ("content", "message"),
     [
         (b"sentence\tlabel\ngood\t1\nbad\t7\n", "train.tsv, line 3: unknown label '7'"),
-        (b"sentence\tlabel\ngood 1\n", "train.tsv, line 2: 1 columns where 2"),
+        (b"sentence\tlabel\ngood 1\n", "train.tsv, line 2: 1 column where 2"),
         (b"sentence\tlabel\n\x80\t1\n", "train.tsv, line 2: byte 1 of the line (0x80) is not UTF-8"),
         (b"", "train.tsv has no rows"),
     ],

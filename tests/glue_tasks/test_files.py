@@ -125,7 +125,7 @@ def test_torn_rows_of_qqp_are_skipped_and_told(tmp_path: Path, caplog: pytest.Lo
 
 
 BAD: list[tuple[str, Task, bytes, str]] = [
-    ("too few columns", SST2, b"sentence\tlabel\na\t1\nb\n", "line 3: 1 columns where 2 are expected"),
+    ("too few columns", SST2, b"sentence\tlabel\na\t1\nb\n", "line 3: 1 column where 2 are expected"),
     ("too many columns", SST2, b"sentence\tlabel\na\tb\t1\n", "line 2: 3 columns where 2 are expected"),
     (
         "too many columns, torn rows allowed",

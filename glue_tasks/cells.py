@@ -1,0 +1,111 @@
+"""Rows of cells: tab-separated and .csv files.
+
+A row that cannot be read is a Fault in its place, where it is known where the next one begins; else a UserError.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from glue_tasks.errors import UserError
+from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, suffix_of
+from glue_tasks.tally import warn_once
+
+Cells = tuple[str, ...]
+
+
+def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Iterator[tuple[int, Cells | Fault]]:
+    """The line on which each row begins, and its cells.
+
+    Tab-separated rows know no quoting and no escapes, as GLUE's do, so that quotation marks are ordinary characters;
+    where every cell of the first row stands in quotation marks the file is quoted, as some programs export. A .csv
+    file, and any other separator of one character, is quoted as in RFC 4180. What looks quoted or escaped and is not
+    read so is told, unless the file is known to have been published like that.
+    """
+    separator = separator or ("," if suffix_of(path) == ".csv" else "\t")
+    plain = separator == "\t" and suffix_of(path) != ".csv"
+    if len(separator) == 1 and (not plain or _is_quoted(path)):
+        return _read_quoted(path, separator)
+    return _read_plain(path, separator, as_published)
+
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_BLANK = Fault("a blank line between rows of one column", "remove it, or give the row a text")
+
+
+def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tuple[int, Cells | Fault]]:
+    before = width = quoted = unquoted = escaped = 0
+    for line, text in read_lines(path):
+        if isinstance(text, Fault):
+            yield line, text
+            continue
+        cells = tuple(text.split(separator))
+        if '"' in text:
+            marks = [cell for cell in cells if '"' in cell]
+            as_csv = [cell for cell in marks if _QUOTED.fullmatch(cell)]
+            quoted += sum('""' in cell[1:-1] for cell in as_csv)
+            unquoted += len(marks) - len(as_csv)
+        escaped += "\\t" in text
+        width = width or len(cells)
+        if width == 1:
+            # Where there is no separator, a row without a text looks like none, and a row that ended in CR like half.
+            if before and line > before + 1:
+                yield before + 1, _BLANK
+            if "\r" in text:
+                yield line, Fault("a carriage return inside a row of one column", "remove it, or end the row there")
+                continue
+        before = line
+        yield line, cells
+    if quoted and not unquoted and not as_published:
+        warn_once(
+            f"{path}: {quoted:,} cells look quoted as in a .csv file, and are read as they stand, since a "
+            "tab-separated file knows no quoting; if they are quoted, name the file .csv and separate by commas"
+        )
+    if escaped and not as_published:
+        warn_once(f"{path}: \\t stands in {escaped:,} rows and is read as it stands, a backslash and a t")
+
+
+def _is_quoted(path: Path) -> bool:
+    """Whether the first row has several cells, all of them in quotation marks. A lone cell may be a quotation."""
+    first = next((text for _, text in read_lines(path)), "")
+    cells = first.split("\t") if isinstance(first, str) else []
+    return len(cells) > 1 and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+
+
+def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Fault]]:
+    """RFC 4180: a cell may stand in quotation marks, and those inside it are doubled; it may then hold line breaks.
+
+    Raises UserError where a quotation does not end: which rows it swallowed is not known.
+    """
+    unreadable: list[Fault] = []
+
+    def lines() -> Iterator[str]:
+        for raw in raw_lines(path):
+            text = decoded(raw)
+            if isinstance(text, Fault):
+                unreadable.append(text)
+                text = raw.decode(errors="replace")
+            yield text
+
+    reader = csv.reader(lines(), delimiter=separator, strict=True)
+    line = 1
+    width = blank = 0
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {line}: quotation marks that do not close as RFC 4180 says ({error}); put a cell that "
+                "holds any in quotation marks, and double those inside it"
+            ) from None
+        if cells is None:
+            return
+        if cells:
+            width = width or len(cells)
+            if width == 1 and blank:
+                yield blank, _BLANK
+            yield line, unreadable.pop() if unreadable else tuple(cells)
+        blank = line if width and not cells else 0
+        unreadable.clear()
+        line = reader.line_num + 1

@@ -1,0 +1,49 @@
+"""What a reading of a file met, and how it is told: each thing once."""
+
+import functools
+import logging
+from dataclasses import dataclass, field
+
+from glue_tasks.lines import Fault
+
+logger = logging.getLogger(__name__)
+
+_FAULTS_SHOWN = 5
+
+
+@dataclass
+class Tally:
+    """The rows of one reading, and those left out; whole when the reading is."""
+
+    rows: int = 0  # given out
+    skipped: int = 0  # rows that cannot be read
+    unscored: int = 0  # rows whose label the benchmark does not score
+    torn: int = 0  # lines that are parts of rows torn as released
+    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
+
+    def clear(self) -> None:
+        """Begin anew."""
+        vars(self).update(vars(Tally()))
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        """Count a row that cannot be read."""
+        self.skipped += 1
+        if len(self.first_faults) < _FAULTS_SHOWN:
+            self.first_faults.append((line, fault))
+
+    def faults(self) -> str:
+        """The first rows that cannot be read, and how many more there are."""
+        told = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
+        more = self.skipped - len(self.first_faults)
+        return told + (f" and {more:,} more" if more else "")
+
+    def left_out(self) -> dict[str, int]:
+        """What was left out, by the reason; reasons that did not occur aside."""
+        counts = {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
+        return {reason: count for reason, count in counts.items() if count}
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """A file may be read several times; what it holds is told the first time."""
+    logger.warning(message)
