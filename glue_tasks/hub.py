@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import find_file
+from glue_tasks.files import NotThere, find_file, find_folder
 from glue_tasks.hub_rows import Repositories, Unreachable
 from glue_tasks.official_rows import OfficialRows, official_rows
 from glue_tasks.task import Task
@@ -78,9 +78,7 @@ def _download(task: Task, data_dir: Path, repositories: Repositories, say: Calla
                     f"{task.homepage}"
                 )
         layouts = {split: official_rows(task, hub, split, rows.features, rows[0]) for split, rows in loaded.items()}
-        # Beside files that are there, whatever their folder is called.
-        folder = next((path.parent for path in there.values()), data_dir / task.name)
-        with _folder(folder):
+        with _folder(folder := find_folder(task, data_dir)):
             for split, rows in loaded.items():
                 say(_write(task, rows, layouts[split], folder / task.files[split]))
     for split in task.files:
@@ -91,7 +89,7 @@ def _download(task: Task, data_dir: Path, repositories: Repositories, say: Calla
 def _existing(task: Task, data_dir: Path, split: str) -> Path | None:
     try:
         return find_file(task, data_dir, split)
-    except UserError:
+    except NotThere:
         return None
 
 
