@@ -105,32 +105,36 @@ def _load_from(path: str, hub: Hub, splits: list[str], **options: Any) -> list[A
 
 def _explained(error: Exception, path: str, hub: Hub) -> Exception | None:
     """The error as a sentence, or a full disk as what it is; None for what is neither the repository nor the disk."""
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError, SplitsVerificationError
 
     chain = [error]
     while isinstance(cause := chain[-1].__cause__ or chain[-1].__context__, Exception) and cause not in chain:
         chain.append(cause)
-    first_line = (str(error).splitlines() or [""])[0].rstrip(".")
-    cure = "get a whole copy of it" if path != hub.repository else "try again later, or give a copy of it with --source"
+    what = (str(error).splitlines() or [""])[0].rstrip(".")
+    is_folder = path != hub.repository
+    cure = "get a whole copy, README.md included" if is_folder else "try again later, or give a copy with --source"
     for each in chain:
         if isinstance(each, OSError) and (each.errno in _FULL or "Not enough disk space" in str(each)):
             return OSError(each.errno or errno.ENOSPC, str(each), each.filename or "the cache of datasets (HF_HOME)")
         if isinstance(each, PermissionError):
             return each
-    if isinstance(error, RuntimeError) and "scripts are no longer supported" in first_line:
+    if isinstance(error, RuntimeError) and "scripts are no longer supported" in what:
         return UserError(
-            f"{path} is a script that makes the data, and scripts are not run; {cure} that has parquet files"
+            f"{path} makes its data by a script, and scripts are not run; get a copy that has parquet files"
         )
-    if isinstance(error, ValueError) and "Couldn't find cache" in first_line:
-        return Unreachable(first_line)
+    if isinstance(error, ValueError) and "Couldn't find cache" in what:
+        return Unreachable(what)
     if isinstance(error, DatasetNotFoundError):
-        return UserError(f"{path}: the hub does not have it, or not for you ({first_line}); {cure}")
-    if isinstance(error, FileNotFoundError) and not isinstance(error, ConnectionError) and path != hub.repository:
-        return _NoFiles(f"{path} has no data files of {hub.config} ({first_line}); {cure}, README.md included")
+        return UserError(f"{path}: the hub does not have it, or not for you ({what}); {cure}")
+    if isinstance(error, SplitsVerificationError):
+        what = "its rows are not those that its README.md declares"
+    if is_folder and isinstance(error, FileNotFoundError | SplitsVerificationError):
+        # Of a configuration whose files are absent, the library may read those of another.
+        return _NoFiles(f"{path} does not have the files of {hub.config} ({what}); {cure}")
     if any(isinstance(each, ConnectionError) or _is_http(each) for each in chain):
-        return Unreachable(f"{path} cannot be reached ({first_line})")
+        return Unreachable(f"{path} cannot be reached ({what})")
     if isinstance(error, ValueError | OSError | DatasetsError):
-        return UserError(f"{path} ({hub.config}) cannot be read: {first_line}; {cure}")
+        return UserError(f"{path} ({hub.config}) cannot be read ({what}); {cure}")
     return None
 
 

@@ -15,7 +15,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def features_of(config: str) -> Features:
-    """The features of a configuration as `nyu-mll/glue`, `clue/clue` and the Chinese sets' repositories declare them."""
+    """The features of a configuration, as its repository on the hub declares them."""
     text, number, label = Value("string"), Value("int32"), ClassLabel
     pair = {"sentence1": text, "sentence2": text}
     nli = {"premise": text, "hypothesis": text, "label": label(names=["entailment", "neutral", "contradiction"])}
