@@ -105,12 +105,15 @@ def _load_from(path: str, hub: Hub, splits: list[str], **options: Any) -> list[A
 
 def _explained(error: Exception, path: str, hub: Hub) -> Exception | None:
     """The error as a sentence, or a full disk as what it is; None for what is neither the repository nor the disk."""
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError, SplitsVerificationError
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError, SplitsVerificationError
+    from huggingface_hub.errors import HfHubHTTPError
 
     chain = [error]
-    while isinstance(cause := chain[-1].__cause__ or chain[-1].__context__, Exception) and cause not in chain:
-        chain.append(cause)
-    what = (str(error).splitlines() or [""])[0].rstrip(".")
+    while isinstance(before := chain[-1].__cause__ or chain[-1].__context__, Exception) and before not in chain:
+        chain.append(before)
+    # A fault met while reading is told by its cause.
+    cause = chain[1] if isinstance(error, DatasetGenerationError) and len(chain) > 1 else error
+    what = (str(cause).splitlines() or [""])[0].rstrip(".")
     is_folder = path != hub.repository
     cure = "get a whole copy, README.md included" if is_folder else "try again later, or give a copy with --source"
     for each in chain:
@@ -131,16 +134,18 @@ def _explained(error: Exception, path: str, hub: Hub) -> Exception | None:
     if is_folder and isinstance(error, FileNotFoundError | SplitsVerificationError):
         # Of a configuration whose files are absent, the library may read those of another.
         return _NoFiles(f"{path} does not have the files of {hub.config} ({what}); {cure}")
-    if any(isinstance(each, ConnectionError) or _is_http(each) for each in chain):
+    if _is_of("yaml", error):
+        return UserError(f"the README.md of {path} is not the YAML it should begin with ({what}); {cure}")
+    if any(isinstance(each, ConnectionError | HfHubHTTPError) or _is_of("httpx", each) for each in chain):
         return Unreachable(f"{path} cannot be reached ({what})")
     if isinstance(error, ValueError | OSError | DatasetsError):
         return UserError(f"{path} ({hub.config}) cannot be read ({what}); {cure}")
     return None
 
 
-def _is_http(error: Exception) -> bool:
-    """Whether it comes from the HTTP client of huggingface_hub, whose name changes."""
-    return type(error).__module__.startswith("httpx") or type(error).__name__ == "HfHubHTTPError"
+def _is_of(package: str, error: Exception) -> bool:
+    """Whether another's package, which is not one of ours to import, raised it; httpx2 is httpx too."""
+    return type(error).__module__.startswith(package)
 
 
 def _is_offline() -> bool:
