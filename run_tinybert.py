@@ -229,6 +229,7 @@ def _flag(name: str) -> str:
 
 
 def _run(given: dict[str, Any]) -> None:
+    from glue_tasks.files import AUGMENTED, find_folder
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
@@ -238,9 +239,10 @@ def _run(given: dict[str, Any]) -> None:
     if given["augmented"]:
         if settings.train_file:
             raise UserError("--augmented and --train-file both name the training data; give one of them")
-        augmented = Path(settings.data_dir) / task.name / "train_aug.tsv"
+        augmented = find_folder(task, Path(settings.data_dir)) / AUGMENTED
         if not augmented.is_file():
-            raise UserError(f"there is no file {augmented}; write it with `python -m augment --task {task.name}`")
+            which = f"--task-file {settings.task_file}" if settings.task_file else f"--task {task.name}"
+            raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")
         settings = _replace(settings, train_file=str(augmented))
     if given["dry_run"]:
         import json
@@ -358,18 +360,19 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
     from augment.choices import Choices
     from augment.pipeline import Settings, augment_file
-    from glue_tasks.files import find_file
+    from glue_tasks.files import AUGMENTED, find_file
 
     augmentation = Settings(
         task=task,
         train_file=Path(settings.train_file)
         if settings.train_file
         else find_file(task, Path(settings.data_dir), "train"),
-        output=Path(settings.output_dir) / "augment" / "train_aug.tsv",
+        output=Path(settings.output_dir) / "augment" / AUGMENTED,
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
         choices=Choices(several_pieces=given["several_pieces"], language=task.language),
         variants=task.variants if given["variants"] is None else given["variants"],
+        task_file=Path(settings.task_file) if settings.task_file else None,
         seed=settings.seed,
         precision=settings.precision,
     )

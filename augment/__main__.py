@@ -10,16 +10,16 @@ import typer
 
 from augment.choices import Choices
 from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
-from glue_tasks import TASKS, UserError, get_task
+from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file
+from glue_tasks.files import AUGMENTED, find_file, find_folder
+from glue_tasks.task_file import choose_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    task: Annotated[str, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.")],
     data_dir: Annotated[
         Path, typer.Option(help="The folder that holds <task>/train.tsv in the official layout.", metavar="DIR")
     ],
@@ -30,6 +30,12 @@ def main(
             metavar="MODEL",
         ),
     ],
+    task: Annotated[
+        str | None, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.", show_default=False)
+    ] = None,
+    task_file: Annotated[
+        Path | None, typer.Option(help="A task of your own instead, described in TOML.", metavar="FILE")
+    ] = None,
     vectors: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +54,9 @@ def main(
     limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option(help="Write <task>/train_aug.tsv below this folder. Default: --data-dir.", metavar="DIR"),
+        typer.Option(
+            help="Write <task>/train_aug.tsv below this folder. Default: beside the train file.", metavar="DIR"
+        ),
     ] = None,
     batch_size: Annotated[
         int,
@@ -133,12 +141,12 @@ def main(
     with exit_on_user_error():
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
-        of_task = get_task(task)
-        train_file = find_file(of_task, data_dir, "train")
+        of_task = choose_task(task, task_file)
         settings = Settings(
             task=of_task,
-            train_file=train_file,
-            output=(output_dir or data_dir) / of_task.name / "train_aug.tsv",
+            train_file=find_file(of_task, data_dir, "train"),
+            output=_output(of_task, data_dir, output_dir),
+            task_file=task_file,
             mlm=mlm,
             vectors=vectors,
             variants=of_task.variants if variants is None else variants,
@@ -172,16 +180,22 @@ merge_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @merge_app.command()
 def merge(
-    task: Annotated[str, typer.Option(help="The task.")],
     data_dir: Annotated[Path, typer.Option(help="The --data-dir of the shards.", metavar="DIR")],
+    task: Annotated[str | None, typer.Option(help="The task.")] = None,
+    task_file: Annotated[Path | None, typer.Option(help="Or its file.", metavar="FILE")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Their --output-dir, if they had one.", metavar="DIR")] = None,
 ) -> None:
     """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have."""
     with exit_on_user_error():
-        output = (output_dir or data_dir) / get_task(task).name / "train_aug.tsv"
+        output = _output(choose_task(task, task_file), data_dir, output_dir)
         if output.exists():
             raise UserError(f"{output} is there already; remove it to merge anew")
         print(_summary(output, merge_file(output)))
+
+
+def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
+    """Beside the train file, in whatever folder that lies, so that it is found there."""
+    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
 def _rank() -> Shard | None:

@@ -28,6 +28,7 @@ class Settings:
     mlm: str  # a folder or a hub id
     vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
     variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
+    task_file: Path | None = None  # of a task of the user's own
     choices: Choices = field(default_factory=Choices)  # which words may be replaced, and by whose candidates
     probability: float = 0.4  # p: of each replaceable word to be replaced
     seed: int = 42
@@ -118,7 +119,12 @@ def augment_file(
     table = open_table(settings.task, settings.train_file)
     choices = settings.choices
     used_vectors = settings.vectors if "vectors" in choices.asked(settings.vectors) else None
-    files = {"vectors": used_vectors, "stop_words": choices.stop_words, "keep_words": choices.keep_words}
+    files = {
+        "task_file": settings.task_file,
+        "vectors": used_vectors,
+        "stop_words": choices.stop_words,
+        "keep_words": choices.keep_words,
+    }
     inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
     begun = blocks.read_plan()

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from glue_tasks import TASKS, Task, get_task
+from glue_tasks import TASKS, Task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import find_file, open_table, present_splits
 
 app = typer.Typer(
     help="Which tasks there are, and what is in their files.",
@@ -20,60 +20,78 @@ app = typer.Typer(
 @app.command("list")
 @exit_on_user_error(resumable=False)
 def list_tasks() -> None:
-    """List the tasks: kind, metrics, maximum length, epochs and N (variants for each sentence).
+    """List the tasks, English ones and Chinese ones: kind, metrics, maximum length, and how they are trained.
 
-    Epochs are those of the teacher, the intermediate and the prediction phase. The first metric selects the best
-    checkpoint. Maximum length counts word pieces.
+    Epochs and learning rates are those of the teacher, the intermediate and the prediction phase; N is the number of
+    variants of each sentence. The first metric selects the best checkpoint. Maximum length counts word pieces.
     """
-    head = ("task", "kind", "metrics", "max length", "epochs", "N", "what it asks")
-    table = [head] + [
-        (
-            task.name,
-            _kind(task),
-            ", ".join(task.metrics),
-            str(task.max_length),
-            f"{task.teacher_epochs} + {task.intermediate_epochs} + {task.prediction_epochs}",
-            str(task.variants),
-            task.summary,
-        )
-        for task in TASKS.values()
-    ]
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    for row in table:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    head = ("task", "language", "kind", "metrics", "max length", "epochs", "learning rates", "N", "what it asks")
+    rows = [head, *map(_figures, TASKS.values())]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for language in dict.fromkeys(task.language for task in TASKS.values()):
+        if language != "en":
+            typer.echo()
+        for row in (head, *(row for row in rows[1:] if row[1] == language)):
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _figures(task: Task) -> tuple[str, ...]:
+    """A task's row of `list`; one that only evaluates has no figures of training."""
+    rates = (task.teacher_learning_rate, task.intermediate_learning_rate, task.prediction_learning_rate)
+    is_trained = "train" in task.files
+    return (
+        task.name,
+        task.language,
+        _kind(task),
+        ", ".join(task.metrics),
+        str(task.max_length),
+        f"{task.teacher_epochs} + {task.intermediate_epochs} + {task.prediction_epochs}" if is_trained else "",
+        ", ".join(f"{rate:.0e}".replace("e-0", "e-") for rate in rates) if is_trained else "",
+        str(task.variants) if is_trained else "",
+        task.summary,
+    )
 
 
 @app.command("show")
 @exit_on_user_error(resumable=False)
 def show(
-    name: Annotated[str, typer.Argument(metavar="TASK", help="A name from `list`, such as SST-2.")],
     data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/train.tsv and so on.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="A name from `list`, such as SST-2.", show_default=False)
+    ] = None,
+    task_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A task of your own instead, described in TOML.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="One split, such as train or dev; without it, all present.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
     ] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say which.")
+    ] = False,
 ) -> None:
-    """Show rows, label balance, length percentiles and three examples of each split.
+    """Show what is understood of a task's files: format and columns, rows, label balance, lengths, three examples.
 
-    Lengths are in words (split at white space; both sentences of a pair together) and, with --tokenizer, in word
-    pieces ([CLS] and [SEP] included), with the number of rows that the task's maximum length cuts short.
+    Lengths are in words (split at white space; both sentences of a pair together), in Chinese in characters, and, with
+    --tokenizer, in word pieces ([CLS] and [SEP] included), with the number of rows that the task's maximum length cuts
+    short.
 
     Example: python -m glue_tasks show SST-2 --data-dir data/glue --tokenizer bert-base-uncased
     """
     from glue_tasks import describe
+    from glue_tasks.task_file import choose_task
 
-    task = get_task(name)
-    if split is None:
-        present = [each for each in task.files if (data_dir / task.name / task.files[each]).is_file()]
-    else:
-        present = [split]
+    task = choose_task(name, task_file)
     # find_file says what is missing when nothing is there.
-    paths = {each: find_file(task, data_dir, each) for each in present or ["train"]}
+    splits = [split] if split else present_splits(task, data_dir) or list(task.files)[:1]
+    paths = {each: find_file(task, data_dir, each) for each in splits}
     count_pieces = describe.piece_counter(tokenizer) if tokenizer else None
 
     typer.echo(f"{task.name}: {task.summary}\n{_kind(task)}; scored by {', '.join(task.metrics)}")
+    for line in describe.labels_of(task):
+        typer.echo(line)
     for each, path in paths.items():
-        table = open_table(task, path, each)
+        table = open_table(task, path, each, skip_bad_rows)
         summary = describe.summarise(table, count_pieces)
         typer.echo(f"\n{each}: {summary.rows:,} rows in {path}")
         for line in describe.lines(table, summary):

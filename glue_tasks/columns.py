@@ -8,7 +8,7 @@ from glue_tasks.cells import Cells
 from glue_tasks.label_cells import read_label, read_value
 from glue_tasks.lines import Fault, shown
 from glue_tasks.records import Record
-from glue_tasks.task import Task
+from glue_tasks.task import Task, numbered_column
 
 
 def wanted_columns(task: Task, labelled: bool) -> tuple[str, ...]:
@@ -54,12 +54,13 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     certain: a header has all the names, and no label where the task's files have theirs.
     """
     wanted = wanted_columns(task, labelled)
-    by_name = find_columns(task, wanted, first)
-    by_position = find_columns(task, wanted, task.columns)
+    columns = columns_without_header(task, len(first))
+    by_name = find_columns(task, wanted, _with_numbers(wanted, first))
+    by_position = find_columns(task, wanted, columns)
     is_row = (
         labelled
         and not isinstance(by_position, Fault)
-        and len(first) == len(task.columns)
+        and len(first) == len(columns)
         and _is_label(task, first[by_position[-1]])
     )
     if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
@@ -67,12 +68,29 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     if not isinstance(by_name, Fault):
         if split in task.headerless and len(first) == 1:
             return Fault(f"{first[0]!r} may be the name of the column or a text", "remove it, or write a row again")
+        if is_row and not task.columns:
+            label = first[by_name[-1]]
+            return Fault(f"{label!r} is a label, and no name of a column", "write header = false, or names above it")
         return first, by_name
     if is_row and not isinstance(by_position, Fault):
         return None, by_position
     if labelled and any(_is_label(task, cell) for cell in first):
         return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
     return by_name
+
+
+def columns_without_header(task: Task, width: int) -> Cells:
+    """What the columns of such a file are called: as the task says, else by their numbers."""
+    return task.columns or tuple(numbered_column(at) for at in range(1, width + 1))
+
+
+def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
+    """The header, in which columns that the task knows by their numbers are called so."""
+    numbers = [numbered_column(at) for at in range(1, len(header) + 1)]
+    return tuple(
+        number if number in wanted and number not in header else name
+        for number, name in zip(numbers, header, strict=True)
+    )
 
 
 def _is_label(task: Task, written: str) -> bool:

@@ -1,17 +1,29 @@
-"""What is in a split: rows, label balance, lengths, examples. One pass; only counts are kept, never the text."""
+"""What is in a split, and how it was understood: format, columns, rows, label balance, lengths, examples.
+
+One pass; only counts are kept, never the text.
+"""
 
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
-from glue_tasks.files import Row, Table
+from glue_tasks.files import AUGMENTED, Row, Table
+from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
+from glue_tasks.records import read_records
+from glue_tasks.task import Task
 
 PERCENTILES = (50, 90, 99, 100)
 
 # The texts of some rows in, the number of word pieces of each row out, [CLS] and [SEP] included.
 CountPieces = Callable[[Sequence[tuple[str, ...]]], list[int]]
+
+_WIDTH = 120  # characters of a line
+_ITEMS_SHOWN = 30  # labels
+_LABELS_IN_ORDER = 20  # more than these are shown by their number of rows
+_SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}
 
 _BLOCK = 1000  # rows tokenised at a time: enough to keep a fast tokenizer busy, little enough to hold
 
@@ -43,7 +55,8 @@ class Summary:
     rows: int = 0
     labels: Counter[int] = field(default_factory=Counter)  # label id -> rows; empty for a regression or a test split
     values: Values = field(default_factory=Values)  # of a regression
-    words: Counter[int] = field(default_factory=Counter)  # split at white space; both sentences of a pair together
+    # Split at white space, in Chinese characters; both sentences of a pair together.
+    words: Counter[int] = field(default_factory=Counter)
     pieces: Counter[int] = field(default_factory=Counter)  # empty without a tokenizer
     examples: list[Row] = field(default_factory=list)  # the first rows
 
@@ -51,11 +64,12 @@ class Summary:
 def summarise(table: Table, count_pieces: CountPieces | None = None, examples: int = 3) -> Summary:
     """Read the split once and count. Raises UserError at a bad row."""
     summary = Summary()
+    count_words = _count_characters if table.task.language == "zh" else _count_words
     rows = iter(table)
     while block := list(itertools.islice(rows, _BLOCK)):
         summary.examples += block[: examples - len(summary.examples)]
         summary.rows += len(block)
-        summary.words.update(sum(len(text.split()) for text in row.texts) for row in block)
+        summary.words.update(sum(map(count_words, row.texts)) for row in block)
         if count_pieces is not None:
             summary.pieces.update(count_pieces([row.texts for row in block]))
         for row in block:
@@ -66,6 +80,14 @@ def summarise(table: Table, count_pieces: CountPieces | None = None, examples: i
             else:
                 summary.labels[int(row.label)] += 1
     return summary
+
+
+def _count_words(text: str) -> int:
+    return len(text.split())
+
+
+def _count_characters(text: str) -> int:
+    return sum(not character.isspace() for character in text)
 
 
 def percentile(lengths: Counter[int], percent: float) -> int:
@@ -103,21 +125,47 @@ def piece_counter(model: str) -> CountPieces:
     return count_pieces
 
 
+def labels_of(task: Task) -> Iterator[str]:
+    """What the labels are called and how the files write them."""
+    if task.is_regression:
+        return
+    if task.label_codes and task.label_codes != task.labels:
+        yield from _list("labels", [f"{code} {name}" for code, name in zip(task.label_codes, task.labels, strict=True)])
+    else:
+        yield from _list("labels", list(task.labels))
+
+
 def lines(table: Table, summary: Summary) -> Iterator[str]:
     """The summary for a person to read, line by line."""
     task = table.task
+    yield from _understood(table)
     if summary.values.count:
         values = summary.values
         yield f"  {task.label_column:<9}min {values.least:g}   mean {values.mean:.3f}   max {values.greatest:g}"
     elif summary.labels:
-        shares = (
-            f"{name} {summary.labels[label]:,} ({summary.labels[label] / summary.rows:.1%})"
-            for label, name in enumerate(task.labels)
+        counts = sorted(enumerate(task.labels), key=lambda each: -summary.labels[each[0]])
+        if len(counts) <= _LABELS_IN_ORDER:
+            counts.sort()
+        yield from _list(
+            "balance",
+            [
+                f"{name} {summary.labels[label]:,} ({summary.labels[label] / summary.rows:.1%})"
+                for label, name in counts
+            ],
         )
-        yield f"  labels   {'   '.join(shares)}"
     else:
-        yield "  labels   none, as published"
-    yield f"  words    {_percentiles(summary.words)}"
+        yield "  balance  labels are not read in a test split"
+    tally = table.tally
+    if tally.unscored:
+        written = " or ".join(map(repr, task.unscored_labels))
+        yield f"  left out {tally.unscored:,} rows labelled {written}, which are not scored"
+    if tally.torn:
+        yield f"  left out {tally.torn:,} lines that are parts of rows torn by a line break, as published"
+    if tally.skipped:
+        yield f"  skipped  {tally.skipped:,} rows that cannot be read: {tally.faults()}"
+    yield f"  {'length' if task.language == 'zh' else 'words':<9}{_percentiles(summary.words)}" + (
+        "   characters" if task.language == "zh" else ""
+    )
     if summary.pieces:
         longer = sum(count for length, count in summary.pieces.items() if length > task.max_length)
         yield f"  pieces   {_percentiles(summary.pieces)}   longer than {task.max_length}: {longer:,} rows"
@@ -125,6 +173,41 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
         yield f"  line {row.line}{_label(row, table)}"
         for name, text in zip(task.text_columns, row.texts, strict=True):
             yield f"    {name}: {_clipped(text)}"
+
+
+def _understood(table: Table) -> Iterator[str]:
+    """The file's format, and which of its columns are the task's."""
+    task, path = table.task, table.path
+    suffix = suffix_of(path)
+    packed = ", gzipped" if path.name.lower().endswith(".gz") else ""
+    positions = [*table.text_positions, *([] if table.label_position is None else [table.label_position])]
+    wanted = [*task.text_columns, *([] if table.label_position is None else [task.label_column])]
+    if suffix in RECORDS:
+        yield f"  format   {'Parquet' if suffix == '.parquet' else 'JSON lines'}{packed}"
+        found = _fields(table, wanted)
+        places = [f"the field {field!r}" for field in found]
+    else:
+        own = "" if path.name == AUGMENTED else task.separator
+        separator = own or ("," if suffix == ".csv" else "\t")
+        header = f"the header is {shown(', '.join(table.header))}" if table.header else "no header"
+        yield f"  format   {_SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}"
+        found = [table.header[at] if table.header else name for at, name in zip(positions, wanted, strict=True)]
+        places = [f"column {at + 1}" + ("" if table.header else ", by its position") for at in positions]
+    kinds = ["text"] * len(task.text_columns) + ["label"]
+    for kind, name, place, called in zip(kinds, wanted, places, found, strict=False):
+        other = f", there called {called!r}" if called != name and suffix not in RECORDS else ""
+        yield f"  {kind:<9}{name} is {place}{other}"
+    if suffix in RECORDS and task.from_record:
+        yield f"  made by  {(task.from_record.__doc__ or task.from_record.__name__).splitlines()[0]}"
+
+
+def _fields(table: Table, wanted: Sequence[str]) -> list[str]:
+    """The fields of the first record that hold the wanted columns."""
+    task = table.task
+    first = next((record for _, record in read_records(table.path) if not isinstance(record, Fault)), {})
+    found = find_columns(task, wanted, tuple(first))
+    # Made by from_record, or as the table has told already.
+    return list(wanted) if isinstance(found, Fault) else [tuple(first)[at] for at in found]
 
 
 def _percentiles(lengths: Counter[int]) -> str:
@@ -140,6 +223,19 @@ def _label(row: Row, table: Table) -> str:
     if table.task.is_regression:
         return f", {table.task.label_column} {row.label:g}"
     return f", {table.task.labels[int(row.label)]}"
+
+
+def _list(name: str, items: Sequence[str]) -> Iterator[str]:
+    """Items in lines of no more than _WIDTH characters, none of them broken; of very many the first ones."""
+    left = len(items) - _ITEMS_SHOWN
+    start = f"  {name:<9}"
+    line = start
+    for item in [*items[:_ITEMS_SHOWN], *([f"and {left} more"] if left > 0 else [])]:
+        if len(line) + len(item) > _WIDTH and line.strip() != name:
+            yield line.rstrip()
+            line = " " * len(start)
+        line += item + "   "
+    yield line.rstrip()
 
 
 def _clipped(text: str, limit: int = 160) -> str:

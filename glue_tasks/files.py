@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
-from glue_tasks.columns import cells_of_records, find_header, wanted_columns
+from glue_tasks.columns import cells_of_records, columns_without_header, find_header, wanted_columns
 from glue_tasks.errors import UserError
 from glue_tasks.label_cells import read_label, read_value
 from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
 from glue_tasks.records import read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
+
+AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
 
 
 class NotThere(UserError):
@@ -187,9 +189,12 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
     Raises NotThere, which says what is missing and where to get it; UserError if several files could be meant.
     """
     if split not in task.files:
-        raise UserError(f"{task.name} has no split {split!r}; its splits are {', '.join(task.files)}")
+        cure = "models are evaluated on it, not trained; its" if split == "train" else "its"
+        raise UserError(f"{task.name} has no split {split!r}; {cure} splits are {', '.join(task.files)}")
     folder = find_folder(task, data_dir)
     cure = f"get {task.name} from {task.homepage} and unpack it to {folder}"
+    if not task.homepage:
+        cure = f"put {' and '.join(task.files.values())} into {folder}"
     own_name = data_dir.resolve().name.casefold() in {name.casefold() for name in (task.name, *task.folders)}
     if own_name and _files(task, data_dir, split):
         # What the authors' --data_dir takes.
@@ -244,13 +249,16 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
     def read_all() -> Iterator[tuple[int, Cells | Fault]]:
-        return read_cells(path, task.separator, task.has_torn_rows)
+        separator = "" if path.name == AUGMENTED else task.separator  # the task's own files' alone
+        return read_cells(path, separator, task.has_torn_rows)
 
     empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
     line, first = next(read_all(), (0, ()))
     if not line:
         raise empty
-    found = first if isinstance(first, Fault) else find_header(task, split, labelled, first)
+    if isinstance(first, Fault):
+        raise UserError(first.at(path, line))
+    found = find_header(task, split, labelled, first)
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
     header, positions = found
@@ -261,7 +269,7 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     line, row = next(read(), (0, ()))
     if not line:
         raise empty
-    columns = header or task.columns
+    columns = header or columns_without_header(task, len(first))
     trailing = 0
     if not isinstance(row, Fault):
         # Empty cells after the last column, in the header or below it alone.

@@ -158,7 +158,7 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "tinydistill": __version__}
     found |= {name: version(name) for name in _PACKAGES}
     here = Path(__file__).resolve().parent
-    if (here.parent / ".git").exists():
+    if (here.parent / ".git").exists() and shutil.which("git"):
         command = ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"]
         result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
         if result.returncode == 0:

@@ -39,12 +39,17 @@ def data(tmp_path: Path) -> Path:
 def test_list_names_every_task_with_its_figures() -> None:
     code, out, _ = run("list")
     assert code == 0
-    rows = out.splitlines()
-    assert len(rows) == 1 + len(TASKS)
-    for task, row in zip(TASKS.values(), rows[1:], strict=True):
-        assert row.startswith(task.name)
-        for cell in (*task.metrics, task.summary, f"3 + {task.intermediate_epochs} + {task.prediction_epochs}"):
-            assert cell in row
+    english, chinese = out.split("\n\n")
+    rows = {row.split()[0]: row for table in (english, chinese) for row in table.splitlines()[1:]}
+    assert rows.keys() == TASKS.keys()
+    assert {row.split()[1] for row in english.splitlines()[1:]} == {"en"}
+    assert {row.split()[1] for row in chinese.splitlines()[1:]} == {"zh"}
+    for task in TASKS.values():
+        epochs = f"{task.teacher_epochs} + {task.intermediate_epochs} + {task.prediction_epochs}"
+        for cell in (*task.metrics, task.summary, *([epochs, str(task.variants)] if "train" in task.files else [])):
+            assert cell in rows[task.name]
+    assert "2 + 10 + 3    3e-5, 1e-4, 1e-4  10" in rows["CMNLI"]
+    assert "+" not in rows["AX"]  # it is not trained on
 
 
 def test_list_loads_nothing_heavy() -> None:
@@ -67,7 +72,7 @@ def test_show_tells_rows_labels_lengths_and_examples(data: Path) -> None:
     assert "line 2, positive\n    sentence: very good\n" in train
     assert train.count("sentence: ") == 3
     assert "test: 1 rows" in test
-    assert "none, as published" in test
+    assert "labels are not read in a test split" in test
 
 
 def test_show_of_one_split(data: Path) -> None:
