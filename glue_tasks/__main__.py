@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from glue_tasks import TASKS, Task
+from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table, present_splits
 
 app = typer.Typer(
-    help="Which tasks there are, and what is in their files.",
+    help="Which tasks there are, what is in their files, and the files themselves.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",  # wraps paragraphs, and leaves [CLS] as it is
