@@ -53,7 +53,7 @@ def download(
         sentences.append(_both_ways_out(unreachable, data_dir))
     if len(sentences) == 1:
         raise UserError(sentences[0])
-    for sentence in sentences:
+    for sentence in dict.fromkeys(sentences):  # one repository may be missing for several tasks
         say(f"error: {sentence}")
     if failed:
         raise UserError(f"{len(failed)} of {len(tasks)} tasks are not complete, as said above: {', '.join(failed)}")

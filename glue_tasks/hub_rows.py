@@ -216,9 +216,18 @@ def _snapshot(hub: Hub) -> Path | None:
 
 
 def _clone(source: Path, hub: Hub) -> Path:
-    """The clone of the repository: OWNER/NAME or NAME below the folder, else the folder itself."""
+    """The clone of the repository: OWNER/NAME or NAME below the folder, else the folder itself.
+
+    It has to have a README.md: without, the library would read any data below it as the configuration "default".
+    """
     source = source.expanduser().resolve()
     if not source.is_dir():
         raise UserError(f"there is no folder {source}; --source takes a local clone of {hub.repository}")
     name = hub.repository.partition("/")[2]
-    return next((folder for folder in (source / hub.repository, source / name) if folder.is_dir()), source)
+    for folder in (source / hub.repository, source / name, source):
+        if (folder / "README.md").is_file():
+            return folder
+    raise UserError(
+        f"{source} has no clone of {hub.repository}: there is no README.md in it, nor in {hub.repository} or {name} "
+        "below it; get a whole copy, README.md included"
+    )

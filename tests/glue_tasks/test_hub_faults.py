@@ -206,6 +206,19 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
         download([TASKS["SST-2"]], tmp_path / "data", tmp_path / "nowhere")
 
 
+def test_a_folder_that_is_no_clone_is_not_searched_for_data(tmp_path: Path) -> None:
+    """The library would read any parquet below it."""
+    write_repository(tmp_path / "copies" / "nyu-mll" / "glue", {"sst2": {"train": reviews(4)}})
+    tasks = [with_rows(name, train=4) for name in ("LCQMC", "TNEWS", "CSL")]
+    said: list[str] = []
+    with pytest.raises(UserError, match="3 of 3 tasks"):
+        download(tasks, tmp_path / "data", tmp_path / "copies", say=said.append)
+    assert [line.partition(":")[2].split(":")[0] for line in said] == [
+        f" {tmp_path}/copies has no clone of {repository}" for repository in ("C-MTEB/LCQMC", "clue/clue")
+    ]
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_task_that_the_hub_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the hub does not have demo; its files come from `make demo`"):
         download([TASKS["demo"]], tmp_path / "data")
@@ -305,6 +318,7 @@ def test_no_room_as_the_library_tells_it(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "README.md").touch()
     done = CliRunner().invoke(
         app, ["download", "--task", "RTE", "--data-dir", str(tmp_path / "data"), "--source", str(tmp_path / "copy")]
     )
