@@ -111,9 +111,9 @@ class Table:
         if label is not None:
             return label
         if task.is_regression:
-            return Fault(f"{shown(written)!r} in column {task.label_column} is not a number")
+            return Fault(f"{shown(written)!r} in column {task.label_column.removeprefix('column ')} is not a number")
         return Fault(
-            f"unknown label {shown(written)!r} in column {task.label_column}",
+            f"unknown label {shown(written)!r} in column {task.label_column.removeprefix('column ')}",
             f"{task.name} has {', '.join(task.label_codes or task.labels)}",
         )
 
