@@ -85,6 +85,10 @@ def run(
         bool,
         option("Train on the task folder's train_aug.tsv, which `python -m augment` writes.", TRAINING, "--augmented"),
     ] = False,
+    skip_bad_rows: Annotated[
+        bool | None,
+        option("Leave out rows that cannot be read, and say how many and which.", TRAINING, "--skip-bad-rows"),
+    ] = None,
     epochs: Annotated[float | None, option("Epochs of the phase (not with --phase all).", TRAINING)] = None,
     learning_rate: Annotated[
         float | None, option("Learning rate of the phase (not with --phase all).", TRAINING)
@@ -375,6 +379,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         task_file=Path(settings.task_file) if settings.task_file else None,
         seed=settings.seed,
         precision=settings.precision,
+        skip_bad_rows=settings.skip_bad_rows,
     )
     counts = augment_file(augmentation, resume=given["resume"], overwrite=given["overwrite"])
     print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")

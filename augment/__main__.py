@@ -13,6 +13,7 @@ from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import AUGMENTED, find_file, find_folder
+from glue_tasks.tally import in_words
 from glue_tasks.task_file import choose_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -52,6 +53,9 @@ def main(
     probability: Annotated[float, typer.Option("--p", help="Probability of each word to be replaced.")] = 0.4,
     seed: Annotated[int, typer.Option(help="Seed of the draw; each row has its own, derived from it.")] = 42,
     limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
+    ] = False,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -165,6 +169,7 @@ def main(
             probability=probability,
             seed=seed,
             limit=limit,
+            skip_bad_rows=skip_bad_rows,
             batch_size=batch_size,
             device=_device(device),
             precision=precision,
@@ -194,7 +199,7 @@ def merge(
 
 
 def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
-    """Beside the train file, in whatever folder that lies, so that it is found there."""
+    """In the folder of the training file, unless another is named."""
     return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
@@ -217,7 +222,8 @@ def _summary(written: Path | str, counts: Counts) -> str:
 
     lines = [
         f"{written}: {counts.rows_out:,} rows from {counts.rows_in:,} "
-        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped",
+        f"({counts.rows_out / max(counts.rows_in, 1):.1f} times), {counts.duplicates_dropped:,} duplicates dropped"
+        + in_words({"skipped": counts.rows_skipped, "unscored": counts.rows_unscored, "torn": counts.rows_torn}),
         f"words: {counts.words:,}, of which {counts.replaceable:,} may be replaced: "
         f"{share(counts.answered_by_masked_lm)} by the masked LM, {share(counts.answered_by_vectors)} by word vectors, "
         + (f"{share(counts.answered_by_fill)} by filling, " if counts.answered_by_fill else "")

@@ -12,7 +12,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Plan:
     run: dict[str, Any]  # that decide how the work is cut, and how bf16 rounds
     header: tuple[str, ...] | None
     rows: int
+    left_out: dict[str, int] = field(default_factory=dict)  # rows of the training file, by the reason
 
     @property
     def blocks(self) -> int:
@@ -58,7 +59,7 @@ class Blocks:
         try:
             read = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             header = None if read["header"] is None else tuple(read["header"])
-            return Plan(read["settings"], read["inputs"], read["run"], header, read["rows"])
+            return Plan(read["settings"], read["inputs"], read["run"], header, read["rows"], read["left_out"])
         except FileNotFoundError:
             if self.folder.exists() and any(path.suffix != ".partial" for path in self.folder.iterdir()):
                 raise UserError(f"{self.folder} holds other files; remove it, or name another --output-dir") from None
@@ -70,7 +71,7 @@ class Blocks:
         """Make the folder and note the plan."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
-        content |= {"header": plan.header, "rows": plan.rows}
+        content |= {"header": plan.header, "rows": plan.rows, "left_out": plan.left_out}
         write_json(self.folder / "run.json", content, writer=f".{uuid.uuid4().hex}")  # shards may begin together
 
     def is_finished(self, block: int) -> bool:

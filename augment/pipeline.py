@@ -33,6 +33,7 @@ class Settings:
     probability: float = 0.4  # p: of each replaceable word to be replaced
     seed: int = 42
     limit: int | None = None  # take the first so many rows; None takes all
+    skip_bad_rows: bool = False  # leave out rows that cannot be read
     batch_size: int = 64  # masked sentences the model sees at once
     device: str = "auto"  # auto, cpu, cuda
     precision: str = "auto"  # auto, bf16, float32
@@ -65,6 +66,9 @@ class Counts:
     """What one augmentation read, did and wrote. `replaceable` is the sum of the four below it."""
 
     rows_in: int = 0
+    rows_skipped: int = 0  # that cannot be read; left out
+    rows_unscored: int = 0  # of a label that the benchmark does not score; left out
+    rows_torn: int = 0  # lines that are parts of rows torn as released; left out
     rows_out: int = 0
     words: int = 0
     replaceable: int = 0
@@ -116,7 +120,7 @@ def augment_file(
     UserError if the output or an unfinished run is there and neither `resume` nor `overwrite` allows to go on, or if a
     file or model cannot be used.
     """
-    table = open_table(settings.task, settings.train_file)
+    table = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows)
     choices = settings.choices
     used_vectors = settings.vectors if "vectors" in choices.asked(settings.vectors) else None
     files = {
@@ -140,6 +144,7 @@ def augment_file(
         return _counts_of_finished(settings, inputs)
     # Read once to the end, so that a bad row is told before the work and not after it.
     rows = begun.rows if begun else sum(1 for _ in islice(table, settings.limit))
+    left_out = begun.left_out if begun else table.tally.left_out()
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
@@ -155,7 +160,7 @@ def augment_file(
         "batch_size": settings.batch_size,
         "block_rows": settings.block_rows,
     }
-    plan = Plan(_identity(settings), inputs, run, table.header, rows)
+    plan = Plan(_identity(settings), inputs, run, table.header, rows, left_out)
     ours = (shard or Shard()).blocks(plan.blocks)
     if begun is None:
         blocks.remove()  # with --overwrite, and not before all that could be wrong has been looked at
@@ -187,6 +192,8 @@ def merge_file(output: Path) -> Counts:
     record_path(output).unlink(missing_ok=True)
     blocks.join(plan)
     counts = _total(blocks.counts(range(plan.blocks)))
+    for reason, count in plan.left_out.items():
+        setattr(counts, f"rows_{reason}", count)
     write_record(output, plan.settings, plan.inputs, plan.run, asdict(counts))
     blocks.remove()
     return counts
@@ -276,6 +283,7 @@ def _identity(settings: Settings) -> dict[str, object]:
         "probability": settings.probability,
         "seed": settings.seed,
         "limit": settings.limit,
+        "skip_bad_rows": settings.skip_bad_rows,
         "precision": settings.precision,
         **{name: value for name, value in settings.choices.as_record().items() if name not in _FILES},
     }

@@ -8,6 +8,7 @@ import typer
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table, present_splits
+from glue_tasks.tally import in_words
 
 app = typer.Typer(
     help="Which tasks there are, what is in their files, and the files themselves.",
@@ -67,7 +68,7 @@ def show(
         str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
     ] = None,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say which.")
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
     ] = False,
 ) -> None:
     """Show what is understood of a task's files: format and columns, rows, label balance, lengths, three examples.
@@ -93,7 +94,7 @@ def show(
     for each, path in paths.items():
         table = open_table(task, path, each, skip_bad_rows)
         summary = describe.summarise(table, count_pieces)
-        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}")
+        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}{in_words(table.tally.left_out())}")
         for line in describe.lines(table, summary):
             typer.echo(line)
 

@@ -37,6 +37,7 @@ _BLANK = Fault("a blank line between rows of one column", "remove it, or give th
 def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tuple[int, Cells | Fault]]:
     before = width = quoted = unquoted = escaped = 0
     for line, text in read_lines(path):
+        blank_before, before = line > before + 1 and before > 0, line
         if isinstance(text, Fault):
             yield line, text
             continue
@@ -50,17 +51,16 @@ def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tupl
         width = width or len(cells)
         if width == 1:
             # Where there is no separator, a row without a text looks like none, and a row that ended in CR like half.
-            if before and line > before + 1:
-                yield before + 1, _BLANK
+            if blank_before:
+                yield line - 1, _BLANK
             if "\r" in text:
                 yield line, Fault("a carriage return inside a row of one column", "remove it, or end the row there")
                 continue
-        before = line
         yield line, cells
     if quoted and not unquoted and not as_published:
         warn_once(
             f"{path}: {quoted:,} cells look quoted as in a .csv file, and are read as they stand, since a "
-            "tab-separated file knows no quoting; if they are quoted, name the file .csv and separate by commas"
+            "tab-separated file knows no quoting; if they are, write the file as .csv"
         )
     if escaped and not as_published:
         warn_once(f"{path}: \\t stands in {escaped:,} rows and is read as it stands, a backslash and a t")

@@ -17,10 +17,14 @@ def wanted_columns(task: Task, labelled: bool) -> tuple[str, ...]:
 
 
 def find_columns(task: Task, wanted: Sequence[str], columns: Sequence[str]) -> tuple[int, ...] | Fault:
-    """The position of each wanted column, which another column of the same name makes uncertain."""
+    """The position of each wanted column, under the name that the task, an alias or the hub gives it.
+
+    A Fault if one is not there, or is there twice.
+    """
     positions = []
     for name in wanted:
-        found = _find(name, task.column_aliases.get(name, ()), columns)
+        of_hub = (task.hub.columns.get(name, name),) if task.hub else ()
+        found = _find(name, (*task.column_aliases.get(name, ()), *of_hub), columns)
         if isinstance(found, Fault):
             return Fault(found.what, f"{task.name} needs {', '.join(wanted)}, the file has {shown(', '.join(columns))}")
         positions.append(found)

@@ -155,14 +155,8 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
         )
     else:
         yield "  balance  labels are not read in a test split"
-    tally = table.tally
-    if tally.unscored:
-        written = " or ".join(map(repr, task.unscored_labels))
-        yield f"  left out {tally.unscored:,} rows labelled {written}, which are not scored"
-    if tally.torn:
-        yield f"  left out {tally.torn:,} lines that are parts of rows torn by a line break, as published"
-    if tally.skipped:
-        yield f"  skipped  {tally.skipped:,} rows that cannot be read: {tally.faults()}"
+    if table.tally.skipped:
+        yield f"  skipped  {table.tally.faults()}"
     yield f"  {'length' if task.language == 'zh' else 'words':<9}{_percentiles(summary.words)}" + (
         "   characters" if task.language == "zh" else ""
     )
@@ -196,7 +190,8 @@ def _understood(table: Table) -> Iterator[str]:
     kinds = ["text"] * len(task.text_columns) + ["label"]
     for kind, name, place, called in zip(kinds, wanted, places, found, strict=False):
         other = f", there called {called!r}" if called != name and suffix not in RECORDS else ""
-        yield f"  {kind:<9}{name} is {place}{other}"
+        is_numbered = place.partition(",")[0] == name
+        yield f"  {kind:<9}{place if is_numbered else f'{name} is {place}'}{other}"
     if suffix in RECORDS and task.from_record:
         yield f"  made by  {(task.from_record.__doc__ or task.from_record.__name__).splitlines()[0]}"
 

@@ -49,33 +49,30 @@ class Table:
     label_position: int | None
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
     width: int
-    trailing: int = 0  # empty cells after the last column, in the first row
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
-        tally = self.tally
+        # Names for what every row needs: files of millions of rows are read.
+        task, tally, width, label_position = self.task, self.tally, self.width, self.label_position
+        one, *two = self.text_positions
+        ids: dict[str, int] = {}  # of labels as they are written
         tally.clear()
-        ids: dict[str, int] = {}  # labels as written that have occurred
         for line, cells in self.read():
+            if isinstance(cells, tuple) and len(cells) != width:
+                if len(cells) < width and task.has_torn_rows:
+                    tally.torn += 1
+                    continue
+                cells = self._trimmed(cells)
             if isinstance(cells, Fault):
                 tally.add_fault(line, cells)
                 continue
-            if len(cells) != self.width:
-                if len(cells) < self.width and self.task.has_torn_rows:
-                    tally.torn += 1
-                    continue
-                trimmed = self._trimmed(cells)
-                if isinstance(trimmed, Fault):
-                    tally.add_fault(line, trimmed)
-                    continue
-                cells = trimmed
             label: int | float | None = None
-            if self.label_position is not None:
-                written = cells[self.label_position]
+            if label_position is not None:
+                written = cells[label_position]
                 label = ids.get(written)
                 if label is None:
-                    if written.strip() in self.task.unscored_labels:
+                    if written.strip() in task.unscored_labels:
                         tally.unscored += 1
                         continue
                     read = self._label(written)
@@ -86,9 +83,9 @@ class Table:
                     if isinstance(read, int):
                         ids[written] = read
             if tally.skipped and not self.skip_bad_rows:
-                continue  # only the faults are still of interest
+                continue  # only what else is wrong is still of interest
             tally.rows += 1
-            yield Row(line, cells, tuple(cells[i] for i in self.text_positions), label)
+            yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
         self._tell()
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
@@ -99,12 +96,12 @@ class Table:
         return tuple(cells)
 
     def _trimmed(self, cells: Cells) -> Cells | Fault:
-        """The row without empty cells after its last column.
+        """The row without empty cells after its last column, if that is the label's.
 
-        They are no part of it where the first row has as many, or the last column is the label's, which is not empty.
+        If it is a text's, a separator inside another cell may have shifted an empty text out.
         """
         more = cells[self.width :]
-        if more and not any(more) and (len(more) == self.trailing or self.label_position == self.width - 1):
+        if more and not any(more) and self.label_position == self.width - 1:
             return cells[: self.width]
         return Fault(
             f"{len(cells)} column{'s' * (len(cells) != 1)} where {self.width} are expected",
@@ -118,9 +115,9 @@ class Table:
         if label is not None:
             return label
         if task.is_regression:
-            return Fault(f"{shown(written)!r} in column {task.label_column} is not a number")
+            return Fault(f"{shown(written)!r} in column {task.label_column.removeprefix('column ')} is not a number")
         return Fault(
-            f"unknown label {shown(written)!r} in column {task.label_column}",
+            f"unknown label {shown(written)!r} in column {task.label_column.removeprefix('column ')}",
             f"{task.name} has {', '.join(task.label_codes or task.labels)}",
         )
 
@@ -229,9 +226,16 @@ def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool
 
 
 def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
-    first = next((record for _, record in read_records(path) if not isinstance(record, Fault)), None)
+    records = read_records(path)
+    line, first = next(records, (0, None))
     if first is None:
         raise UserError(f"{path} has no rows; it holds no record")
+    if isinstance(first, Fault):
+        # With --skip-bad-rows the next may do; where there is none, the first says best what the file is.
+        fault = UserError(first.at(path, line))
+        first = next((record for _, record in records if not isinstance(record, Fault)), None)
+        if first is None:
+            raise fault
     header = wanted_columns(task, labelled)
     if not labelled and task.id_column in first:
         header = (task.id_column, *header)
@@ -270,13 +274,8 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     if not line:
         raise empty
     columns = header or columns_without_header(task, len(first))
-    trailing = 0
-    if not isinstance(row, Fault):
-        # Empty cells after the last column, in the header or below it alone.
-        widest = max(len(columns), len(row))
-        while len(columns) > len(row) and not columns[-1]:
-            columns = columns[:-1]
-        trailing = widest - len(columns)
+    while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
+        columns = columns[:-1]  # separators after the last name, and none below
     texts = len(task.text_columns)
     return Table(
         task,
@@ -286,6 +285,5 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         positions[texts] if labelled else None,
         read,
         len(columns),
-        trailing,
         skip_bad_rows,
     )

@@ -45,8 +45,9 @@ def suffix_of(path: Path) -> str:
 
 
 def shown(text: str, limit: int = 100) -> str:
-    """Text short enough for a message: a file of another kind may be one line of a million characters."""
-    return text if len(text) <= limit else text[:limit] + "…"
+    """Text on one line and short enough for a message: a file of another kind may be a million characters wide."""
+    short = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(letter if letter.isprintable() else " " for letter in short)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from glue_tasks.lines import Fault
@@ -38,9 +39,15 @@ class Tally:
         return told + (f" and {more:,} more" if more else "")
 
     def left_out(self) -> dict[str, int]:
-        """What was left out, by the reason; reasons that did not occur aside."""
-        counts = {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
-        return {reason: count for reason, count in counts.items() if count}
+        """What was left out, by the reason, for a report."""
+        return {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """What was left out, for a person: "; 3 bad rows skipped, 50 unscored"; "" if nothing was."""
+    names = {"skipped": "bad rows skipped", "unscored": "unscored", "torn": "parts of torn rows"}
+    told = ", ".join(f"{left_out[reason]:,} {name}" for reason, name in names.items() if left_out.get(reason))
+    return f"; {told}" if told else ""
 
 
 @functools.cache

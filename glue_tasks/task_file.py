@@ -59,24 +59,38 @@ def load_task(path: Path) -> Task:
         raise UserError(f"the task file {path} {error}") from None
 
 
-def choose_task(name: str | None, path: Path | str | None) -> Task:
-    """The task of that name, or that of the file. Raises UserError if both are given, or neither."""
-    if name and path:
-        raise UserError(f"--task {name} and --task-file {path} both name the task; give one of them")
+def choose_task(task: Task | str | None, path: Path | str | None) -> Task:
+    """The task itself, that of the name, or that of the file.
+
+    Raises UserError if both are given or neither, or a task made in Python cannot be.
+    """
+    if isinstance(task, Task):
+        try:
+            check_task(task)
+        except ValueError as error:
+            raise UserError(f"the task {task.name} {error}") from None
+        return task
+    if task and path:
+        raise UserError(f"--task {task} and --task-file {path} both name the task; give one of them")
     if path:
         return load_task(Path(path))
-    if not name:
+    if not task:
         raise UserError(
             "no task is named; give one with --task (`python -m glue_tasks list` shows them), or your own with "
             "--task-file"
         )
-    if name.endswith(".toml"):
-        raise UserError(f"{name} is a task file; give it with --task-file")
-    return get_task(name)
+    if task.endswith(".toml"):
+        raise UserError(f"{task} is a task file; give it with --task-file")
+    return get_task(task)
 
 
 def describe_reading(task: Task) -> dict[str, Any]:
-    """How the task's files are read and scored, for the record of a run: two that differ here are of two tasks."""
+    """How the files of a user's own task are read and scored, for the record of a run; {} for a task of the tables.
+
+    Such a task may be another by the time the run is taken up again.
+    """
+    if TASKS.get(task.name) == task:
+        return {}
     return {f"task_{field}": getattr(task, field) for field in _READING}
 
 

@@ -30,7 +30,7 @@ class TableWriter:
     def __enter__(self) -> "TableWriter":
         self._file = open(self._partial, "w", encoding="utf-8", newline="")
         if self._header is not None:
-            self._file.write("\t".join(self._header) + "\n")
+            self._file.write("\t".join(_BREAKS.sub(" ", name) for name in self._header) + "\n")
         return self
 
     def write(self, cells: Iterable[str]) -> None:

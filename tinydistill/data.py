@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
+from datasets.fingerprint import Hasher
 from torch.utils.data import Sampler
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.files import Row, Table
+from glue_tasks.writers import write_json
 
 _ROWS_AT_ONCE = 1_000  # rows tokenised in one call, in parallel inside the tokenizer
 _BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
@@ -39,7 +41,7 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
         "\0".join(
             [
                 file_digest(table.path),
-                repr((table.task, table.label_position)),
+                Hasher.hash((table.task, table.label_position, table.skip_bad_rows)),
                 _pieces_of(tokenizer),
                 str(max_length),
             ]
@@ -55,10 +57,20 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
                 while block := list(islice(rows, _ROWS_AT_ONCE)):
                     writer.write_batch(_tokenise(block, tokenizer, max_length))
                 writer.finalize()
+            write_json(_left_out_path(path), table.tally.left_out(), writer=f".{os.getpid()}")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     return Dataset.from_file(str(path))
+
+
+def left_out(data: Dataset) -> dict[str, int]:
+    """How many rows of its file an encoded dataset is without, by the reason."""
+    return json.loads(_left_out_path(Path(data.cache_files[0]["filename"])).read_text(encoding="utf-8"))
+
+
+def _left_out_path(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:

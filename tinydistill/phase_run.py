@@ -41,6 +41,7 @@ class Start:
 _OF_EVERY_PHASE = (
     "task",
     "train_file",
+    "skip_bad_rows",
     "max_length",
     "batch_size",
     "accumulate",
@@ -68,8 +69,9 @@ class PhaseRun:
         dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
         settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
-        if self.settings.task_file:  # which may be another by the time of --resume
-            settings |= {"task_file": self.settings.task_file, **describe_reading(self.task)}
+        settings |= describe_reading(self.task)
+        if self.settings.task_file:
+            settings |= {"task_file": self.settings.task_file}
         settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
         self.identity = settings
         self.state = self.folder.look(settings, self.start.resume, self.start.overwrite)

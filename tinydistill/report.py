@@ -8,11 +8,12 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, precision
 from tinydistill.checks import check_labels, check_positions
-from tinydistill.data import Collator
+from tinydistill.data import Collator, left_out
 from tinydistill.evaluation import evaluate
 from tinydistill.models import load_classifier, load_tokenizer, size_on_disk, weights_digest
 from tinydistill.precision import device
@@ -101,6 +102,7 @@ def describe(
             "layers": model.config.num_hidden_layers,
             "hidden_size": model.config.hidden_size,
             "dev": {split: evaluate(task, model, data, collate, how) for split, data in dev.items()},
+            "dev_rows": {split: {"rows": len(data), **left_out(data)} for split, data in dev.items()},
         }
     return entries
 
@@ -181,8 +183,9 @@ def to_markdown(report: dict[str, Any]) -> str:
     for name, run in report["phases"].items():
         losses = [entry["loss"] for entry in run["losses"]] or [float("nan")]
         dev = ", ".join(f"{metric} {value:.4f}" for metric, value in run["dev"].items())
+        data = run["data"]["train"]
         lines.append(
-            f"| {name} | {run['data']['train']['rows']:,} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
+            f"| {name} | {data['rows']:,}{in_words(data)} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
             f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
         )
     settings = {name: {k: v for k, v in of.items() if v != ""} for name, of in report["settings"].items()}

@@ -35,6 +35,7 @@ class Settings:
     teacher: str = ""
     student: str = ""
     train_file: str = ""  # "" is the task's own train file
+    skip_bad_rows: bool = False  # leave out rows that cannot be read, instead of stopping
 
     max_length: int = 0  # pieces; 0 is the task's
     batch_size: int = 32  # examples of one forward pass on each device
@@ -81,20 +82,20 @@ _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
 def resolve(
-    task_name: str | None, recipe: Mapping[str, Any], flags: Mapping[str, Any], task_file: str | None = None
+    task: Task | str | None, recipe: Mapping[str, Any], flags: Mapping[str, Any], task_file: str | None = None
 ) -> tuple[Task, Settings]:
     """The task and the settings: its defaults, overridden by the recipe, overridden by the flags.
 
-    The task is that of the name or the file, else the recipe's (`task` or `task_file`). Both maps hold fields of
+    The task is given, named, or that of the file, else the recipe's (`task` or `task_file`). Both maps hold fields of
     Settings, and below `teacher_phase` (in a recipe `[teacher]` may not stand for the phase, since `teacher` names the
     model), `intermediate`, `prediction` and `baseline` those of Training. Flags that are None were not given. Raises
     UserError for an unknown key, a wrong type or a value out of range.
     """
-    if not (task_name or task_file):
+    if not (task or task_file):
         named: dict[str, str] = {}
         _merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, Settings, "the recipe")
-        task_name, task_file = named.get("task"), named.get("task_file")
-    task = choose_task(task_name, task_file)
+        task, task_file = named.get("task"), named.get("task_file")
+    task = choose_task(task, task_file)
     values: dict[str, Any] = {
         "max_length": task.max_length,
         "teacher_phase": {"epochs": task.teacher_epochs, "learning_rate": task.teacher_learning_rate},

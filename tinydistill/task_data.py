@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.files import find_file, open_table
 from glue_tasks.task import Task
-from tinydistill.data import Collator, encode
+from tinydistill.data import Collator, encode, left_out
 from tinydistill.settings import Settings
 
 
@@ -23,6 +23,7 @@ class Data:
     train: Dataset
     dev: dict[str, Dataset]
     collate: Collator
+    left_out: dict[str, dict[str, int]]  # rows of each split, by the reason
 
     @property
     def main_dev(self) -> Dataset:
@@ -30,26 +31,34 @@ class Data:
         return self.dev[self.task.dev_splits[0]]
 
     def describe(self) -> dict[str, Any]:
-        """Rows read and rows cut at the maximum length, for the report."""
+        """For the report: rows read, rows cut at the maximum length, and rows left out."""
         splits = {"train": self.train, **self.dev}
-        return {name: {"rows": len(data), "cut": int(np.sum(data["cut"]))} for name, data in splits.items()}
+        return {
+            name: {"rows": len(data), "cut": int(np.sum(data["cut"])), **self.left_out[name]}
+            for name, data in splits.items()
+        }
 
 
 def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Data:
     """Encode the train and dev splits; the Arrow files lie in `<output-dir>/cache`."""
     train_path = Path(settings.train_file) if settings.train_file else find_file(task, Path(settings.data_dir), "train")
     cache = Path(settings.output_dir) / "cache"
+    table = open_table(task, train_path, "train", settings.skip_bad_rows)
+    train = encode(table, tokenizer, settings.max_length, cache)
+    dev = load_dev(task, settings, tokenizer)
     return Data(
         task,
         train_path,
-        encode(open_table(task, train_path, "train"), tokenizer, settings.max_length, cache),
-        load_dev(task, settings, tokenizer),
+        train,
+        dev,
         Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None),
+        {name: left_out(data) for name, data in {"train": train, **dev}.items()},
     )
 
 
 def load_dev(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
     """Encode the dev splits alone."""
     cache = Path(settings.output_dir) / "cache"
-    tables = {s: open_table(task, find_file(task, Path(settings.data_dir), s), s) for s in task.dev_splits}
+    folder, skip = Path(settings.data_dir), settings.skip_bad_rows
+    tables = {split: open_table(task, find_file(task, folder, split), split, skip) for split in task.dev_splits}
     return {split: encode(table, tokenizer, settings.max_length, cache) for split, table in tables.items()}

@@ -202,3 +202,25 @@ def test_what_lies_outside_the_program_is_one_sentence(
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), exit_on_user_error():
         raise error
+
+
+def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> None:
+    (tmp_path / "cluewsc2020").mkdir()
+    target = '{"span1_text": "她", "span1_index": 2, "span2_text": "他", "span2_index": 0}'
+    row = f'{{"target": {target}, "idx": 1, "label": "true", "text": "他说她来"}}\n'
+    (tmp_path / "cluewsc2020" / "dev.json").write_text(row, encoding="utf-8")
+    code, out, err = run("show", "CLUEWSC2020", "--data-dir", tmp_path)
+    assert code == 0, err
+    assert "  format   JSON lines\n  text     text is the field 'text'\n  label    label is the field 'label'\n" in out
+    assert "  made by  CLUEWSC2020: the text with its two spans marked" in out
+    assert "  length   50% 8   90% 8   99% 8   max 8   characters\n  line 1, true\n    text: [他]说_她_来\n" in out
+    (tmp_path / "cmnli").mkdir()
+    rows = '{"s": 1, "sentence1": "a", "sentence2": "b", "gold_label": "-"}\n' * 2
+    rows += '{"s": 1, "sentence1": "a", "sentence2": "b", "gold_label": "neutral"}\n'
+    (tmp_path / "cmnli" / "train.jsonl").write_text(rows, encoding="utf-8")
+    code, out, err = run("show", "CMNLI", "--data-dir", tmp_path)
+    assert code == 0, err
+    assert "label is the field 'gold_label'" in out
+    assert "train: 1 rows in" in out
+    assert "train.jsonl; 2 unscored\n" in out
+    assert "neutral 1 (100.0%)" in out

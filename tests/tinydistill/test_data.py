@@ -56,12 +56,12 @@ def test_the_cache_follows_the_file_the_tokenizer_and_the_length(
     write(path, "sentence\tlabel\ngood\t1\n")
     for _ in range(2):
         encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.arrow"))) == 1
     encode(open_table(TASKS["SST-2"], path), tokenizer, 9, cache)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.arrow"))) == 2
     write(path, "sentence\tlabel\nbad\t0\n")
     assert encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)["labels"][:] == [0]
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("*.arrow"))) == 3
 
 
 def test_the_cache_follows_the_columns_that_the_tokenizer_gives(

@@ -66,7 +66,7 @@ def test_the_teacher_learns_the_task(teacher_dir: Path) -> None:
     run_json = record(teacher_dir)
     assert run_json["dev"]["accuracy"] >= 0.95
     assert run_json["state"] == "finished"
-    assert run_json["data"]["train"] == {"rows": 108, "cut": 0}
+    assert run_json["data"]["train"] == {"rows": 108, "cut": 0, "skipped": 0, "unscored": 0, "torn": 0}
     assert not (teacher_dir / "checkpoints").exists()
     model = AutoModelForSequenceClassification.from_pretrained(teacher_dir)
     assert model.config.id2label == {0: "negative", 1: "positive"}

@@ -1,0 +1,83 @@
+"""Where a split's file is looked for: folders and files by other names, and in other formats."""
+
+from pathlib import Path
+
+import pytest
+
+from glue_tasks import TASKS, Task, UserError
+from glue_tasks.files import find_file, find_folder, present_splits
+
+SST2 = TASKS["SST-2"]
+OCNLI = Task(
+    name="OCNLI",
+    summary="",
+    text_columns=("sentence1", "sentence2"),
+    label_column="label",
+    labels=("entailment", "neutral", "contradiction"),
+    metrics=("accuracy",),
+    files={"train": "train.50k.json", "dev": "dev.json"},
+    other_files={"train": ("train.10k.json", "train.json")},
+    folders=("ocnli_public",),
+)
+
+
+def put(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_text("")
+
+
+@pytest.mark.parametrize("folder", ["SST-2", "sst-2", "Sst-2"])
+@pytest.mark.parametrize("end", ["tsv", "csv", "json", "jsonl", "parquet", "tsv.gz", "csv.gz", "json.gz", "jsonl.gz"])
+def test_a_folder_in_any_case_and_a_file_of_any_format(tmp_path: Path, folder: str, end: str) -> None:
+    put(tmp_path / folder, f"train.{end}", "train_aug.tsv", "dev.txt")
+    put(tmp_path / "sst2", "train.tsv")  # of other letters
+    assert find_file(SST2, tmp_path, "train") == tmp_path / folder / f"train.{end}"
+    assert present_splits(SST2, tmp_path) == ["train"]
+    with pytest.raises(UserError, match=f"there is no file {tmp_path / folder / 'dev.tsv'}; get SST-2 from"):
+        find_file(SST2, tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (("train.50k.json", "train.10k.json", "train.json"), "train.50k.json"),
+        (("train.10k.json", "train.3k.json"), "train.10k.json"),
+        (("train.50k.jsonl.gz",), "train.50k.jsonl.gz"),
+        (("train.10k.tsv",), "train.10k.tsv"),
+        (("train.parquet",), "train.parquet"),
+    ],
+)
+def test_the_official_name_comes_first(tmp_path: Path, there: tuple[str, ...], found: str) -> None:
+    put(tmp_path / "OCNLI_public", *there)
+    assert find_file(OCNLI, tmp_path, "train").name == found
+
+
+def test_several_others_are_named(tmp_path: Path) -> None:
+    put(tmp_path / "ocnli", "train.10k.json", "train.json", "train.50k.csv")
+    with pytest.raises(
+        UserError, match="3 files that could be train of OCNLI: train.10k.json, train.json, train.50k.csv"
+    ):
+        find_file(OCNLI, tmp_path, "train")
+
+
+def test_several_folders_are_named_and_the_official_one_wins(tmp_path: Path) -> None:
+    put(tmp_path / "ocnli", "dev.json")
+    put(tmp_path / "ocnli_public", "dev.json")
+    with pytest.raises(UserError, match=f"2 folders could be that of OCNLI: {tmp_path}/ocnli, {tmp_path}/ocnli_public"):
+        find_file(OCNLI, tmp_path, "dev")
+    put(tmp_path / "OCNLI", "dev.json")
+    assert find_file(OCNLI, tmp_path, "dev") == tmp_path / "OCNLI" / "dev.json"
+    assert find_folder(OCNLI, tmp_path) == tmp_path / "OCNLI"
+
+
+@pytest.mark.parametrize("name", ["SST-2", "sst-2"])
+def test_the_folder_of_the_task_itself_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    put(tmp_path / name, "train.csv")
+    with pytest.raises(UserError, match=f"{tmp_path / name} is the folder of SST-2 itself; give the folder above it"):
+        find_file(SST2, tmp_path / name, "train")
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(UserError, match=f"^. is the folder of SST-2 itself; give the folder above it, {tmp_path}$"):
+        find_file(SST2, Path(), "train")
