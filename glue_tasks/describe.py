@@ -155,14 +155,8 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
         )
     else:
         yield "  balance  labels are not read in a test split"
-    tally = table.tally
-    if tally.unscored:
-        written = " or ".join(map(repr, task.unscored_labels))
-        yield f"  left out {tally.unscored:,} rows labelled {written}, which are not scored"
-    if tally.torn:
-        yield f"  left out {tally.torn:,} lines that are parts of rows torn by a line break, as published"
-    if tally.skipped:
-        yield f"  skipped  {tally.skipped:,} rows that cannot be read: {tally.faults()}"
+    if table.tally.skipped:
+        yield f"  skipped  {table.tally.faults()}"
     yield f"  {'length' if task.language == 'zh' else 'words':<9}{_percentiles(summary.words)}" + (
         "   characters" if task.language == "zh" else ""
     )

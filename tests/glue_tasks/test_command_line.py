@@ -221,5 +221,6 @@ def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> Non
     code, out, err = run("show", "CMNLI", "--data-dir", tmp_path)
     assert code == 0, err
     assert "label is the field 'gold_label'" in out
-    assert "left out 2 rows labelled '-', which are not scored" in out
+    assert "train: 1 rows in" in out
+    assert "train.jsonl; 2 unscored\n" in out
     assert "neutral 1 (100.0%)" in out

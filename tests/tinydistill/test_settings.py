@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,63 @@ def test_defaults_are_the_tasks() -> None:
     assert settings.prediction == Training(3, 3e-5, "linear", 0.1)
     assert settings.teacher_phase == Training(3, 2e-5)
     assert settings.baseline.epochs == 53  # as long as both phases
+
+
+def test_learning_rates_are_the_tasks() -> None:
+    _, settings = resolve("CSL", {}, {})
+    assert settings.teacher_phase == Training(5, 1e-5)
+    assert settings.intermediate == Training(20, 1e-4, "constant", 0.0)
+    assert settings.prediction == Training(10, 1e-4)
+    assert settings.baseline == Training(30, 1e-4)
+    _, settings = resolve("CSL", {"prediction": {"learning_rate": 3e-5}}, {"baseline": {"learning_rate": 1e-5}})
+    assert (settings.prediction.learning_rate, settings.baseline.learning_rate) == (3e-5, 1e-5)
+
+
+@pytest.fixture
+def task_file(tmp_path: Path) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "Mine"\ntext_columns = ["text"]\nlabel_column = "label"\nlabels = ["no", "yes"]\n'
+        "prediction_epochs = 7\nteacher_learning_rate = 1e-3\n"
+    )
+    return str(path)
+
+
+def test_a_task_of_ones_own(task_file: str) -> None:
+    for task, settings in (
+        resolve(None, {}, {}, task_file),
+        resolve(None, {"task_file": task_file}, {}),
+        resolve(None, {"task": "SST-2"}, {}, task_file),  # flags win over the recipe
+    ):
+        assert task.name == settings.task == "Mine"
+        assert settings.task_file == task_file
+        assert (settings.prediction.epochs, settings.teacher_phase.learning_rate) == (7, 1e-3)
+    task, settings = resolve("SST-2", {"task_file": task_file}, {})
+    assert (task.name, settings.task, settings.task_file) == ("SST-2", "SST-2", "")
+
+
+def test_a_task_made_in_python(task_file: str) -> None:
+    own, _ = resolve(None, {}, {}, task_file)
+    task, settings = resolve(own, {"task": "SST-2"}, {})
+    assert task is own
+    assert (settings.task, settings.task_file, settings.prediction.epochs) == ("Mine", "", 7)
+    with pytest.raises(UserError, match="the task Mine names no metrics"):
+        resolve(dataclasses.replace(own, metrics=()), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({}, "no task is named"),
+        ({"task": 3}, "the recipe sets task to 3, which is not of type str"),
+        ({"task_file": ["a"]}, "the recipe sets task_file to"),
+        ({"task": "SST-2", "task_file": "mine.toml"}, "both name the task"),
+        ({"task_file": "nowhere.toml"}, "there is no task file nowhere.toml"),
+    ],
+)
+def test_a_recipe_that_names_no_task(recipe: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve(None, recipe, {})
 
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
