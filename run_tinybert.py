@@ -396,11 +396,16 @@ def _evaluate(task: Any, settings: Any, given: dict[str, Any]) -> None:
 def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
-    from tinydistill.models import load_classifier
+    from tinydistill.models import load_fine_tuned
     from tinydistill.precision import device
     from tinydistill.report import describe
 
-    models = {who: load_classifier(path, task, fresh_head=False).to(device()) for who, path in paths.items()}
+    models = {}
+    for who, path in paths.items():
+        model, notes = load_fine_tuned(path, task)
+        models[who] = model.to(device())
+        for note in notes:
+            print(f"note: {note}")
     with tempfile.TemporaryDirectory() as scratch:
         settings = settings if settings.output_dir else _replace(settings, output_dir=scratch)
         for who, entry in describe(task, settings, models, paths).items():

@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.label_order import align, label_options, permute_outputs, start_order
 from tinydistill.layer_map import LayerMap
 
 # Loading a pretrained body under a new head is what we do; transformers' table about it says nothing new.
@@ -103,8 +104,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     """A sequence classifier in float32.
 
-    With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning. Without, the model must
-    have been saved with a head; raises UserError if it was not.
+    With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning; a saved head of the task's
+    own labels is kept, in the task's order. Without, the model must have been saved with a head, which stays as it is;
+    raises UserError if it was not.
     """
     # Sizes that do not fit are told below: the error of transformers only points to a table in its log.
     options: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -131,19 +133,18 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
             "take both from the same model"
         )
+    if fresh_head and (order := start_order(task, load_config(name), name)):
+        permute_outputs(model, order)
     return model
 
 
-def label_options(task: Task) -> dict[str, object]:
-    """Configuration entries that make a head fit the task."""
-    if task.is_regression:
-        return {"num_labels": 1, "problem_type": "regression"}
-    return {
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: i for i, label in enumerate(task.labels)},
-        "problem_type": "single_label_classification",
-    }
+def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
+    """A classifier fine-tuned on the task, in float32, its outputs in the task's order; notes say what was reordered.
+
+    Raises UserError if it was saved without a head or has other labels.
+    """
+    model = load_classifier(name, task, fresh_head=False)
+    return model, align(task, model, name)
 
 
 def build_student(

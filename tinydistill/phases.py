@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, layer_map, objectives
+from tinydistill import checks, label_order, layer_map, objectives
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
 from tinydistill.models import (
@@ -26,6 +26,7 @@ from tinydistill.models import (
     build_student,
     load_classifier,
     load_config,
+    load_fine_tuned,
     load_projections,
     load_tokenizer,
     student_config,
@@ -48,12 +49,13 @@ def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     identity = {"pretrained": settings.pretrained, "pretrained_weights": weights_digest(model)}
     with phase.folder.held():
         if phase.look(identity) != "finished":
-            phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=[])
+            notes = _head_of(settings.pretrained, task)
+            phase.train(Distiller(model, objectives.gold_labels(task)), teacher=None, notes=notes)
     return phase.folder.path
 
 
 def check_ahead(task: Task, settings: Settings) -> None:
-    """Raises UserError if the student will not fit the teacher, which may not be trained yet.
+    """Raises UserError if the student will not fit the teacher, which may not be trained yet, or the teacher the task.
 
     `settings.pretrained` or `settings.teacher` and `settings.student` are looked at.
     """
@@ -62,6 +64,8 @@ def check_ahead(task: Task, settings: Settings) -> None:
     if not source:
         return
     config = load_config(source)
+    if not settings.pretrained and any("SequenceClassification" in name for name in config.architectures or ()):
+        label_order.named_order(task, config, source)
     student = student_config(spec, config, task)
     layer_map.choose(settings.layer_map, config.num_hidden_layers, student.num_hidden_layers)
     checks.check_fit(config, student, _projection(settings, config, student), settings.heads, settings.max_length)
@@ -78,8 +82,7 @@ def _projection(settings: Settings, teacher: PreTrainedConfig, student: PreTrain
 def train_student(name: str, task: Task, settings: Settings, start: Start) -> Path:
     """Run `intermediate`, `prediction` or `baseline`; returns the student's folder."""
     PhaseFolder(Path(settings.output_dir), name).check_inputs(teacher=settings.teacher, student=settings.student)
-    teacher = load_classifier(settings.teacher, task, fresh_head=False)
-    checks.check_labels(task, teacher, settings.teacher)
+    teacher, notes = load_fine_tuned(settings.teacher, task)
     tokenizer = load_tokenizer(settings.teacher)
     teacher_weights = weights_digest(teacher)
     student_name, made_from = _student_of(name, task, settings, teacher_weights)
@@ -113,7 +116,8 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         identity |= {"temperature": settings.temperature}
     with phase.folder.held():
         if phase.look(identity) != "finished":
-            notes = [_what_it_is(spec, maps), *_check_teacher(task, teacher.to(device()), settings, phase)]
+            notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]
+            notes += _check_teacher(task, teacher.to(device()), settings, phase)
             if name == "intermediate":
                 compared = objectives.intermediate(maps)
                 distiller = Distiller(student, compared, teacher.config.hidden_size, projection, settings.heads)
@@ -160,6 +164,12 @@ def _same_place(name: str, other: str) -> bool:
     return name == other or (Path(name).exists() and bool(name) and Path(name).resolve() == Path(other).resolve())
 
 
+def _head_of(start: str, task: Task) -> list[str]:
+    """A note if the head of a model that training starts from was in another order."""
+    reordered = label_order.start_order(task, load_config(start), start)
+    return [f"the head of {start} was put into the order of the task's labels"] if reordered else []
+
+
 def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:
     if spec.path:
         return f"the student starts from {spec.path}"
@@ -169,14 +179,22 @@ def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:
 
 
 def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, phase: PhaseRun) -> list[str]:
-    """Notes about the teacher's dev score; stops at a teacher that knows nothing."""
+    """Notes about the teacher's dev score; stops at a teacher that knows nothing, or whose labels mean other ones."""
     dev = phase.data.main_dev
     outputs = predict(teacher, dev, phase.data.collate, phase.precision, title="teacher on dev")
     references = np.array(dev["labels"])
+    unnamed = label_order.is_unnamed(task, teacher, settings.teacher)
+    label_order.check_order(task, settings.teacher, outputs, references, unnamed)
     warning = checks.check_score(task, settings.teacher, outputs, references, not settings.allow_weak_teacher)
+    doubt = label_order.doubt(task, settings.teacher, outputs, references) if unnamed else ""
+    if doubt and not settings.allow_weak_teacher:
+        raise UserError(
+            f"{doubt}; name them, in the order of its outputs, in the id2label of its config.json, or take them as "
+            "they stand with --allow-weak-teacher"
+        )
     reached = ", ".join(f"{name} {value:.4f}" for name, value in score(task, outputs, references).items())
     print(f"teacher on dev: {reached}")
-    return [warning] if warning else []
+    return [note for note in (warning, doubt) if note]
 
 
 def _warm_start(distiller: Distiller, student: str) -> list[str]:

@@ -6,16 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel
 
+from glue_tasks.metrics import score
 from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, precision
-from tinydistill.checks import check_labels, check_positions
+from tinydistill.checks import check_positions
 from tinydistill.data import Collator, left_out
-from tinydistill.evaluation import evaluate
-from tinydistill.models import load_classifier, load_tokenizer, size_on_disk, weights_digest
+from tinydistill.evaluation import predict
+from tinydistill.label_order import check_order, doubt, is_unnamed
+from tinydistill.models import load_fine_tuned, load_tokenizer, size_on_disk, weights_digest
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Settings
@@ -30,7 +33,7 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
     Returns the content of `report.json`.
     """
     output = Path(settings.output_dir)
-    teacher_model = load_classifier(settings.teacher, task, fresh_head=False)
+    teacher_model, _ = load_fine_tuned(settings.teacher, task)  # each phase noted what it did to its outputs
     teacher_weights = weights_digest(teacher_model)
     folders, runs = {}, {}
     for name in ("teacher", "intermediate", *STUDENT_PHASES):
@@ -50,7 +53,7 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
     student_paths = {name: str(folders[name].path) for name in STUDENT_PHASES if name in runs}
     paths = {"teacher": settings.teacher} | student_paths
     models = {"teacher": teacher_model.to(device())}
-    models |= {name: load_classifier(path, task, fresh_head=False).to(device()) for name, path in student_paths.items()}
+    models |= {name: load_fine_tuned(path, task)[0].to(device()) for name, path in student_paths.items()}
     students = describe(task, settings, models, paths)
     timings = latency.measure(models, settings.max_length)
     teacher = students.pop("teacher")
@@ -83,17 +86,25 @@ def describe(
 ) -> dict[str, dict[str, Any]]:
     """Dev metrics, parameters and size of models, by name; each reads the dev set with its own tokenizer.
 
-    Raises UserError if a model has other labels than the task, or cannot read sentences of the maximum length.
+    The models' outputs are in the task's order as far as they name them. Raises UserError if a model without names has
+    them in another order, as dev tells, or if a model cannot read sentences of the maximum length.
     """
     how = precision.resolve(settings.precision, device())
     entries = {}
     for name, model in models.items():
         folder = Path(paths[name])
-        check_labels(task, model, paths[name])
         check_positions(model.config, f"model {paths[name]}", settings.max_length)
         tokenizer = load_tokenizer(paths[name])
         dev = load_dev(task, settings, tokenizer)
         collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
+        scores = {}
+        for split, data in dev.items():
+            outputs, references = predict(model, data, collate, how), np.array(data["labels"])
+            if split == task.dev_splits[0] and is_unnamed(task, model, paths[name]):
+                check_order(task, paths[name], outputs, references, unnamed=True)
+                if note := doubt(task, paths[name], outputs, references):
+                    print(f"note: {note}")
+            scores[split] = score(task, outputs, references)
         entries[name] = {
             "path": paths[name],
             "parameters": model.num_parameters(),
@@ -101,7 +112,7 @@ def describe(
             "bytes": size_on_disk(folder) if folder.is_dir() else 4 * model.num_parameters(),
             "layers": model.config.num_hidden_layers,
             "hidden_size": model.config.hidden_size,
-            "dev": {split: evaluate(task, model, data, collate, how) for split, data in dev.items()},
+            "dev": scores,
             "dev_rows": {split: {"rows": len(data), **left_out(data)} for split, data in dev.items()},
         }
     return entries

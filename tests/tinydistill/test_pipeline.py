@@ -311,15 +311,17 @@ def test_each_model_is_scored_with_its_own_tokenizer(
     ("changes", "message"),
     [
         ({"num_labels": 3}, "has 3 outputs, SST-2 has 2 labels"),
-        ({"id2label": {0: "positive", 1: "negative"}}, "labels in the order positive, negative"),
+        ({"id2label": {0: "positive", 1: "negative"}}, "names its labels in two ways: id2label has positive, negative"),
+        ({"id2label": {0: "cat", 1: "dog"}, "label2id": {}}, "has the labels cat, dog, SST-2 has negative, positive"),
         ({"max_position_embeddings": 12}, "12 positions; use a shorter one"),
     ],
 )
 def test_a_model_that_cannot_be_scored(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture, changes: dict, message: str
 ) -> None:
-    config = tiny_bert_config(layers=1, **{k: v for k, v in changes.items() if k != "id2label"})
+    config = tiny_bert_config(layers=1, **{k: v for k, v in changes.items() if not k.endswith(("2label", "2id"))})
     config.id2label = changes.get("id2label", config.id2label)
+    config.label2id = changes.get("label2id", config.label2id)
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(SystemExit) as stop:

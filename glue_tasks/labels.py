@@ -1,0 +1,107 @@
+"""Label names, the codes of the files and the outputs of a model, brought together in one place.
+
+A label goes by its name ("not_entailment"), by the code that the files write for it ("1") and, in a model, by the
+position of its output, which the model's `id2label` and `label2id` may name. Names are compared without case, spaces
+and punctuation: "NOT ENTAILMENT" is "not_entailment". Of codes and other texts without a letter only whole numbers
+have a second form: "1.0" is "1"; "-1" is not.
+"""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+
+# What a model that was fine-tuned without label names calls its outputs.
+_NO_NAME = re.compile(r"(label[ _-]?)?\d+", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d+\.0*")  # "1.0": what a table with a missing value makes of 1
+_TRUTH = {"true": "1", "false": "0"}  # what a table makes of a column of 0 and 1, or JSON of a condition
+
+
+def plain(label: str) -> str:
+    """A name without case, spaces and punctuation; a text without a letter as it stands, whole numbers without ".0"."""
+    if any(character.isalpha() for character in label):
+        return "".join(character for character in label.casefold() if character.isalnum())
+    label = label.strip()
+    return str(int(label.partition(".")[0])) if _WHOLE.fullmatch(label) else label
+
+
+def label_id(task: Task, written: str) -> int | None:
+    """The id of the label that a file or a model writes so, or None if the task has no such label.
+
+    What agrees to the letter comes first, codes before names, so that tasks whose names differ in punctuation alone
+    ("C", "C++") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a
+    task of two labels that knows them as 1 and 0, or the other way round.
+    """
+    if (exact := _exact(task, written.strip())) is not None:
+        return exact
+    by_plain = _by_plain(task.label_codes, task.labels)
+    wanted = plain(written)
+    other = _TRUTH.get(wanted) or next((word for word, digit in _TRUTH.items() if digit == wanted), "")
+    if wanted not in by_plain and other and task.num_labels == 2:
+        pair = _TRUTH.keys() if other in _TRUTH else set(_TRUTH.values())
+        wanted = other if pair <= by_plain.keys() else wanted
+    found = by_plain.get(wanted, frozenset())
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _exact(task: Task, written: str) -> int | None:
+    for known in (task.label_codes, task.labels):
+        if written in known:
+            return known.index(written)
+    return None
+
+
+@functools.cache  # a file may ask for every row
+def _by_plain(*lists: tuple[str, ...]) -> dict[str, frozenset[int]]:
+    """Plain name or code -> the labels that go by it."""
+    found: dict[str, set[int]] = {}
+    for known in lists:
+        for label, name in enumerate(known):
+            found.setdefault(plain(name), set()).add(label)
+    return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def output_names(id2label: Mapping[int, str], label2id: Mapping[str, Any] | None, model: str) -> tuple[str, ...]:
+    """What a model calls its outputs, in their order, by whichever of the two has names and not LABEL_0 and the like.
+
+    Raises UserError if both have names and disagree.
+    """
+    ours = tuple(str(id2label[position]) for position in sorted(id2label))
+    by_position = {str(position): str(name) for name, position in (label2id or {}).items()}
+    theirs = tuple(by_position.get(str(position), "") for position in range(len(ours)))
+    if "" in theirs or len(label2id or {}) != len(ours):  # left over from a head of another size
+        theirs = ()
+    named = [names for names in (ours, theirs) if not are_numbers(names)]
+    if len(named) == 2 and list(map(plain, ours)) != list(map(plain, theirs)):
+        raise UserError(
+            f"the model {model} names its labels in two ways: id2label has {', '.join(ours)}, label2id has "
+            f"{', '.join(theirs)}; make them agree in its config.json"
+        )
+    return named[0] if named else ours
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether the names are LABEL_0 and the like or bare numbers, which say nothing unless the task uses them."""
+    return all(_NO_NAME.fullmatch(name) for name in names)
+
+
+def output_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
+    """For each label of the task the position of its output in a model that names its outputs so.
+
+    None if they are not the task's labels, by name or by code, each once. Bare numbers may be mere positions: they
+    count only if they are the task's own to the letter.
+    """
+    known = _exact if are_numbers(names) else label_id
+    ids = [known(task, name) for name in names]
+    if Counter(ids) != Counter(range(task.num_labels)):
+        return None
+    return tuple(ids.index(label) for label in range(task.num_labels))
+
+
+def written_labels(task: Task) -> tuple[str, ...]:
+    """What a benchmark's server expects for each label, in the order of their ids."""
+    return (task.submission.labels if task.submission else ()) or task.labels

@@ -1,0 +1,85 @@
+"""python -m tinydistill: use the models that `run_tinybert.py` makes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glue_tasks.errors import UserError, exit_on_user_error
+from glue_tasks.task_file import choose_task
+
+app = typer.Typer(
+    help="Use the models that run_tinybert.py makes.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def commands() -> None:
+    """Use the models that run_tinybert.py makes."""  # without a callback, a single command would lose its name
+
+
+@app.command("predict")
+@exit_on_user_error(resumable=False)
+def predict(
+    model: Annotated[str, typer.Option(help="Fine-tuned or distilled model: a folder or a hub id.")],
+    data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/test.tsv and so on.")],
+    task: Annotated[
+        str | None, typer.Option(help="Name of the task; `python -m glue_tasks list` shows them.", show_default=False)
+    ] = None,
+    task_file: Annotated[
+        Path | None, typer.Option(help="TOML file of a task of your own, instead of --task.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="`test`, `dev` or another split of the task.")] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file (a name with an ending), or a folder for files of the names that the benchmark's server "
+            "accepts. Default: the current folder.",
+            show_default=False,
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Word pieces. Default: what the model was trained with, or the task's.", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples of one forward pass.")] = 64,
+    precision: Annotated[
+        str, typer.Option(help="`bf16`, `float32`, or `auto`: bf16 where the hardware has it.")
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over predictions that are there.")] = False,
+) -> None:
+    """Write a model's predictions for a split, as GLUE's or CLUE's server takes them.
+
+    GLUE: a TSV of index and prediction; MNLI's test writes both of its files. CLUE: JSON lines of id and label. Other
+    tasks: a TSV of index, prediction and probabilities. A split with labels is scored besides.
+
+    Example: python -m tinydistill predict --model runs/sst2/prediction --task SST-2 --data-dir glue
+    """
+    chosen = choose_task(task, task_file)
+    if precision not in ("auto", "bf16", "float32"):
+        raise UserError(f"--precision is {precision!r}; it can be auto, bf16 or float32")
+
+    from tinydistill.predict import write_predictions  # seconds to import
+
+    for written in write_predictions(
+        chosen, model, data_dir, split, output, overwrite, max_length or 0, batch_size, precision
+    ):
+        cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""
+        print(f"{written.split}: {written.rows:,} predictions{cut} in {written.path}")
+        for name, value in written.scores.items():
+            print(f"{written.split}: {name} {value!r}")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; `args` stands in for sys.argv[1:]."""
+    app(args, prog_name="python -m tinydistill")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The outputs of a fine-tuned model in the order of the task's labels: by its names, or by how it answers on dev.
+
+A model whose outputs carry the task's label names in another order is put right when it is loaded, so that all that
+follows (its scores, its stored logits, a student copied from it) is in the task's order. A model without names
+(LABEL_0) is believed only if no other order fits dev as well.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import confusion_matrix
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from glue_tasks import labels
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+
+ROWS = 500  # of dev are enough to tell orders apart where a model is asked for nothing else
+_ALL_ORDERS = 5  # labels: 120 orders; beyond, an order is the solution of an assignment
+_CLEAR = 2.0  # standard errors
+_MARGIN = 0.1  # of recall, by which another order must beat the one that a model's names state
+
+
+def label_options(task: Task) -> dict[str, object]:
+    """Configuration entries that make a head fit the task."""
+    if task.is_regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {label: i for i, label in enumerate(task.labels)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
+    """For each label of the task the position of the model's output of that name; None if the outputs have no names.
+
+    Raises UserError if the model has other labels than the task, or names them in two ways.
+    """
+    if config.num_labels != task.num_labels:
+        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({_listed(task.labels)})"
+        raise UserError(f"the model {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
+    if task.is_regression:
+        return (0,)
+    names = _names(config, name)
+    order = labels.output_order(task, names)
+    if order is None and not labels.are_numbers(names):
+        raise UserError(
+            f"the model {name} has the labels {_listed(names)}, {task.name} has {_listed(task.labels)}; choose a model "
+            "of this task, or name them alike in its config.json (id2label) if they mean the same"
+        )
+    return order
+
+
+def is_unnamed(task: Task, model: PreTrainedModel, name: str) -> bool:
+    """Whether only its answers can tell the order of the model's labels."""
+    return named_order(task, model.config, name) is None
+
+
+def align(task: Task, model: PreTrainedModel, name: str) -> list[str]:
+    """Put the model's outputs into the order of the task's labels; returns notes about what was done.
+
+    A model without names stays as it is. Raises UserError if the model has other labels than the task.
+    """
+    order = named_order(task, model.config, name)
+    if order is None or order == tuple(range(len(order))):
+        return []
+    names = _listed(_names(model.config, name))
+    if not permute_outputs(model, order):
+        raise UserError(
+            f"the model {name} has its labels in the order {names}, {task.name} in the order {_listed(task.labels)}, "
+            f"and its head ({type(model).__name__}) is not one that can be reordered; fine-tune it with --phase teacher"
+        )
+    model.config.update(label_options(task))
+    return [
+        f"the model {name} has its labels in the order {names}; its outputs were put into the order of {task.name}: "
+        f"{_listed(task.labels)}"
+    ]
+
+
+def start_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
+    """The order of a head that a fine-tuning starts from, if it is of the task's labels and not in their order.
+
+    Other labels, or names in two ways, are no fault here: such a head is as good as a fresh one.
+    """
+    try:
+        order = named_order(task, config, name)
+    except UserError:
+        return None
+    return None if order is None or order == tuple(range(len(order))) else order
+
+
+def _names(config: PreTrainedConfig, name: str) -> tuple[str, ...]:
+    return labels.output_names(config.id2label, config.label2id, name)
+
+
+def permute_outputs(model: PreTrainedModel, order: Sequence[int]) -> bool:
+    """Output i becomes what output order[i] was, in the weights of the head themselves, so that a copy has it too.
+
+    Changes nothing and returns False unless exactly one linear layer outside the model's body gives the outputs.
+    """
+    body = set(model.base_model.modules())
+    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in body and m.out_features == len(order)]
+    if len(heads) != 1:
+        return False
+    places = torch.tensor(order, device=heads[0].weight.device)
+    with torch.no_grad():
+        for parameter in heads[0].parameters():  # weight (labels, hidden) and bias (labels,)
+            parameter.copy_(parameter[places])
+    return True
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order that outputs may be in, compared with the one they stand in.
+
+    `places[l]` is the output that means label l. `recall` is the share of each label's rows that are right, averaged
+    over the labels: no frequent label can lift it. `lead` is by how many standard errors the outputs as they stand do
+    better; negative if they do worse.
+    """
+
+    places: tuple[int, ...]
+    recall: float
+    lead: float
+
+    def meanings(self, task: Task) -> str:
+        """The labels that the outputs mean, from the first output on: what id2label should say."""
+        return _listed(task.labels[label] for label in np.argsort(self.places))
+
+
+def compare_orders(task: Task, outputs: np.ndarray, references: np.ndarray) -> tuple[float, list[Order]]:
+    """The recall of the outputs as they stand, and the orders that make sense besides, the best first.
+
+    outputs: (examples, labels); references: (examples,) label ids. All orders up to five labels; beyond, the best
+    order, and the best of those in which no label keeps its place. `lead` is McNemar's statistic, with each row
+    counted by one over the rows of its label: of the rows that one of two orders gets right and the other wrong, as
+    many would fall to each if the orders were equally good.
+    """
+    count = task.num_labels
+    counts = confusion_matrix(references, outputs.argmax(-1), labels=range(count))  # (label, output)
+    rows = counts.sum(1)
+    seen = rows > 0
+    weights = np.where(seen, 1 / np.maximum(rows, 1), 0.0)  # of a row, by its label
+    shares = counts * weights[:, None]  # (label, output): the recall that the label would have from that output
+    standing = tuple(range(count))
+
+    def order(places: Sequence[int]) -> Order:
+        moved = np.array([label for label in standing if places[label] != label])
+        here, there = (counts[moved, at] * weights[moved] for at in (moved, np.array(places)[moved]))
+        spread = np.sqrt((weights[moved] * (here + there)).sum())
+        recall = shares[standing, places].sum() / seen.sum()
+        return Order(tuple(places), float(recall), float((here - there).sum() / spread) if spread else 0.0)
+
+    if count <= _ALL_ORDERS:
+        others = {places for places in itertools.permutations(standing) if places != standing}
+    else:
+        # The least advantage of the order as it stands, for labels that have no rows.
+        best = linear_sum_assignment(shares + 1e-9 * np.eye(count), maximize=True)[1]
+        moving = linear_sum_assignment(shares - np.eye(count) * (count + 1), maximize=True)[1]
+        others = {tuple(map(int, places)) for places in (best, moving)} - {standing}
+    recall = float(shares[standing, standing].sum() / seen.sum())
+    return recall, sorted(map(order, others), key=lambda each: (-each.recall, each.places))
+
+
+def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> None:
+    """Raises UserError if the model's answers on dev fit another order of its labels clearly better.
+
+    Clearly is by two standard errors; for a model with names, which count for something, by a tenth of recall besides,
+    above chance too.
+    """
+    if task.is_regression:
+        return
+    recall, (best, *_) = compare_orders(task, outputs, references)
+    needed = 0.0 if unnamed else max(recall, 1 / task.num_labels) + _MARGIN
+    if best.lead < -_CLEAR and best.recall > needed:
+        raise UserError(
+            f"by {len(references):,} dev rows the labels of {name} are in the order {best.meanings(task)}, not in that "
+            f"of {task.name}: of each label's rows {best.recall:.3f} are right in that order, {recall:.3f} as they "
+            "stand; name them so in its config.json (id2label and label2id), and its outputs are put right"
+        )
+
+
+def doubt(task: Task, name: str, outputs: np.ndarray, references: np.ndarray) -> str:
+    """A sentence if dev cannot tell whether a model without names is in the order of the task, else "".
+
+    Up to five labels it must be clearly better (by two standard errors) as it stands than in any other order; beyond,
+    where some labels are too rare for that, than in any that leaves no label in its place.
+    """
+    recall, others = compare_orders(task, outputs, references)
+    if task.num_labels > _ALL_ORDERS:
+        others = [each for each in others if all(label != place for label, place in enumerate(each.places))]
+    closest = min(others, key=lambda each: each.lead)
+    if closest.lead >= _CLEAR:
+        return ""
+    return (
+        f"the model {name} does not name its labels, and {len(references):,} dev rows cannot tell whether they are in "
+        f"the order {_listed(task.labels)} or {closest.meanings(task)} (of each label's rows {recall:.3f} and "
+        f"{closest.recall:.3f} are right)"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,214 @@
+"""A model's answers to a split, written as the benchmarks' servers take them.
+
+| layout          | a row                                                 | file                                       |
+|-----------------|-------------------------------------------------------|--------------------------------------------|
+| GLUE            | `index<TAB>prediction` below a header of these names  | `SST-2.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`   |
+| CLUE            | `{"id": 0, "label": "108"}`                           | `tnews11_predict.json` and the like        |
+| any other task  | index, prediction, and a probability for each label   | `<task>-<split>.tsv`                       |
+
+Formats: https://gluebenchmark.com/faq, https://github.com/CLUEbenchmark/CLUE.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from glue_tasks import labels
+from glue_tasks.errors import UserError
+from glue_tasks.files import Table, find_file, open_table
+from glue_tasks.metrics import score
+from glue_tasks.task import Task
+from glue_tasks.writers import TableWriter
+from tinydistill import label_order, precision
+from tinydistill.checks import check_positions
+from tinydistill.data import Collator, encode
+from tinydistill.evaluation import predict
+from tinydistill.models import load_fine_tuned, load_tokenizer
+from tinydistill.runs import PhaseFolder
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of predictions."""
+
+    split: str
+    path: Path
+    rows: int
+    cut: int  # rows longer than the maximum length
+    scores: dict[str, float]  # {} for a split without labels
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A model with what turns a table into its outputs; `cache` is a folder for as long as the command runs."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    batch_size: int
+    precision: str
+    cache: Path
+
+    def __call__(self, table: Table, title: str, rows: int = 0) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Outputs (examples, num_labels), labels (examples,) or None, and the number of rows cut short.
+
+        With `rows`, that many of them, evenly spread over the file.
+        """
+        data = encode(table, self.tokenizer, self.max_length, self.cache)
+        if 0 < rows < len(data):
+            data = data.select(np.linspace(0, len(data) - 1, rows).round().astype(int))
+        outputs = predict(self.model, data, Collator(self.tokenizer), self.precision, self.batch_size, title)
+        references = np.array(data["labels"]) if "labels" in data.column_names else None
+        return outputs, references, int(np.sum(data["cut"]))
+
+
+def write_predictions(
+    task: Task,
+    model_name: str,
+    data_dir: Path,
+    split: str = "test",
+    output: Path | None = None,
+    overwrite: bool = False,
+    max_length: int = 0,
+    batch_size: int = 64,
+    how: str = "auto",
+) -> Iterator[Written]:
+    """Write one prediction for each row of the split, in the file's order; yields each file that is there.
+
+    `output` is a file, or a folder for files of the benchmark's names (default: the current folder). Into a folder,
+    `test` is all test sets that are submitted and there, such as both of MNLI. Raises UserError if an output is there
+    and `overwrite` is not set, or if data or model do not fit.
+    """
+    tables, paths, notes = {}, {}, []
+    for each, path in output_paths(task, split, output).items():
+        try:
+            found = find_file(task, data_dir, each)
+        except UserError as error:
+            if each == split:
+                raise
+            notes.append(f"{path} is not written: {error}")
+            continue
+        tables[each] = open_table(task, found, each)
+        if path.is_dir() or (path.exists() and not overwrite):
+            cure = "" if path.is_dir() else ", or write over it with --overwrite"
+            raise UserError(f"{path} is there already; choose another --output{cure}")
+        paths[each] = path
+    model, reordered = load_fine_tuned(model_name, task)
+    notes += reordered
+    max_length = max_length or trained_length(model_name) or task.max_length
+    check_positions(model.config, f"model {model_name}", max_length)
+    where = precision.device()
+    with tempfile.TemporaryDirectory() as cache:
+        read = _Reader(
+            model.to(where),
+            load_tokenizer(model_name),
+            max_length,
+            batch_size,
+            precision.resolve(how, where),
+            Path(cache),
+        )
+        if label_order.is_unnamed(task, model, model_name):
+            notes += _check_unnamed(task, model_name, data_dir, read)
+        for note in notes:
+            print(f"note: {note}")
+        for each, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
+            outputs, references, cut = read(tables[each], title=f"predict {each}")
+            header, rows = layout(task, tables[each], outputs)
+            with TableWriter(path, header) as file:
+                for row in rows:
+                    file.write(row)
+            if (note := _wrong_count(task, each, len(outputs))) and references is None:
+                print(f"note: {note}")
+            scores = score(task, outputs, references) if references is not None else {}
+            yield Written(each, path, len(outputs), cut, scores)
+
+
+def output_paths(task: Task, split: str, output: Path | None) -> dict[str, Path]:
+    """Split -> the file its predictions go to. A name with an ending, such as `a.tsv`, is a file for one split."""
+    if split not in task.files:
+        raise UserError(f"{task.name} has no split {split!r}; its splits are {', '.join(task.files)}")
+    if output is not None and output.suffix and not output.is_dir():
+        return {split: output}
+    folder = output or Path()
+    submitted = task.submission.files if task.submission else {}
+    splits = [each for each in submitted if each.startswith("test")] if split == "test" and "test" in submitted else []
+    ending = "json" if task.submission and task.submission.layout == "clue" else "tsv"
+    return {each: folder / submitted.get(each, f"{task.name}-{each}.{ending}") for each in splits or [split]}
+
+
+def _wrong_count(task: Task, split: str, rows: int) -> str:
+    """A sentence if a server will expect another number of predictions than the file has rows."""
+    published = task.hub.rows.get(split, rows) if task.hub and task.submission else rows
+    if rows == published:
+        return ""
+    return f"the {split} file has {rows:,} rows, the one that the server scores {published:,}"
+
+
+def trained_length(model: str) -> int:
+    """The maximum length that a model was trained with, if its folder is that of a phase, else 0."""
+    record = PhaseFolder(Path(model).parent, Path(model).name).read() or {}
+    return record.get("settings", {}).get("max_length", 0)
+
+
+def layout(task: Task, table: Table, outputs: np.ndarray) -> tuple[tuple[str, ...] | None, Iterator[tuple[str, ...]]]:
+    """The header line, if there is one, and the lines of a file of predictions, as cells.
+
+    outputs: (examples, num_labels), in the order of the table.
+    """
+    kind = task.submission.layout if task.submission else ""
+    names = labels.written_labels(task)
+    # A value as the model gave it, to the last digit, so that the file has the score that is printed.
+    answers = [str(float(row[0])) if task.is_regression else names[row.argmax()] for row in outputs]
+    numbered = zip(_ids(task, table, len(outputs)), answers, strict=True)
+    if kind == "clue":
+        return None, ((json.dumps({"id": _number(i), "label": answer}, ensure_ascii=False),) for i, answer in numbered)
+    if kind == "glue" or task.is_regression:
+        return ("index", "prediction"), numbered
+    header = ("index", "prediction", *(f"probability of {name}" for name in task.labels))
+    return header, (
+        (i, answer, *(f"{share:.6f}" for share in shares))
+        for (i, answer), shares in zip(numbered, _softmax(outputs), strict=True)
+    )
+
+
+def _ids(task: Task, table: Table, rows: int) -> Iterable[str]:
+    """What the rows are called: the column that the task names, if the file has it, else numbers from 0."""
+    columns = table.header or task.columns
+    if not task.id_column or task.id_column not in columns:
+        return map(str, range(rows))
+    place = columns.index(task.id_column)
+    return (row.cells[place] for row in table)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _softmax(outputs: np.ndarray) -> np.ndarray:
+    """(examples, labels) -> the same, each row summing to 1."""
+    powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list[str]:
+    """Notes about the labels of a model that does not name them; stops if some rows of dev tell another order."""
+    split = task.dev_splits[0]
+    try:
+        path = find_file(task, data_dir, split)
+    except UserError:
+        return [
+            f"the model {name} does not name its labels, and there is no dev file to tell their order by; they are "
+            f"taken in the order {', '.join(task.labels)}"
+        ]
+    table = open_table(task, path, split)
+    outputs, references, _ = read(table, title="order of the labels", rows=label_order.ROWS)
+    assert references is not None
+    label_order.check_order(task, name, outputs, references, unnamed=True)
+    note = label_order.doubt(task, name, outputs, references)
+    return [note] if note else []
