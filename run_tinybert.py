@@ -384,6 +384,7 @@ def _evaluate(task: Any, settings: Any, given: dict[str, Any]) -> None:
 def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
+    from glue_tasks.tally import in_words
     from tinydistill.models import load_classifier
     from tinydistill.precision import device
     from tinydistill.report import describe
@@ -394,7 +395,10 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
         for who, entry in describe(task, settings, models, paths).items():
             for split, scores in entry["dev"].items():
                 figures = ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())
-                print(f"{who} on {split}: {figures} ({entry['parameters'] / 1e6:.2f} M parameters, {paths[who]})")
+                rows = entry["dev_rows"][split]
+                print(
+                    f"{who} on {split} ({rows['rows']:,} rows{in_words(rows)}): {figures} ({entry['parameters'] / 1e6:.2f} M parameters, {paths[who]})"
+                )
 
 
 def _report(task: Any, settings: Any) -> None:

@@ -197,3 +197,15 @@ def test_what_lies_outside_the_program_is_one_sentence(
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), exit_on_user_error():
         raise error
+
+
+def test_show_skips_bad_rows_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "sst-2").mkdir()
+    (tmp_path / "sst-2" / "dev.csv").write_text("sentence,label\ngood,1\nbad\nbad,0\n")
+    code, _, err = run("show", "SST-2", "--data-dir", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "dev.csv, line 3: 1 column where 2 are expected" in err
+    code, out, _ = run("show", "SST-2", "--data-dir", tmp_path, "--skip-bad-rows")
+    assert code == 0
+    assert f"dev: 2 rows in {tmp_path / 'sst-2' / 'dev.csv'}; 1 bad rows skipped\n" in out
+    assert "negative 1 (50.0%)" in out
