@@ -127,14 +127,14 @@ class Table:
                 + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
             )
         if tally.skipped:
-            warn_once(f"{self.path}: skipped {tally.skipped:,} rows that cannot be read: {tally.faults()}")
+            warn_once(f"{self.path}: skipped what cannot be read, {tally.skipped:,} in all: {tally.faults()}")
         if tally.torn:
             warn_once(
                 f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
             )
         if tally.unscored:
             labels = " or ".join(map(repr, task.unscored_labels))
-            warn_once(f"{self.path}: {tally.unscored:,} rows labelled {labels} are not scored, and left out")
+            warn_once(f"{self.path}: left out what is labelled {labels} and not scored, {tally.unscored:,} in all")
         if not tally.rows:
             raise UserError(f"{self.path} has no rows that can be used")
 

@@ -44,10 +44,9 @@ class Tally:
 
 
 def in_words(left_out: Mapping[str, int]) -> str:
-    """What was left out, for a person: "; 3 bad rows skipped, 50 unscored"; "" if nothing was."""
-    names = {"skipped": "bad rows skipped", "unscored": "unscored", "torn": "parts of torn rows"}
-    told = ", ".join(f"{left_out[reason]:,} {name}" for reason, name in names.items() if left_out.get(reason))
-    return f"; {told}" if told else ""
+    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
+    told = ", ".join(f"{left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
+    return f", {told}" if told else ""
 
 
 @functools.cache

@@ -210,7 +210,7 @@ def test_bad_rows_are_skipped_when_asked_and_counted(run, tmp_path):
     assert "2 rows cannot be read: line 4 (2 columns where 4 are expected), line 5 (unknown" in run().stderr
     result = run("--skip-bad-rows")
     assert result.exit_code == 0, result.output
-    assert "duplicates dropped; 2 bad rows skipped" in result.stdout
+    assert "duplicates dropped, 2 skipped" in result.stdout
     record = json.loads((folder / "train_aug.json").read_text())
     assert (record["counts"]["rows_in"], record["counts"]["rows_skipped"]) == (2, 2)
     assert record["settings"]["skip_bad_rows"] is True

@@ -207,5 +207,5 @@ def test_show_skips_bad_rows_when_asked(tmp_path: Path) -> None:
     assert "dev.csv, line 3: 1 column where 2 are expected" in err
     code, out, _ = run("show", "SST-2", "--data-dir", tmp_path, "--skip-bad-rows")
     assert code == 0
-    assert f"dev: 2 rows in {tmp_path / 'sst-2' / 'dev.csv'}; 1 bad rows skipped\n" in out
+    assert f"dev: 2 rows in {tmp_path / 'sst-2' / 'dev.csv'}, 1 skipped\n" in out
     assert "negative 1 (50.0%)" in out

@@ -292,7 +292,7 @@ def test_bad_rows_are_skipped_when_asked(tmp_path: Path, caplog: pytest.LogCaptu
     table = open_table(SST2, path, skip_bad_rows=True)
     with caplog.at_level(logging.WARNING):
         assert [row.line for row in table] == [2, 5, 8, 11]
-    assert "skipped 8 rows that cannot be read: line 3 (1 column" in caplog.text
+    assert "skipped what cannot be read, 8 in all: line 3 (1 column" in caplog.text
     assert table.tally.left_out() == {"skipped": 8, "unscored": 0, "torn": 0}
     path.write_text("sentence\tlabel\nbad\n")
     with pytest.raises(UserError, match="line 2: 1 column where 2"):  # nothing would be left
@@ -314,4 +314,4 @@ def test_unscored_rows_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         assert [row.texts for row in table] == [("a",)]
     assert table.tally.left_out() == {"skipped": 0, "unscored": 1, "torn": 0}
-    assert f"{path}: 1 rows labelled '-' are not scored, and left out" in caplog.text
+    assert f"{path}: left out what is labelled '-' and not scored, 1 in all" in caplog.text
