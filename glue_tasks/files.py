@@ -47,11 +47,18 @@ class Table:
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
+        tally = Tally()
+        try:
+            yield from self._rows(tally)
+        finally:
+            vars(self.tally).update(vars(tally))
+        self._tell()
+
+    def _rows(self, tally: Tally) -> Iterator[Row]:
         # Names for what every row needs: files of millions of rows are read.
-        task, tally, width, label_position = self.task, self.tally, self.width, self.label_position
+        task, width, label_position = self.task, self.width, self.label_position
         one, *two = self.text_positions
         ids: dict[str, int] = {}  # of labels as they are written
-        tally.clear()
         for line, cells in self.read():
             if isinstance(cells, tuple) and len(cells) != width:
                 if len(cells) < width and task.has_torn_rows:
@@ -80,7 +87,6 @@ class Table:
                 continue  # only what else is wrong is still of interest
             tally.rows += 1
             yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
-        self._tell()
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""

@@ -22,10 +22,6 @@ class Tally:
     torn: int = 0  # lines that are parts of rows torn as released
     first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
 
-    def clear(self) -> None:
-        """Begin anew."""
-        vars(self).update(vars(Tally()))
-
     def add_fault(self, line: int, fault: Fault) -> None:
         """Count a row that cannot be read."""
         self.skipped += 1
