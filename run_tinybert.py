@@ -396,6 +396,7 @@ def _evaluate(task: Any, settings: Any, given: dict[str, Any]) -> None:
 def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
+    from glue_tasks.tally import in_words
     from tinydistill.models import load_fine_tuned
     from tinydistill.precision import device
     from tinydistill.report import describe
@@ -411,7 +412,8 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
         for who, entry in describe(task, settings, models, paths).items():
             for split, scores in entry["dev"].items():
                 figures = ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())
-                print(f"{who} on {split}: {figures} ({entry['parameters'] / 1e6:.2f} M parameters, {paths[who]})")
+                rows, size = entry["dev_rows"][split], f"{entry['parameters'] / 1e6:.2f} M parameters"
+                print(f"{who} on {split}: {figures} ({rows['rows']:,} rows{in_words(rows)}; {size}; {paths[who]})")
 
 
 def _report(task: Any, settings: Any) -> None:

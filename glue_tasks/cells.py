@@ -23,7 +23,12 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
     file, and any other separator of one character, is quoted as in RFC 4180. What looks quoted or escaped and is not
     read so is told, unless the file is known to have been published like that.
     """
-    separator = separator or ("," if suffix_of(path) == ".csv" else "\t")
+    by_name = "," if suffix_of(path) == ".csv" else "\t"
+    if separator != by_name and suffix_of(path) == ".tsv":
+        # An augmented table is written with tabs, whatever the task's own files have.
+        first = next((text for _, text in read_lines(path)), "")
+        separator = by_name if isinstance(first, str) and by_name in first else separator
+    separator = separator or by_name
     plain = separator == "\t" and suffix_of(path) != ".csv"
     if len(separator) == 1 and (not plain or _is_quoted(path)):
         return _read_quoted(path, separator)

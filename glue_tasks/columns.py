@@ -10,6 +10,8 @@ from glue_tasks.lines import Fault, shown
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
 
+_SETS_KEPT = 1_000  # of field names; a file has a few
+
 
 def wanted_columns(task: Task, labelled: bool) -> tuple[str, ...]:
     """The columns without which a split cannot be read."""
@@ -115,8 +117,9 @@ def cells_of_records(
 ) -> Iterator[tuple[int, Cells | Fault]]:
     """The wanted columns of each record, as text.
 
-    `task.from_record` maps a record as published. One that lacks a published field is read by the columns' names.
+    `task.from_record` maps a record as published. One of nothing but the task's columns is read by their names.
     """
+    columns = {*task.text_columns, task.label_column, task.id_column}
     positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
     for line, record in records():
         if isinstance(record, Fault):
@@ -125,14 +128,18 @@ def cells_of_records(
         if task.from_record is not None:
             try:
                 record = task.from_record(record)
-            except KeyError:
-                pass
+            except KeyError as error:
+                if not columns.issuperset(record):  # no table of ours
+                    yield line, Fault(f"no field {error}, with which {task.name} was published")
+                    continue
             except (TypeError, ValueError, AttributeError, IndexError) as error:
                 yield line, Fault(f"a record that is not as {task.name} was published ({error})")
                 continue
         names = tuple(record)
         if names not in positions:
             found = find_columns(task, wanted, names)
+            if len(positions) == _SETS_KEPT:
+                positions.clear()
             positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
         yield line, _cells(record, positions[names])
 

@@ -53,11 +53,18 @@ class Table:
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
     def __iter__(self) -> Iterator[Row]:
+        tally = Tally()
+        try:
+            yield from self._rows(tally)
+        finally:
+            vars(self.tally).update(vars(tally))
+        self._tell()
+
+    def _rows(self, tally: Tally) -> Iterator[Row]:
         # Names for what every row needs: files of millions of rows are read.
-        task, tally, width, label_position = self.task, self.tally, self.width, self.label_position
+        task, width, label_position = self.task, self.width, self.label_position
         one, *two = self.text_positions
         ids: dict[str, int] = {}  # of labels as they are written
-        tally.clear()
         for line, cells in self.read():
             if isinstance(cells, tuple) and len(cells) != width:
                 if len(cells) < width and task.has_torn_rows:
@@ -86,7 +93,6 @@ class Table:
                 continue  # only what else is wrong is still of interest
             tally.rows += 1
             yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
-        self._tell()
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
@@ -133,14 +139,14 @@ class Table:
                 + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
             )
         if tally.skipped:
-            warn_once(f"{self.path}: skipped {tally.skipped:,} rows that cannot be read: {tally.faults()}")
+            warn_once(f"{self.path}: skipped what cannot be read, {tally.skipped:,} in all: {tally.faults()}")
         if tally.torn:
             warn_once(
                 f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
             )
         if tally.unscored:
             labels = " or ".join(map(repr, task.unscored_labels))
-            warn_once(f"{self.path}: {tally.unscored:,} rows labelled {labels} are not scored, and left out")
+            warn_once(f"{self.path}: left out what is labelled {labels} and not scored, {tally.unscored:,} in all")
         if not tally.rows:
             raise UserError(f"{self.path} has no rows that can be used")
 

@@ -94,6 +94,8 @@ def raw_lines(path: Path) -> Iterator[bytes]:
         for sign, cure in _OTHER_KINDS.items():
             if first.startswith(sign):
                 raise UserError(f"{path} {cure}")
+        if len(first) > 3 and (not any(first[:20:2]) or not any(first[1:20:2])):
+            raise UserError(f"{path} is UTF-16, not UTF-8; save it as UTF-8")
         yield first.removeprefix(_BYTE_ORDER_MARK)
         yield from lines
 

@@ -22,10 +22,6 @@ class Tally:
     torn: int = 0  # lines that are parts of rows torn as released
     first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
 
-    def clear(self) -> None:
-        """Begin anew."""
-        vars(self).update(vars(Tally()))
-
     def add_fault(self, line: int, fault: Fault) -> None:
         """Count a row that cannot be read."""
         self.skipped += 1
@@ -44,10 +40,9 @@ class Tally:
 
 
 def in_words(left_out: Mapping[str, int]) -> str:
-    """What was left out, for a person: "; 3 bad rows skipped, 50 unscored"; "" if nothing was."""
-    names = {"skipped": "bad rows skipped", "unscored": "unscored", "torn": "parts of torn rows"}
-    told = ", ".join(f"{left_out[reason]:,} {name}" for reason, name in names.items() if left_out.get(reason))
-    return f"; {told}" if told else ""
+    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
+    told = ", ".join(f"{left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
+    return f", {told}" if told else ""
 
 
 @functools.cache

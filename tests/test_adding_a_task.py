@@ -64,7 +64,7 @@ def run(command: str, place: Path) -> str:
 
 def test_from_a_csv_to_a_student(place: Path) -> None:
     assert set(FILES) == {"data/Tickets/train.csv", "data/Tickets/dev.csv", "tickets.toml"}
-    show, augment, distil = COMMANDS
+    show, augment, distil, predict = COMMANDS
 
     shown = run(show, place)
     assert "train: 12 rows in data/Tickets/train.csv" in shown
@@ -90,6 +90,16 @@ def test_from_a_csv_to_a_student(place: Path) -> None:
     assert report["phases"]["prediction"]["data"]["train"]["rows"] == len(lines) - 1
     assert report["settings"]["prediction"]["task_file"] == "tickets.toml"
     assert report["settings"]["prediction"]["task_labels"] == ["billing", "technical", "other"]
+
+    run(predict, place)
+    header, *answers = (place / "answers.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.split("\t")[:2] == ["index", "prediction"]
+    assert len(answers) == 6
+    right = sum(
+        answer.split("\t")[1] == row["department"]
+        for answer, row in zip(answers, csv.DictReader(FILES["data/Tickets/dev.csv"].splitlines()), strict=True)
+    )
+    assert report["students"]["prediction"]["dev"]["dev"]["accuracy"] == right / 6
 
     assert "already finished with these settings" in run(distil, place)
     other = (

@@ -1,5 +1,8 @@
+import csv
+import gzip
 import json
 
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
@@ -167,3 +170,48 @@ def test_help_names_every_option():
                    "--output-dir", "--batch-size", "--device", "--precision", "--vectors-limit", "--overwrite",
                    "--show", "--compile"):  # fmt: skip
         assert option in result.output
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.json", "train.tsv.gz", "train.parquet"])
+def test_a_training_file_of_any_format_gives_a_table_that_is_read_back(run, tmp_path, name):
+    folder = tmp_path / "glue" / "rte"
+    (tmp_path / "glue" / "RTE").rename(folder)
+    (folder / "train.tsv").unlink()
+    rows = [line.split("\t") for line in RTE.splitlines()]
+    records = [dict(zip(rows[0], cells, strict=True)) for cells in rows[1:]]
+    records[0]["sentence1"] = 'A "good" film,\nmakes people warm.'
+    if name == "train.tsv.gz":
+        records[0]["sentence1"] = "A good film makes people warm."
+        (folder / name).write_bytes(gzip.compress(RTE.encode()))
+    elif name == "train.csv":
+        with open(folder / name, "w", newline="") as file:
+            csv.writer(file).writerows([rows[0], *(record.values() for record in records)])
+    elif name == "train.json":
+        (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / name)
+    result = run()
+    assert result.exit_code == 0, result.output
+    table = open_table(GLUE["RTE"], folder / "train_aug.tsv")
+    assert set(table.header) == (
+        {"sentence1", "sentence2", "label"} | ({"index"} if name[6:9] in ("csv", "tsv") else set())
+    )
+    read = [(*row.texts, row.label) for row in table]
+    texts = [(r["sentence1"].replace("\n", " "), r["sentence2"], int(r["label"] != "entailment")) for r in records]
+    assert [row for row in read if row in texts] == texts
+    assert {row[2] for row in read} == {0, 1}
+    counts = json.loads((folder / "train_aug.json").read_text())["counts"]
+    assert (counts["rows_in"], counts["rows_out"], counts["rows_skipped"]) == (2, len(read), 0)
+
+
+def test_bad_rows_are_skipped_when_asked_and_counted(run, tmp_path):
+    folder = tmp_path / "glue" / "RTE"
+    (folder / "train.tsv").write_text(RTE + "2\tonly one\n3\ta\tb\tmaybe\n")
+    assert "2 rows cannot be read: line 4 (2 columns where 4 are expected), line 5 (unknown" in run().stderr
+    result = run("--skip-bad-rows")
+    assert result.exit_code == 0, result.output
+    assert "duplicates dropped, 2 skipped" in result.stdout
+    record = json.loads((folder / "train_aug.json").read_text())
+    assert (record["counts"]["rows_in"], record["counts"]["rows_skipped"]) == (2, 2)
+    assert record["settings"]["skip_bad_rows"] is True
+    assert run().exit_code == 2  # and not "already done" with another setting

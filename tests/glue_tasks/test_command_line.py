@@ -222,5 +222,17 @@ def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> Non
     assert code == 0, err
     assert "label is the field 'gold_label'" in out
     assert "train: 1 rows in" in out
-    assert "train.jsonl; 2 unscored\n" in out
+    assert "train.jsonl, 2 unscored\n" in out
     assert "neutral 1 (100.0%)" in out
+
+
+def test_show_skips_bad_rows_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "sst-2").mkdir()
+    (tmp_path / "sst-2" / "dev.csv").write_text("sentence,label\ngood,1\nbad\nbad,0\n")
+    code, _, err = run("show", "SST-2", "--data-dir", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "dev.csv, line 3: 1 column where 2 are expected" in err
+    code, out, _ = run("show", "SST-2", "--data-dir", tmp_path, "--skip-bad-rows")
+    assert code == 0
+    assert f"dev: 2 rows in {tmp_path / 'sst-2' / 'dev.csv'}, 1 skipped\n" in out
+    assert "negative 1 (50.0%)" in out

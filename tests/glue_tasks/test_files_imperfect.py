@@ -109,6 +109,7 @@ def test_what_is_certain_is_read(
 
 REFUSED: list[tuple[str, Task, str, bytes, str]] = [
     ("UTF-16", SST2, "train.tsv", "sentence\tlabel\ngood\t1\n".encode("utf-16"), "is UTF-16, not UTF-8"),
+    ("UTF-16 without mark", SST2, "train.tsv", "sentence\tlabel\n".encode("utf-16-be"), "is UTF-16, not UTF-8"),
     ("a spreadsheet", SST2, "train.csv", b"PK\x03\x04\x14\x00", "is a zip archive or a spreadsheet"),
     ("Parquet by another name", SST2, "train.tsv", b"PAR1\x15\x04", "is Parquet, not text"),
     ("Parquet cut off", SST2, "train.parquet", b"PAR1\x15\x04", "cannot be read as Parquet"),
@@ -244,6 +245,27 @@ def test_a_separator_of_the_task(tmp_path: Path) -> None:
         assert [row.texts for row in open_table(replace(SST2, separator=separator), path)] == [(read,)]
 
 
+def test_a_table_with_tabs_of_a_task_with_another_separator(tmp_path: Path) -> None:
+    """Such as an augmented one."""
+    task = replace(SST2, separator=";")
+    for name, text in (("train_aug.tsv", "sentence\tlabel\na;b\t1\n"), ("train.tsv", 'sentence;label\n"a;b";1\n')):
+        path = tmp_path / name
+        path.write_text(text)
+        assert [row.texts for row in open_table(task, path)] == [("a;b",)]
+
+
+def test_two_readings_at_once_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text("sentence\tlabel\na\t1\nb\nc\t0\n")
+    table = open_table(SST2, path, skip_bad_rows=True)
+    assert [(a.line, b.line) for a, b in zip(table, table, strict=True)] == [(2, 2), (4, 4)]
+    assert table.tally.left_out()["skipped"] == 1
+    first = iter(open_table(SST2, path))
+    next(first)
+    with pytest.raises(UserError, match="line 3: 1 column"):
+        list(first)
+
+
 def test_a_parquet_file_of_the_hub_has_the_names_of_its_labels(tmp_path: Path) -> None:
     import datasets
 
@@ -292,7 +314,7 @@ def test_bad_rows_are_skipped_when_asked(tmp_path: Path, caplog: pytest.LogCaptu
     table = open_table(SST2, path, skip_bad_rows=True)
     with caplog.at_level(logging.WARNING):
         assert [row.line for row in table] == [2, 5, 8, 11]
-    assert "skipped 8 rows that cannot be read: line 3 (1 column" in caplog.text
+    assert "skipped what cannot be read, 8 in all: line 3 (1 column" in caplog.text
     assert table.tally.left_out() == {"skipped": 8, "unscored": 0, "torn": 0}
     path.write_text("sentence\tlabel\nbad\n")
     with pytest.raises(UserError, match="line 2: 1 column where 2"):  # nothing would be left
@@ -314,4 +336,4 @@ def test_unscored_rows_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         assert [row.texts for row in table] == [("a",)]
     assert table.tally.left_out() == {"skipped": 0, "unscored": 1, "torn": 0}
-    assert f"{path}: 1 rows labelled '-' are not scored, and left out" in caplog.text
+    assert f"{path}: left out what is labelled '-' and not scored, 1 in all" in caplog.text

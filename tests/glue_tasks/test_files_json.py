@@ -106,6 +106,19 @@ def test_a_record_not_as_published_is_refused(tmp_path: Path) -> None:
         list(open_table(MARKED, path))
 
 
+def test_a_record_of_the_tasks_columns_alone_is_no_published_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.json", {"sentence": "a", "label": "true"})
+    assert [(row.texts, row.label) for row in open_table(MARKED, path)] == [(("a",), 1)]
+    path = write(tmp_path / "train.json", {"sentence": "a", "text": "b", "label": "true"})
+    with pytest.raises(UserError, match="line 1: no field 'target', with which marked was published"):
+        list(open_table(MARKED, path))
+
+
+def test_many_sets_of_fields_are_not_all_kept(tmp_path: Path) -> None:
+    records = [{"sentence": "a", "label": "100", f"field {i}": 1} for i in range(2500)]
+    assert len(list(open_table(PLAIN, write(tmp_path / "train.json", *records)))) == 2500
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no rows"):
         open_table(PLAIN, write(tmp_path / "train.json", ""))

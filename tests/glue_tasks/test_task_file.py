@@ -312,7 +312,7 @@ def test_show_takes_a_task_file(tmp_path: Path) -> None:
     assert "dev: 3 rows in" in done.stdout
     assert "a comma between cells; no header\n  text     column 2, by its position\n" in done.stdout
     assert "balance  no 1 (33.3%)   yes 2 (66.7%)" in done.stdout
-    assert "dev.csv; 1 bad rows skipped\n" in done.stdout
+    assert "dev.csv, 1 skipped\n" in done.stdout
     assert "  skipped  line 3 (unknown label 'maybe' in column 1)\n" in done.stdout
     path.write_text(SMALL.replace('["text"]', '["c"]'))
     (tmp_path / "data" / "mine" / "dev.csv").write_text("C,label\na,yes\n")

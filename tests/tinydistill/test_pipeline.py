@@ -285,7 +285,7 @@ def test_a_regression_of_pairs(masked_lm_dir: Path, tmp_path: Path) -> None:
 def test_evaluate(data_dir: Path, teacher_dir: Path, finished: Path, capsys: pytest.CaptureFixture) -> None:
     run("evaluate", data_dir, None, "--teacher", str(teacher_dir), "--student", str(finished / "prediction"))
     out = capsys.readouterr().out
-    assert re.search(r"teacher on dev: accuracy \d\.\d{4} \(0\.0\d M parameters", out)
+    assert re.search(r"teacher on dev: accuracy \d\.\d{4} \(36 rows; 0\.0\d M parameters", out)
     assert "student on dev: accuracy" in out
 
 
