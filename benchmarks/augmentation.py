@@ -29,7 +29,8 @@ from augment import Augmenter, Choices
 from augment.variants import Slot, draw_variants
 from augment.words import find_words, is_content_word
 from glue_tasks import get_task
-from glue_tasks.files import TableWriter, find_file, open_table
+from glue_tasks.files import find_file, open_table
+from glue_tasks.writers import TableWriter
 
 # What is run beside the reference: a name, and what of the Augmenter's arguments it changes.
 WAYS: dict[str, dict[str, Any]] = {
