@@ -1,7 +1,8 @@
-"""One registered attention function that also returns the scores before softmax.
+"""One registered attention function that also returns what the scores before softmax are made of.
 
 transformers looks an attention implementation up by name; ours runs PyTorch's fused attention for the output and
-returns QKᵀ/√d beside it, in the place of the attention probabilities, for the blocks that were asked for.
+returns queries and keys beside it, in the place of the attention probabilities, for the blocks that were asked for.
+Whether the scores QKᵀ/√d, (B, H, L, L), are made of them at all is the loss's choice.
 Reference: https://huggingface.co/docs/transformers/attention_interface
 """
 
@@ -16,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from glue_tasks.errors import UserError
+from tinydistill.losses import QueriesAndKeys
 
 NAME = "sdpa_with_scores"
 _MARK = "returns_scores"  # attribute of the attention modules that were asked for
@@ -31,8 +33,8 @@ def sdpa_with_scores(
     scaling: float | None = None,
     output_attentions: bool = False,
     **kwargs: Any,
-) -> tuple[Tensor, Tensor | None]:
-    """Attention output (B, L, H, d) and, for marked modules, scores (B, H, L, L): scaled, unmasked, before softmax.
+) -> tuple[Tensor, QueriesAndKeys | None]:
+    """Attention output (B, L, H, d) and, for marked modules, what their scores are made of.
 
     query, key, value: (B, H, L, d).
     """
@@ -42,7 +44,7 @@ def sdpa_with_scores(
     if not (output_attentions and getattr(module, _MARK, False)):
         return output, None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return output, torch.matmul(query, key.transpose(-1, -2)) * scale
+    return output, QueriesAndKeys(query, key, scale)
 
 
 AttentionInterface.register(NAME, sdpa_with_scores)
@@ -68,10 +70,10 @@ class ScoreReader:
         self._returned = [block for block, module in enumerate(modules) if getattr(module, _MARK)]
         self._wanted = wanted
 
-    def read(self, attentions: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Block (0-based) -> scores (B, H, L, L), from the `attentions` of the model's output."""
+    def read(self, attentions: Sequence[QueriesAndKeys]) -> dict[int, QueriesAndKeys]:
+        """Block (0-based) -> queries and keys, from the `attentions` of the model's output."""
         return {
-            block: scores for block, scores in zip(self._returned, attentions, strict=True) if block in self._wanted
+            block: made_of for block, made_of in zip(self._returned, attentions, strict=True) if block in self._wanted
         }
 
 

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tinydistill.attention import ScoreReader
+from tinydistill.losses import QueriesAndKeys
 from tinydistill.objectives import Objective
 
 
 @dataclass
 class Features:
-    """What one model computed: hidden states (B, L, D) and scores (B, H, L, L) by layer, logits (B, C)."""
+    """What one model computed: hidden states (B, L, D) and queries and keys (B, H, L, d) by layer, logits (B, C)."""
 
     hidden: dict[int, Tensor]
-    attention: dict[int, Tensor]
+    attention: dict[int, QueriesAndKeys]
     logits: Tensor | None
 
 
@@ -109,12 +110,14 @@ class Distiller(nn.Module):
         mask = batch["attention_mask"]
         losses = []
         for i, j in o.layers:
+            ours: Tensor | QueriesAndKeys
+            theirs: Tensor | QueriesAndKeys
             if o.feature == "hidden":
                 ours, theirs = self._project(own.hidden[i], i), teacher.hidden[j]
             else:
                 ours, theirs = own.attention[i], teacher.attention[j]
                 if self.heads == "mean":
-                    ours, theirs = (x.float().mean(1, keepdim=True) for x in (ours, theirs))
+                    ours, theirs = ours.mean_over_heads(), theirs.mean_over_heads()
             losses.append(o.loss(ours, theirs, mask))
         return torch.stack(losses).sum(0)  # (layers, B) -> (B,)
 

@@ -6,22 +6,68 @@ padding, nor the batch an example happens to share, nor gradient accumulation ch
 All arithmetic is float32 or better, whatever the precision of the models.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+class QueriesAndKeys(NamedTuple):
+    """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask."""
+
+    query: Tensor  # (B, H, L, d)
+    key: Tensor  # (B, H, L, d)
+    scale: float
+
+    def mean_over_heads(self) -> "QueriesAndKeys":
+        """Those of the mean of the scores over heads, as one head: the heads' products add up in one of H·d."""
+        heads = self.query.shape[1]
+        query, key = (x.transpose(1, 2).flatten(2)[:, None] for x in (self.query, self.key))  # (B, 1, L, H·d)
+        return QueriesAndKeys(query, key, self.scale / heads)
+
+
+def attention_mse(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
     """Squared error of the scaled scores QKᵀ/√d before softmax, a mean over heads × valid queries × valid keys.
 
-    TinyBERT, equation 7 (the unnormalised scores, as section 3.2 prefers).
-    student, teacher: (B, H, L, L). Returns (B,).
+    TinyBERT, equation 7 (the unnormalised scores, as section 3.2 prefers). Returns (B,). Short texts take the scores,
+    long ones Gram matrices: L × L matrices are then never made.
     """
-    valid = mask.to(torch.bool)
+    with torch.autocast(mask.device.type, enabled=False):
+        valid = mask.to(torch.bool)
+        by_scores = mask.shape[1] <= _SCORES_PER_WIDTH * (student.query.shape[-1] + teacher.query.shape[-1])
+        total = (_by_scores if by_scores else _by_gram_matrices)(student, teacher, valid)
+        return total / (student.query.shape[1] * valid.sum(1).square())
+
+
+# Up to so many tokens for each of the dₛ + dₜ dimensions the scores are faster (benchmarks/attention_loss.py).
+_SCORES_PER_WIDTH = 1.25
+
+
+def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, valid: Tensor) -> Tensor:
+    """The sum of the squared differences, (B,), by the scores of both."""
+    ours, theirs = (of.query.float() @ of.key.float().transpose(-1, -2) * of.scale for of in (student, teacher))
     pairs = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, L, L)
-    squares = (student.float() - teacher.float()).masked_fill(~pairs, 0.0).square()
-    count = student.shape[1] * valid.sum(1).square()
-    return squares.sum((1, 2, 3)) / count
+    return (ours - theirs).masked_fill(~pairs, 0.0).square().sum((1, 2, 3))
+
+
+def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, valid: Tensor) -> Tensor:
+    """The same sum as ⟨QₛᵀQₛ, KₛᵀKₛ⟩/dₛ − 2⟨QₛᵀQₜ, KₛᵀKₜ⟩/√(dₛdₜ) + ⟨QₜᵀQₜ, KₜᵀKₜ⟩/dₜ.
+
+    Its terms are large where the scores are alike: in float32 the error of value and gradient is some 1e-5 of them
+    where the loss has fallen to a hundredth of the scores' squares.
+    """
+    padding = ~valid[:, None, :, None]  # rows of zeros add nothing
+    own, theirs = (
+        ((of.query.float() * of.scale).masked_fill(padding, 0.0), of.key.float().masked_fill(padding, 0.0))
+        for of in (student, teacher)
+    )
+
+    def inner(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+        queries, keys = (x.transpose(-1, -2) @ y for x, y in zip(one, other, strict=True))  # (B, H, d, d)
+        return (queries * keys).sum((1, 2, 3))
+
+    return inner(own, own) - 2 * inner(own, theirs) + inner(theirs, theirs)
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

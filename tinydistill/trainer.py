@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 
 from tinydistill.data import LengthBucketSampler
 from tinydistill.distiller import Distiller, FeatureReader, Features
-from tinydistill.precision import autocast
+from tinydistill.precision import autocast, keep_products_in_bf16
 
 
 class DistillationTrainer(Trainer):
@@ -56,6 +56,8 @@ class DistillationTrainer(Trainer):
         self.teacher = teacher
         if teacher is not None:
             self.teacher = teacher.to(args.device).eval().requires_grad_(False)
+            if args.bf16:
+                keep_products_in_bf16(self.teacher)
             self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
         self.logged_step = 0

@@ -64,7 +64,8 @@ def test_scores_are_the_scaled_product_of_queries_and_keys(family: str, blocks: 
             seen[kind][block].double().view(3, 7, 4, 6).transpose(1, 2) for kind in ("query", "key")
         )  # (B, H, L, d)
         expected = torch.einsum("bhid,bhjd->bhij", queries, keys) / 6**0.5
-        assert torch.allclose(scores[block].double(), expected, atol=1e-6)
+        query, key, scale = scores[block]
+        assert torch.allclose((query @ key.transpose(-1, -2) * scale).double(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -82,7 +83,8 @@ def test_the_output_is_that_of_the_models_own_attention(family: str) -> None:
 def test_the_gradient_reaches_queries_and_keys() -> None:
     model = model_of("bert").train()
     reader = ScoreReader(model, [2])
-    reader.read(model(**batch(), output_attentions=True).attentions)[2].square().sum().backward()
+    query, key, _ = reader.read(model(**batch(), output_attentions=True).attentions)[2]
+    (query @ key.transpose(-1, -2)).square().sum().backward()
     attention = model.bert.encoder.layer[2].attention.self
     assert attention.query.weight.grad.abs().sum() > 0
     assert attention.key.weight.grad.abs().sum() > 0

@@ -66,7 +66,7 @@ def test_a_student_like_its_teacher_has_no_loss(teacher: BertForSequenceClassifi
     inputs = batch()
     got = distiller(inputs, features_of(teacher, goals, inputs))
     assert got["hidden"].tolist() == [0.0, 0.0]
-    assert got["attention"].tolist() == [0.0, 0.0]
+    assert got["attention"].tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
 
 
 def test_each_model_gets_the_inputs_of_its_own_forward(teacher: BertForSequenceClassification) -> None:
@@ -109,9 +109,16 @@ def test_heads_can_be_compared_by_their_mean(teacher: BertForSequenceClassificat
     theirs = features_of(teacher, INTERMEDIATE, inputs)
     got = distiller(inputs, theirs)["attention"]
     ours = distiller.read(own, inputs)
-    pairs = [(ours.attention[i].mean(1, True), theirs.attention[j].mean(1, True)) for i, j in LAYERS.attention]
-    expected = sum(losses.attention_mse(*pair, inputs["attention_mask"]) for pair in pairs)
-    assert torch.allclose(got, expected)
+    mask = inputs["attention_mask"].double()
+    expected = torch.zeros(len(mask), dtype=torch.float64)
+    for i, j in LAYERS.attention:
+        means = [
+            (of.query.double() @ of.key.double().transpose(-1, -2)).mean(1) * of.scale
+            for of in (ours.attention[i], theirs.attention[j])
+        ]  # (B, L, L)
+        squares = (means[0] - means[1]).square() * mask[:, :, None] * mask[:, None, :]
+        expected += squares.sum((1, 2)) / mask.sum(1).square()
+    assert torch.allclose(got.double(), expected)
 
 
 def test_prediction_takes_stored_logits() -> None:

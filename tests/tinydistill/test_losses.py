@@ -1,13 +1,13 @@
 """Each loss against its formula, written out in float64 loops."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from tinydistill import losses
+from tinydistill.losses import QueriesAndKeys
 
 # Lengths of the examples of a batch; L is the longest, or longer still.
 BATCHES = [([5, 3, 1], 5), ([4], 4), ([1], 1), ([1], 3), ([2, 7], 9)]
@@ -17,13 +17,35 @@ def mask_of(lengths: list[int], width: int) -> torch.Tensor:
     return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
 
 
+def factors(batch: int, heads: int, width: int, size: int) -> QueriesAndKeys:
+    return QueriesAndKeys(torch.randn(batch, heads, width, size), torch.randn(batch, heads, width, size), size**-0.5)
+
+
+def scores_of(factors: QueriesAndKeys) -> np.ndarray:
+    return (factors.query.detach().double() @ factors.key.detach().double().transpose(-1, -2)).numpy() * factors.scale
+
+
+FORMS = {"scores": float("inf"), "gram": 0.0}  # of _SCORES_PER_WIDTH
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("lengths", "width"), BATCHES)
 @pytest.mark.parametrize("heads", [1, 3])
-def test_attention_mse(lengths: list[int], width: int, heads: int) -> None:
+@pytest.mark.parametrize(("own_size", "teachers_size"), [(4, 4), (2, 5)])
+def test_attention_mse(
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    lengths: list[int],
+    width: int,
+    heads: int,
+    own_size: int,
+    teachers_size: int,
+) -> None:
+    monkeypatch.setattr(losses, "_SCORES_PER_WIDTH", FORMS[form])
     torch.manual_seed(0)
-    student, teacher = torch.randn(2, len(lengths), heads, width, width).unbind()
+    student, teacher = factors(len(lengths), heads, width, own_size), factors(len(lengths), heads, width, teachers_size)
     got = losses.attention_mse(student, teacher, mask_of(lengths, width))
-    s, t = student.double().numpy(), teacher.double().numpy()
+    s, t = scores_of(student), scores_of(teacher)
     for b, n in enumerate(lengths):
         total = 0.0
         for h in range(heads):
@@ -31,6 +53,59 @@ def test_attention_mse(lengths: list[int], width: int, heads: int) -> None:
                 for j in range(n):
                     total += (s[b, h, i, j] - t[b, h, i, j]) ** 2
         assert got[b].item() == pytest.approx(total / (heads * n * n), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("nearness", [1.0, 0.1])
+def test_the_gradient_of_attention_mse(monkeypatch: pytest.MonkeyPatch, form: str, nearness: float) -> None:
+    """Against float64, also where the student is near its teacher and large numbers cancel."""
+    monkeypatch.setattr(losses, "_SCORES_PER_WIDTH", FORMS[form])
+    torch.manual_seed(0)
+    mask = mask_of([40, 23], 40)
+    teacher = factors(2, 3, 40, 8)
+    noise = factors(2, 3, 40, 8)
+    own = [(t + nearness * n).requires_grad_() for t, n in zip(teacher[:2], noise[:2], strict=True)]
+    value = losses.attention_mse(QueriesAndKeys(*own, teacher.scale), teacher, mask)
+    value.sum().backward()
+
+    exact = [x.detach().double().requires_grad_() for x in own]
+    difference = (exact[0] @ exact[1].transpose(-1, -2)) * teacher.scale - torch.from_numpy(scores_of(teacher))
+    pairs = (mask[:, :, None] * mask[:, None, :])[:, None].double()
+    expected = (difference.square() * pairs).sum((1, 2, 3)) / (3 * mask.sum(1).square())
+    expected.sum().backward()
+    assert torch.allclose(value.double(), expected, rtol=1e-4)
+    for ours, theirs in zip(own, exact, strict=True):
+        error = (ours.grad.double() - theirs.grad).norm() / theirs.grad.norm()
+        assert error < 1e-4
+
+
+def test_the_mean_over_heads_of_scores() -> None:
+    torch.manual_seed(0)
+    made_of = factors(2, 3, 5, 4)
+    mean = made_of.mean_over_heads()
+    assert mean.query.shape == (2, 1, 5, 12)
+    np.testing.assert_allclose(scores_of(mean)[:, 0], scores_of(made_of).mean(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_reaches_neither_value_nor_gradient_of_attention_mse(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(losses, "_SCORES_PER_WIDTH", FORMS[form])
+    torch.manual_seed(0)
+    mask = mask_of([2, 4], 6)
+    outside = (mask == 0)[:, None, :, None].expand(2, 3, 6, 5)
+    student, teacher = factors(2, 3, 6, 5), factors(2, 3, 6, 5)
+    spoilt = [x.masked_fill(outside, 1e6).requires_grad_() for x in student[:2]]
+    spoilt_teacher = [x.masked_fill(outside, -1e7) for x in teacher[:2]]
+    value = losses.attention_mse(
+        QueriesAndKeys(*spoilt, student.scale), QueriesAndKeys(*spoilt_teacher, teacher.scale), mask
+    )
+    assert torch.equal(value, losses.attention_mse(student, teacher, mask))
+    value.sum().backward()
+    for x in spoilt:
+        assert torch.equal(x.grad[outside], torch.zeros(int(outside.sum())))
+        assert x.grad[~outside].abs().min() > 0
 
 
 @pytest.mark.parametrize(("lengths", "width"), BATCHES)
@@ -44,25 +119,20 @@ def test_hidden_mse(lengths: list[int], width: int) -> None:
         assert got[b].item() == pytest.approx(total / (n * 7), rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [losses.attention_mse, losses.hidden_mse])
-def test_padding_reaches_neither_value_nor_gradient(loss: Callable) -> None:
+def test_padding_reaches_neither_value_nor_gradient() -> None:
     torch.manual_seed(0)
     mask = mask_of([2, 4], 6)
-    shape = (2, 3, 6, 6) if loss is losses.attention_mse else (2, 6, 5)
+    shape = (2, 6, 5)
     teacher = torch.randn(shape)
     student = torch.randn(shape)
-    outside = (
-        ~(mask.bool()[:, None, :, None] & mask.bool()[:, None, None, :]).expand(shape)
-        if loss is losses.attention_mse
-        else ~mask.bool()[:, :, None].expand(shape)
-    )
+    outside = ~mask.bool()[:, :, None].expand(shape)
     spoilt = student.clone()
     spoilt[outside] = float("nan")  # what a padded position holds is nobody's business
     spoilt_teacher = teacher.clone()
     spoilt_teacher[outside] = float("inf")
     spoilt.requires_grad_()
-    value = loss(spoilt, spoilt_teacher, mask)
-    assert torch.equal(value, loss(student, teacher, mask))
+    value = losses.hidden_mse(spoilt, spoilt_teacher, mask)
+    assert torch.equal(value, losses.hidden_mse(student, teacher, mask))
     value.sum().backward()
     assert torch.equal(spoilt.grad[outside], torch.zeros(int(outside.sum())))
     assert spoilt.grad[~outside].abs().min() > 0
@@ -105,8 +175,12 @@ def test_gold_losses() -> None:
 def test_half_precision_inputs_are_compared_in_float32() -> None:
     """bf16 has 8 bits: squares of differences summed in it would be off by percents."""
     torch.manual_seed(0)
-    student, teacher = torch.randn(2, 1, 4, 32, 32).to(torch.bfloat16).unbind()
-    got = losses.attention_mse(student, teacher, torch.ones(1, 32))
-    expected = np.square((student.double() - teacher.double()).numpy()).mean()
+    student, teacher = (
+        QueriesAndKeys(made_of.query.bfloat16(), made_of.key.bfloat16(), made_of.scale)
+        for made_of in (factors(1, 4, 32, 8), factors(1, 4, 32, 8))
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        got = losses.attention_mse(student, teacher, torch.ones(1, 32))
+    expected = np.square(scores_of(student) - scores_of(teacher)).mean()
     assert got.dtype == torch.float32
     assert got.item() == pytest.approx(expected, rel=1e-6)

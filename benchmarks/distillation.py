@@ -1,0 +1,349 @@
+"""How fast distillation runs, against a plain reference in the same run.
+
+The reference does what a straightforward script does: float32, every batch padded to the maximum length, eager
+attention, all hidden states and scores of all layers of both models, the teacher run in every step. Ours is the
+product's trainer with its defaults. Both see the same rows, batches of 32 and the same sizes of models; BERT-base's
+weights are random, which takes as long. Each measurement runs in a process of its own, after a few steps to warm up.
+Rows are examples of the training file, counted as often as they are trained on. The share of the matrix peak is the
+arithmetic of the blocks for real tokens (no padding) a second, against a bare product at that precision.
+
+    python -m benchmarks.distillation
+    python -m benchmarks.distillation --pairs base-4l --data SST-2 --phases intermediate,prediction
+"""
+
+import json
+import math
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from datasets import Dataset, concatenate_datasets
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PrinterCallback,
+    TrainingArguments,
+)
+
+from benchmarks.machine import Clock, alone, matrix_peak, peak_memory_mb
+from glue_tasks import get_task
+from glue_tasks.files import find_file, open_table
+from tinydistill import layer_map, objectives
+from tinydistill.data import Collator, encode
+from tinydistill.distiller import Distiller
+from tinydistill.evaluation import predict
+from tinydistill.models import StudentSpec, build_student, label_options
+from tinydistill.trainer import DistillationTrainer
+
+BATCH = 32
+PAIRS = {
+    "base-4l": ("BERT-base", "tinybert-4l-312d"),
+    "base-6l": ("BERT-base", "tinybert-6l-768d"),
+    "minilm-3l": ("MiniLM", "init:layers=3"),
+}
+PHASES = ("intermediate", "prediction", "evaluation")
+EPOCHS = 3  # of the prediction phase
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement."""
+
+    pair: str
+    data: str
+    phase: str
+    precision: str  # of ours; the reference is float32
+    rows: int
+    reference_steps: int
+    data_dir: str
+    minilm: str
+    max_length: int = 128
+
+
+def main(
+    data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2 and RTE.")] = Path("../shared/data/glue"),
+    minilm: Annotated[Path, typer.Option(help="The small teacher, and the tokenizer of all.")] = Path(
+        "../shared/models/minilm-l6-h384-mlm"
+    ),
+    pairs: Annotated[str, typer.Option(help=f"Of {', '.join(PAIRS)}.")] = ",".join(PAIRS),
+    data: Annotated[str, typer.Option(help="Tasks: SST-2 is short, RTE and MRPC are long.")] = "SST-2,RTE",
+    phases: Annotated[str, typer.Option(help=f"Of {', '.join(PHASES)}.")] = ",".join(PHASES),
+    precisions: Annotated[str, typer.Option(help="Of ours.")] = "bf16,float32",
+    rows: Annotated[int, typer.Option(help="Training rows, drawn at random, that ours sees in an epoch.")] = 1_600,
+    reference_steps: Annotated[int, typer.Option(help="Steps of the reference, each as long as any other.")] = 3,
+    output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/distillation.json"),
+) -> None:
+    """Time the plain reference and ours for each pair of models, task and phase."""
+    peaks = {"float32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
+    print(f"matrix products: {peaks['float32']:.0f} GFLOP/s in float32, {peaks['bf16']:.0f} in bf16")
+    runs = []
+    for pair in pairs.split(","):
+        for name in data.split(","):
+            for phase in phases.split(","):
+                at = (rows, reference_steps, str(data_dir), str(minilm))
+                plain = alone(measure_reference, Case(pair, name, phase, "float32", *at))
+                for precision in precisions.split(","):
+                    ours = alone(measure_ours, Case(pair, name, phase, precision, *at))
+                    run = _compared(f"{pair}, {name}, {phase}, {precision}", plain, ours, peaks[precision])
+                    runs.append(run)
+                    print(json.dumps(run), flush=True)
+    result = {
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "gflops_of_matrix_peak": {name: round(peak) for name, peak in peaks.items()},
+        "runs": runs,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(_table(runs))
+    print(f"written to {output}")
+
+
+def _compared(name: str, plain: dict[str, Any], ours: dict[str, Any], peak: float) -> dict[str, Any]:
+    speed = {who: m["rows"] / m["seconds"] for who, m in (("reference", plain), ("ours", ours))}
+    by_processor = (ours["rows"] / ours["processor"]) / (plain["rows"] / plain["processor"])
+    return {
+        "run": name,
+        "reference_rows_per_second": round(speed["reference"], 2),
+        "rows_per_second": round(speed["ours"], 1),
+        "times_the_reference": round(speed["ours"] / speed["reference"], 1),
+        "times_the_reference_by_processor_seconds": round(by_processor, 1),
+        "tokens_per_second": round(ours["tokens"] / ours["seconds"]),
+        "share_of_matrix_peak": round(ours["gflop"] / ours["seconds"] / peak, 3),
+        "reference_peak_memory_mb": plain["memory"],
+        "peak_memory_mb": ours["memory"],
+    }
+
+
+def _table(runs: list[dict[str, Any]]) -> str:
+    lines = ["| run | reference rows/s | ours rows/s | ratio | tokens/s | of peak | memory, reference / ours |"]
+    lines.append("|---" * 7 + "|")
+    lines += [
+        f"| {r['run']} | {r['reference_rows_per_second']} | {r['rows_per_second']} | **{r['times_the_reference']}x** "
+        f"| {r['tokens_per_second']:,} | {r['share_of_matrix_peak']:.0%} | {r['reference_peak_memory_mb']} / "
+        f"{r['peak_memory_mb']} MB |"
+        for r in runs
+    ]
+    return "\n".join(lines)
+
+
+class Setup:
+    """Teacher, student and data of a case."""
+
+    def __init__(self, case: Case, split: str = "train"):
+        self.case, self.task = case, get_task(case.data)
+        teacher_name, student_name = PAIRS[case.pair]
+        self.tokenizer = AutoTokenizer.from_pretrained(case.minilm)
+        torch.manual_seed(0)
+        options = label_options(self.task)
+        if teacher_name == "MiniLM":
+            self.teacher: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                case.minilm, dtype=torch.float32, **options
+            )
+        else:
+            self.teacher = BertForSequenceClassification(BertConfig(**options))
+        self.teacher.eval().requires_grad_(False)
+        spec = StudentSpec.parse(student_name)
+        self.maps = layer_map.choose("uniform", self.teacher.config.num_hidden_layers, spec.num_layers())
+        self.student = build_student(spec, self.teacher, self.task, self.maps, seed=0)
+        # A task's training rows drawn at random; its whole dev set.
+        path = find_file(self.task, Path(case.data_dir), split)
+        self.folder = tempfile.TemporaryDirectory()
+        rows = encode(open_table(self.task, path, split), self.tokenizer, case.max_length, Path(self.folder.name))
+        chosen = np.random.default_rng(0).permutation(len(rows))[: case.rows if split == "train" else None]
+        self.rows: Dataset = rows.select(chosen)
+
+    def gflop(self, lengths: np.ndarray, teacher: bool, student: int) -> float:
+        """Of the blocks for the real tokens of these rows: the teacher forward once, the student `student` times that
+        of a forward pass."""
+        parts = ((self.teacher.config, int(teacher)), (self.student.config, student))
+        return sum(times * _forward_gflop(config, lengths) for config, times in parts)
+
+
+def _forward_gflop(config: Any, lengths: np.ndarray) -> float:
+    """Multiply and add: four projections and two of the feed-forward network; scores and their sums of values."""
+    width = config.hidden_size
+    token = 2 * (4 * width**2 + 2 * width * config.intermediate_size)
+    return config.num_hidden_layers * float((lengths * token + 4 * lengths.astype(float) ** 2 * width).sum()) / 1e9
+
+
+def measure_reference(case: Case) -> dict[str, Any]:
+    """Steps of the reference, or its evaluation of as many batches."""
+    setup = Setup(case, "dev" if case.phase == "evaluation" else "train")
+    reference = PlainReference(setup)
+    step = {"intermediate": reference.distil_layers, "prediction": reference.distil_outputs}.get(
+        case.phase, reference.evaluate
+    )
+    batches = reference.batches()
+    step(next(batches))
+    clock = Clock()
+    for _ in range(case.reference_steps):
+        step(next(batches))
+    wall, processor = clock.read()
+    count = case.reference_steps * BATCH
+    return {"rows": count, "seconds": wall, "processor": processor, "memory": peak_memory_mb()}
+
+
+class PlainReference:
+    """A straightforward distillation step by the authors' formulas (TinyBERT, equations 7 to 10)."""
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        self.teacher, self.student = setup.teacher, setup.student
+        self.scores: dict[str, list[Tensor]] = {"teacher": [], "student": []}
+        for who, model in (("teacher", self.teacher), ("student", self.student)):
+            model.set_attn_implementation("eager")
+            for block in model.bert.encoder.layer:
+                attention: Any = block.attention.self
+                attention.register_forward_hook(self._keep_scores(who), with_kwargs=True)
+        sizes = (self.student.config.hidden_size, self.teacher.config.hidden_size)
+        self.projections = nn.ModuleList(nn.Linear(*sizes) for _ in range(self.student.config.num_hidden_layers + 1))
+        trained = [*self.student.parameters(), *self.projections.parameters()]
+        self.optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.01)
+        self.trained = trained
+
+    def _keep_scores(self, who: str) -> Any:
+        def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            states = args[0] if args else kwargs["hidden_states"]
+            heads, size = module.num_attention_heads, module.attention_head_size
+            query, key = (
+                projected(states).view(*states.shape[:2], heads, size).transpose(1, 2)  # (B, H, L, d)
+                for projected in (module.query, module.key)
+            )
+            self.scores[who].append(query @ key.transpose(-1, -2) / math.sqrt(size))
+
+        return hook
+
+    def batches(self) -> Iterator[dict[str, Tensor]]:
+        """In the order of the rows, each padded to the maximum length."""
+        collate = Collator(self.setup.tokenizer, self.setup.case.max_length)
+        rows = self.setup.rows
+        for start in range(0, len(rows) - BATCH, BATCH):
+            yield collate(rows.__getitems__(list(range(start, start + BATCH))))
+
+    def _run(self, batch: dict[str, Tensor], who: str) -> Any:
+        self.scores[who].clear()
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        return getattr(self, who)(**inputs, output_hidden_states=True)
+
+    def distil_layers(self, batch: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            taught = self._run(batch, "teacher")
+        own = self._run(batch, "student")
+        outside = (batch["attention_mask"] == 0)[:, None, None, :]
+        loss = torch.zeros(())
+        for i, j in self.setup.maps.attention:
+            ours, theirs = (self.scores[w][k].masked_fill(outside, 0.0) for w, k in (("student", i), ("teacher", j)))
+            loss = loss + F.mse_loss(ours, theirs)
+        for place, (i, j) in enumerate(self.setup.maps.hidden):
+            loss = loss + F.mse_loss(self.projections[place](own.hidden_states[i]), taught.hidden_states[j])
+        self._update(loss)
+
+    def distil_outputs(self, batch: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            targets = self._run(batch, "teacher").logits.softmax(-1)
+        self._update(-(targets * self._run(batch, "student").logits.log_softmax(-1)).sum(-1).mean())
+
+    @torch.no_grad()
+    def evaluate(self, batch: dict[str, Tensor]) -> None:
+        self.student.eval()
+        self._run(batch, "student")
+
+    def _update(self, loss: Tensor) -> None:
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def measure_ours(case: Case) -> dict[str, Any]:
+    """An epoch of the intermediate phase, three of the prediction phase with the teacher's pass, or an evaluation."""
+    setup = Setup(case, "dev" if case.phase == "evaluation" else "train")
+    lengths = np.array(setup.rows["length"])
+    collate = Collator(setup.tokenizer)
+    tokens = int(lengths.sum())
+    if case.phase == "evaluation":
+        few = setup.rows.select(range(2 * BATCH))
+        predict(setup.student, few, collate, case.precision)
+        clock = Clock()
+        predict(setup.student, setup.rows, collate, case.precision)
+        times, flops = 1, setup.gflop(lengths, False, 1)
+    elif case.phase == "intermediate":
+        compared = objectives.intermediate(setup.maps)
+        same_width = setup.student.config.hidden_size == setup.teacher.config.hidden_size
+        distiller = Distiller(
+            setup.student, compared, setup.teacher.config.hidden_size, "none" if same_width else "per-layer"
+        )
+        _train(setup, distiller, setup.rows, collate, epochs=1, max_steps=3)
+        clock = Clock()
+        _train(setup, distiller, setup.rows, collate, epochs=1)
+        times, flops = 1, setup.gflop(lengths, True, 3)
+    else:
+        distiller = Distiller(setup.student, objectives.prediction(setup.task, 1.0))
+        few = setup.rows.select(range(4 * BATCH))
+        _train(setup, distiller, _with_logits(setup, few, collate), collate, epochs=1)
+        clock = Clock()
+        rows = _with_logits(setup, setup.rows, collate)
+        _train(setup, distiller, rows, collate, epochs=EPOCHS)
+        times = EPOCHS
+        flops = setup.gflop(lengths, True, 3 * EPOCHS)
+    wall, processor = clock.read()
+    return {
+        "rows": len(setup.rows) * times,
+        "seconds": wall,
+        "processor": processor,
+        "tokens": tokens * times,
+        "gflop": flops,
+        "memory": peak_memory_mb(),
+    }
+
+
+def _with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
+    outputs = predict(setup.teacher, rows, collate, setup.case.precision)
+    return concatenate_datasets([rows, Dataset.from_dict({"teacher_logits": outputs})], axis=1)
+
+
+def _train(
+    setup: Setup, distiller: Distiller, rows: Dataset, collate: Collator, epochs: int, max_steps: int = -1
+) -> None:
+    """As the phases do, without evaluations and checkpoints."""
+    args = TrainingArguments(
+        output_dir=setup.folder.name,
+        num_train_epochs=epochs,
+        max_steps=max_steps,
+        per_device_train_batch_size=BATCH,
+        learning_rate=5e-5,
+        weight_decay=0.01,
+        bf16=setup.case.precision == "bf16",
+        use_cpu=True,
+        eval_strategy="no",
+        save_strategy="no",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to="none",
+        log_level="error",
+        logging_steps=50,
+    )
+    teacher = setup.teacher if setup.case.phase == "intermediate" else None
+    trainer = DistillationTrainer(distiller, teacher, args, rows, rows, collate, None)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    typer.run(main)
+    print(f"{time.perf_counter() - started:.0f} s")
