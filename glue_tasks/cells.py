@@ -35,6 +35,7 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
     return _read_plain(path, separator, as_published)
 
 
+_LARGEST_CELL = 1 << 24  # characters; a quotation that does not end is noticed there at the latest
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _BLANK = Fault("a blank line between rows of one column", "remove it, or give the row a text")
 
@@ -93,6 +94,7 @@ def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Faul
                 text = raw.decode(errors="replace")
             yield text
 
+    csv.field_size_limit(_LARGEST_CELL)  # of every reader in the process: its default is too short for a document
     reader = csv.reader(lines(), delimiter=separator, strict=True)
     line = 1
     width = blank = 0

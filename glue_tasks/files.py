@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
-from glue_tasks.columns import cells_of_records, columns_without_header, find_header, wanted_columns
+from glue_tasks.columns import cells_of_records, columns_without_header, find_columns, find_header, wanted_columns
 from glue_tasks.errors import UserError
 from glue_tasks.label_cells import read_label, read_value
 from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
@@ -239,7 +239,8 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         if first is None:
             raise fault
     header = wanted_columns(task, labelled)
-    if not labelled and task.id_column in first:
+    ids = (task.id_column,) if task.id_column and not labelled else ()
+    if ids and not isinstance(find_columns(task, ids, tuple(first)), Fault):
         header = (task.id_column, *header)
     return Table(
         task,

@@ -254,6 +254,20 @@ def test_a_table_with_tabs_of_a_task_with_another_separator(tmp_path: Path) -> N
         assert [row.texts for row in open_table(task, path)] == [("a;b",)]
 
 
+def test_one_column_is_not_taken_for_two(tmp_path: Path) -> None:
+    task = replace(LABEL_FIRST, column_aliases={"a": ("text",), "b": ("text", "text2")})
+    path = tmp_path / "train.tsv"
+    path.write_text("text\tlabel\nx\tyes\n")
+    with pytest.raises(UserError, match="line 1: one column 'text' for several of a, b, label"):
+        open_table(task, path)
+
+
+def test_a_cell_may_be_a_whole_document(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(f'sentence,label\n"{"long, " * 50_000}",1\n')
+    assert [len(row.texts[0]) for row in open_table(SST2, path)] == [300_000]
+
+
 def test_two_readings_at_once_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "train.tsv"
     path.write_text("sentence\tlabel\na\t1\nb\nc\t0\n")

@@ -1,6 +1,7 @@
 """JSON lines: records by name, as CLUE publishes them and as others write them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from glue_tasks import Task, UserError
 from glue_tasks.files import open_table
+from glue_tasks.task import Hub
 from glue_tasks.writers import TableWriter
 
 
@@ -56,9 +58,12 @@ def test_records_are_read_by_name(tmp_path: Path) -> None:
 
 
 def test_a_test_split_has_its_ids_and_no_labels(tmp_path: Path) -> None:
-    table = open_table(PLAIN, write(tmp_path / "test.json", {"sentence": "a", "id": 7}), "test")
-    assert table.header == ("id", "sentence")
-    assert [(row.cells, row.texts, row.label) for row in table] == [(("7", "a"), ("a",), None)]
+    of_hub = replace(PLAIN, hub=Hub("clue", "plain", {}, {}, {"id": "idx"}))
+    for task, name in ((PLAIN, "id"), (of_hub, "id"), (of_hub, "idx")):
+        table = open_table(task, write(tmp_path / "test.json", {"sentence": "a", name: 7}), "test")
+        assert table.header == ("id", "sentence")
+        assert [(row.cells, row.texts, row.label) for row in table] == [(("7", "a"), ("a",), None)]
+    assert open_table(PLAIN, write(tmp_path / "test.json", {"sentence": "a"}), "test").header == ("sentence",)
 
 
 def test_a_published_record_is_mapped_and_what_is_written_of_it_is_read_back(tmp_path: Path) -> None:
