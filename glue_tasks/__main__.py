@@ -1,17 +1,17 @@
-"""python -m glue_tasks: which tasks there are, and what is in their files."""
+"""python -m glue_tasks: which tasks there are, what is in their files, and the files themselves."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from glue_tasks import TASKS, Task
+from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table, present_splits
 from glue_tasks.tally import in_words
 
 app = typer.Typer(
-    help="Which tasks there are, and what is in their files.",
+    help="Which tasks there are, what is in their files, and the files themselves.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",  # wraps paragraphs, and leaves [CLS] as it is
@@ -97,6 +97,33 @@ def show(
         typer.echo(f"\n{each}: {summary.rows:,} rows in {path}{in_words(table.tally.left_out())}")
         for line in describe.lines(table, summary):
             typer.echo(line)
+
+
+@app.command("download")
+@exit_on_user_error(resumable=False)
+def download(
+    task: Annotated[str, typer.Option(metavar="NAME|all", help="A name from `list`, or all that the hub has.")],
+    data_dir: Annotated[Path, typer.Option(help="Where TASK/train.tsv and so on are written.")] = Path("data"),
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A local clone of the task's repository, or a folder of OWNER/NAME clones."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use what the hub's cache has; as HF_HUB_OFFLINE=1.")
+    ] = False,
+) -> None:
+    """Write a task's files in the official layout, from the hub, its cache or a local clone.
+
+    Files that are there are left alone. Row counts are checked against those published. What the hub lacks (ids, parse
+    trees) is left empty. HF_ENDPOINT names a mirror, HF_HUB_CACHE another cache. With `all`, a task that fails does not
+    stop the others.
+
+    Example: python -m glue_tasks download --task SST-2 --data-dir data/glue
+    """
+    from glue_tasks import hub
+
+    tasks = [each for each in TASKS.values() if each.hub is not None] if task == "all" else [get_task(task)]
+    hub.download(tasks, data_dir, source, offline, typer.echo)
 
 
 def _kind(task: Task) -> str:

@@ -46,9 +46,9 @@ _CODES_OF_IFLYTEK = tuple(str(code) for code in range(119))
 _CODES_OF_TNEWS = tuple(str(code) for code in range(100, 117) if code not in (105, 111))
 
 
-def _hub(config: str, train: int, dev: int, test: int) -> Hub:
+def _hub(config: str, train: int, dev: int, test: int, id: str = "idx") -> Hub:
     splits = {"train": "train", "dev": "validation", "test": "test"}
-    return Hub("clue/clue", config, splits, {"train": train, "dev": dev, "test": test}, {"id": "idx"})
+    return Hub("clue/clue", config, splits, {"train": train, "dev": dev, "test": test}, {"id": id})
 
 
 def _submission(name: str, *labels: str) -> Submission:
@@ -212,7 +212,7 @@ _TASKS = (
         from_record=joined_keywords,
         folders=("csl_public",),
         id_column="id",
-        hub=_hub("csl", 20_000, 3_000, 3_000),
+        hub=_hub("csl", 20_000, 3_000, 3_000, id="corpus_id"),
         submission=_submission("csl", "0", "1"),
         language="zh",
         max_length=256,

@@ -20,6 +20,10 @@ from glue_tasks.task import Task
 AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
 
 
+class NotThere(UserError):
+    """No file of a split, by no name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One example. `cells` are all columns as the file has them; `label` is an id, a value, or None in a test split."""
@@ -185,7 +189,7 @@ def _files(task: Task, folder: Path, split: str) -> list[Path]:
 def find_file(task: Task, data_dir: Path, split: str) -> Path:
     """The file of a split below the data directory, `<data_dir>/<task>/<file>`.
 
-    Raises UserError that says which folder or file is missing and where to get it, or which files could be meant.
+    Raises NotThere, which says what is missing and where to get it; UserError if several files could be meant.
     """
     if split not in task.files:
         cure = "models are evaluated on it, not trained; its" if split == "train" else "its"
@@ -201,10 +205,10 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
         raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
     for needed in (data_dir, folder):
         if not needed.is_dir():
-            raise UserError(f"there is no folder {needed}; {cure}, or name another with --data-dir")
+            raise NotThere(f"there is no folder {needed}; {cure}, or name another with --data-dir")
     found = _files(task, folder, split)
     if not found:
-        raise UserError(f"there is no file {folder / task.files[split]}; {cure}")
+        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}")
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(
