@@ -71,13 +71,13 @@ def choose_task(task: Task | str | None, path: Path | str | None) -> Task:
             raise UserError(f"the task {task.name} {error}") from None
         return task
     if task and path:
-        raise UserError(f"--task {task} and --task-file {path} both name the task; give one of them")
+        raise UserError(f"the task {task} and the task file {path} are both named; give one of them")
     if path:
         return load_task(Path(path))
     if not task:
         raise UserError(
-            "no task is named; give one with --task (`python -m glue_tasks list` shows them), or your own with "
-            "--task-file"
+            "no task is named; give the name of one (`python -m glue_tasks list` shows them), or --task-file with your "
+            "own"
         )
     if task.endswith(".toml"):
         raise UserError(f"{task} is a task file; give it with --task-file")

@@ -92,8 +92,8 @@ def test_a_task_file_and_its_shards(tmp_path: Path, tiny_chinese: str) -> None:
     ("args", "message"),
     [
         (["--task", "AX"], "AX has no split 'train'; models are evaluated on it, not trained"),
-        ([], "no task is named; give one with --task"),
-        (["--task", "RTE", "--task-file", "mine.toml"], "--task RTE and --task-file mine.toml both name the task"),
+        ([], "no task is named; give the name of one"),
+        (["--task", "RTE", "--task-file", "mine.toml"], "the task RTE and the task file mine.toml are both named"),
         (["--task-file", "mine.toml"], "there is no task file mine.toml"),
     ],
 )

@@ -268,7 +268,7 @@ def test_a_task_is_named_once(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL)
     assert choose_task("sst2", None) is TASKS["SST-2"]
     assert choose_task(None, path).name == "Mine"
-    with pytest.raises(UserError, match="--task SST-2 and --task-file .*mine.toml both name the task"):
+    with pytest.raises(UserError, match="the task SST-2 and the task file .*mine.toml are both named"):
         choose_task("SST-2", path)
     with pytest.raises(UserError, match="no task is named; .*--task-file"):
         choose_task(None, None)
@@ -320,4 +320,4 @@ def test_show_takes_a_task_file(tmp_path: Path) -> None:
     assert "  text     c is column 1, there called 'C'\n  label    label is column 2\n" in named
     both = CliRunner().invoke(app, ["show", "SST-2", *args[1:]])
     assert both.exit_code == 2
-    assert "both name the task" in both.stderr
+    assert "are both named" in both.stderr

@@ -67,7 +67,7 @@ def test_a_task_made_in_python(task_file: str) -> None:
         ({}, "no task is named"),
         ({"task": 3}, "the recipe sets task to 3, which is not of type str"),
         ({"task_file": ["a"]}, "the recipe sets task_file to"),
-        ({"task": "SST-2", "task_file": "mine.toml"}, "both name the task"),
+        ({"task": "SST-2", "task_file": "mine.toml"}, "are both named"),
         ({"task_file": "nowhere.toml"}, "there is no task file nowhere.toml"),
     ],
 )
