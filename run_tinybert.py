@@ -131,6 +131,14 @@ def run(
     temperature: Annotated[
         float | None, option("Of both softmaxes in the prediction phase. Default: 1.", DISTILLATION)
     ] = None,
+    cache_teacher: Annotated[
+        bool | None,
+        option(
+            "Run the teacher in each step of the prediction phase, instead of once for each example.",
+            DISTILLATION,
+            " /--no-cache-teacher",
+        ),
+    ] = None,
     allow_weak_teacher: Annotated[
         bool | None,
         option("Distil even from a teacher at chance level (WNLI's usual case).", DISTILLATION, "--allow-weak-teacher"),

@@ -113,7 +113,7 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     if distils_layers:
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "projection": projection}
     elif name == "prediction":
-        identity |= {"temperature": settings.temperature}
+        identity |= {"temperature": settings.temperature, "cache_teacher": settings.cache_teacher}
     with phase.folder.held():
         if phase.look(identity) != "finished":
             notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]
@@ -123,8 +123,10 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
                 distiller = Distiller(student, compared, teacher.config.hidden_size, projection, settings.heads)
                 phase.train(distiller, teacher, notes + _warm_start(distiller, spec.path))
             elif name == "prediction":
-                phase.add_teacher_logits(teacher)
-                phase.train(Distiller(student, objectives.prediction(task, settings.temperature)), None, notes)
+                if settings.cache_teacher:
+                    phase.add_teacher_logits(teacher)
+                distiller = Distiller(student, objectives.prediction(task, settings.temperature))
+                phase.train(distiller, None if settings.cache_teacher else teacher, notes)
             else:
                 phase.train(Distiller(student, objectives.gold_labels(task)), None, notes)
     return phase.folder.path

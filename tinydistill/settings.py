@@ -47,6 +47,7 @@ class Settings:
     projection: str = "auto"  # per-layer, shared, none; auto is none where the widths agree, else per-layer
     heads: str = "match"  # or "mean": compare scores averaged over heads
     temperature: float = 1.0  # of both softmaxes in the prediction phase
+    cache_teacher: bool = True  # its outputs once for each example, kept on disk; else anew in each prediction step
     eval_steps: int = 0  # steps between evaluations and checkpoints; 0 is once an epoch
     logging_steps: int = 50
     padding: str = "longest"  # of the batch; or "max_length"
