@@ -131,6 +131,14 @@ def run(
     temperature: Annotated[
         float | None, option("Of both softmaxes in the prediction phase. Default: 1.", DISTILLATION)
     ] = None,
+    loss_scale: Annotated[
+        str | None,
+        option(
+            "`valid` (default): means over what is there; or `reference`: those of TinyBERT's authors, over padding "
+            "and classes too (needs --padding max_length).",
+            DISTILLATION,
+        ),
+    ] = None,
     cache_teacher: Annotated[
         bool | None,
         option(

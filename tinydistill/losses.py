@@ -3,7 +3,8 @@
 Shapes: B examples, L tokens (padding included), H heads, D hidden size, C classes. `mask` (B, L) is 1 for a token and
 0 for padding. Every loss averages within an example and leaves the mean over examples to the caller, so that neither
 padding, nor the batch an example happens to share, nor gradient accumulation changes what the example contributes.
-All arithmetic is float32 or better, whatever the precision of the models.
+All arithmetic is float32 or better, whatever the precision of the models. Those `of_authors` are on the scale of
+TinyBERT's own code, https://github.com/huawei-noah/Pretrained-Language-Model/tree/master/TinyBERT, and do depend on L.
 """
 
 from typing import NamedTuple
@@ -33,33 +34,46 @@ def attention_mse(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor
     TinyBERT, equation 7 (the unnormalised scores, as section 3.2 prefers). Returns (B,). Short texts take the scores,
     long ones Gram matrices: L × L matrices are then never made.
     """
-    with torch.autocast(mask.device.type, enabled=False):
-        valid = mask.to(torch.bool)
-        by_scores = mask.shape[1] <= _SCORES_PER_WIDTH * (student.query.shape[-1] + teacher.query.shape[-1])
-        total = (_by_scores if by_scores else _by_gram_matrices)(student, teacher, valid)
-        return total / (student.query.shape[1] * valid.sum(1).square())
+    valid = mask.to(torch.bool)
+    return _sum_of_squares(student, teacher, valid, valid) / (student.query.shape[1] * valid.sum(1).square())
+
+
+def attention_mse_of_authors(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
+    """The same as TinyBERT's authors compute it: scores of padded keys are zeroed, those of padded queries are not, and
+    the mean is over heads × L × L.
+    """
+    heads, width = student.query.shape[1:3]
+    valid = mask.to(torch.bool)
+    return _sum_of_squares(student, teacher, torch.ones_like(valid), valid) / (heads * width**2)
 
 
 # Up to so many tokens for each of the dₛ + dₜ dimensions the scores are faster (benchmarks/attention_loss.py).
 _SCORES_PER_WIDTH = 1.25
 
 
-def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, valid: Tensor) -> Tensor:
-    """The sum of the squared differences, (B,), by the scores of both."""
+def _sum_of_squares(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
+    """The sum of the squared differences, (B,), over the queries and keys that count, (B, L) each."""
+    with torch.autocast(keys.device.type, enabled=False):
+        by_scores = keys.shape[1] <= _SCORES_PER_WIDTH * (student.query.shape[-1] + teacher.query.shape[-1])
+        return (_by_scores if by_scores else _by_gram_matrices)(student, teacher, queries, keys)
+
+
+def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
+    """By the scores of both."""
     ours, theirs = (of.query.float() @ of.key.float().transpose(-1, -2) * of.scale for of in (student, teacher))
-    pairs = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, L, L)
+    pairs = queries[:, None, :, None] & keys[:, None, None, :]  # (B, 1, L, L)
     return (ours - theirs).masked_fill(~pairs, 0.0).square().sum((1, 2, 3))
 
 
-def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, valid: Tensor) -> Tensor:
-    """The same sum as ⟨QₛᵀQₛ, KₛᵀKₛ⟩/dₛ − 2⟨QₛᵀQₜ, KₛᵀKₜ⟩/√(dₛdₜ) + ⟨QₜᵀQₜ, KₜᵀKₜ⟩/dₜ.
+def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
+    """As ⟨QₛᵀQₛ, KₛᵀKₛ⟩/dₛ − 2⟨QₛᵀQₜ, KₛᵀKₜ⟩/√(dₛdₜ) + ⟨QₜᵀQₜ, KₜᵀKₜ⟩/dₜ.
 
     Its terms are large where the scores are alike: in float32 the error of value and gradient is some 1e-5 of them
     where the loss has fallen to a hundredth of the scores' squares.
     """
-    padding = ~valid[:, None, :, None]  # rows of zeros add nothing
+    no_query, no_key = (~those[:, None, :, None] for those in (queries, keys))  # rows of zeros add nothing
     own, theirs = (
-        ((of.query.float() * of.scale).masked_fill(padding, 0.0), of.key.float().masked_fill(padding, 0.0))
+        ((of.query.float() * of.scale).masked_fill(no_query, 0.0), of.key.float().masked_fill(no_key, 0.0))
         for of in (student, teacher)
     )
 
@@ -80,6 +94,11 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return squares.sum((1, 2)) / (valid.sum(1) * student.shape[-1])
 
 
+def hidden_mse_of_authors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """The same as TinyBERT's authors compute it: a mean over L × D, padded positions included."""
+    return (student.float() - teacher.float()).square().mean((1, 2))
+
+
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy of softmax(z_S/t) under softmax(z_T/t), a sum over classes.
 
@@ -87,6 +106,11 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.
     """
     targets = F.softmax(teacher.float() / temperature, dim=-1)
     return -(targets * F.log_softmax(student.float() / temperature, dim=-1)).sum(-1)
+
+
+def soft_cross_entropy_of_authors(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """The same as TinyBERT's authors compute it: a mean over classes."""
+    return soft_cross_entropy(student, teacher, temperature) / student.shape[-1]
 
 
 def logits_mse(student: Tensor, teacher: Tensor) -> Tensor:

@@ -25,19 +25,28 @@ class Objective:
     weight: float = 1.0
 
 
-def intermediate(layer_map: LayerMap) -> list[Objective]:
+# The losses of the intermediate phase and of a classification, by --loss-scale.
+_LAYER_LOSSES = {
+    "valid": (losses.attention_mse, losses.hidden_mse),
+    "reference": (losses.attention_mse_of_authors, losses.hidden_mse_of_authors),
+}
+_CLASS_LOSS = {"valid": losses.soft_cross_entropy, "reference": losses.soft_cross_entropy_of_authors}
+
+
+def intermediate(layer_map: LayerMap, loss_scale: str = "valid") -> list[Objective]:
     """TinyBERT's first phase: attention scores and hidden states (equations 7 to 9)."""
+    attention, hidden = _LAYER_LOSSES[loss_scale]
     return [
-        Objective("attention", "attention", losses.attention_mse, layer_map.attention),
-        Objective("hidden", "hidden", losses.hidden_mse, layer_map.hidden),
+        Objective("attention", "attention", attention, layer_map.attention),
+        Objective("hidden", "hidden", hidden, layer_map.hidden),
     ]
 
 
-def prediction(task: Task, temperature: float) -> list[Objective]:
+def prediction(task: Task, temperature: float, loss_scale: str = "valid") -> list[Objective]:
     """TinyBERT's second phase: the teacher's outputs (equation 10); for a regression its value."""
     if task.is_regression:
         return [Objective("logits", "logits", losses.logits_mse)]
-    return [Objective("logits", "logits", partial(losses.soft_cross_entropy, temperature=temperature))]
+    return [Objective("logits", "logits", partial(_CLASS_LOSS[loss_scale], temperature=temperature))]
 
 
 def gold_labels(task: Task) -> list[Objective]:

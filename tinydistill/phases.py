@@ -112,20 +112,23 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     identity |= {"student": made_from, "student_weights": weights_digest(student)}
     if distils_layers:
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "projection": projection}
+        identity |= {"loss_scale": settings.loss_scale}
     elif name == "prediction":
         identity |= {"temperature": settings.temperature, "cache_teacher": settings.cache_teacher}
+        identity |= {"loss_scale": settings.loss_scale}
     with phase.folder.held():
         if phase.look(identity) != "finished":
             notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]
             notes += _check_teacher(task, teacher.to(device()), settings, phase)
             if name == "intermediate":
-                compared = objectives.intermediate(maps)
+                compared = objectives.intermediate(maps, settings.loss_scale)
                 distiller = Distiller(student, compared, teacher.config.hidden_size, projection, settings.heads)
                 phase.train(distiller, teacher, notes + _warm_start(distiller, spec.path))
             elif name == "prediction":
                 if settings.cache_teacher:
                     phase.add_teacher_logits(teacher)
-                distiller = Distiller(student, objectives.prediction(task, settings.temperature))
+                compared = objectives.prediction(task, settings.temperature, settings.loss_scale)
+                distiller = Distiller(student, compared)
                 phase.train(distiller, None if settings.cache_teacher else teacher, notes)
             else:
                 phase.train(Distiller(student, objectives.gold_labels(task)), None, notes)

@@ -47,6 +47,7 @@ class Settings:
     projection: str = "auto"  # per-layer, shared, none; auto is none where the widths agree, else per-layer
     heads: str = "match"  # or "mean": compare scores averaged over heads
     temperature: float = 1.0  # of both softmaxes in the prediction phase
+    loss_scale: str = "valid"  # losses over what is valid; or "reference": the authors', over padding and classes too
     cache_teacher: bool = True  # its outputs once for each example, kept on disk; else anew in each prediction step
     eval_steps: int = 0  # steps between evaluations and checkpoints; 0 is once an epoch
     logging_steps: int = 50
@@ -74,6 +75,7 @@ _CHOICES = {
     "projection": ("auto", "per-layer", "shared", "none"),
     "heads": ("match", "mean"),
     "padding": ("longest", "max_length"),
+    "loss_scale": ("valid", "reference"),
     "precision": ("auto", "bf16", "float32"),
     "schedule": ("linear", "constant"),
 }
@@ -121,6 +123,11 @@ def resolve(
             raise UserError(f"{name} is {value}; it must be {'more than 0' if name in _POSITIVE else '0 or more'}")
     if settings.seed > _LARGEST_SEED:
         raise UserError(f"seed is {settings.seed}; it must be {_LARGEST_SEED} or less")
+    if settings.loss_scale == "reference" and settings.padding != "max_length":
+        raise UserError(
+            "loss_scale reference counts padding, and would depend on the sentences that share a batch; set padding to "
+            "max_length with it"
+        )
     return task, settings
 
 

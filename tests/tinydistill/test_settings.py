@@ -95,6 +95,8 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
         ({"seed": {"epochs": 7.0}}, r"has a table \[seed\], but seed is a single value"),
         ({"prediction": {"epochs": {"x": 1}}}, r"has a table \[epochs\]"),
         ({"projection": "both"}, "projection is 'both'; it can be auto, per-layer, shared, none"),
+        ({"loss_scale": "reference"}, "loss_scale reference counts padding.*set padding to max_length"),
+        ({"cache_teacher": 1}, "sets cache_teacher to 1, which is not of type bool"),
         ({"seed": 2**32}, "seed is 4294967296; it must be 4294967295 or less"),
         ({"batch_size": 0}, "batch_size is 0; it must be more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0"),
