@@ -1,7 +1,9 @@
 """TinyBERT distillation, phase by phase or all at once. `python run_tinybert.py --help` says how."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -189,8 +191,17 @@ def run(
 ) -> None:
     """Distil a fine-tuned BERT into a small student, on one of the tasks of `python -m glue_tasks list`."""
     given = dict(locals())
-    with exit_on_user_error():
+    with exit_on_user_error(), _with_the_others():
         _run(given)
+
+
+def _with_the_others() -> contextlib.AbstractContextManager:
+    """One of several processes, as torchrun and `accelerate launch` name them in the environment, meets the others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return contextlib.nullcontext()
+    from tinydistill import processes
+
+    return processes.together()
 
 
 # Flags that only these phases use: with another one they would be ignored without a word.
@@ -343,6 +354,7 @@ def _student(task: Any, settings: Any, given: dict[str, Any]) -> None:
 
 
 def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
+    from tinydistill import processes
     from tinydistill.phases import train_student, train_teacher
 
     start = _start(given)
@@ -356,7 +368,8 @@ def _all(task: Any, settings: Any, given: dict[str, Any]) -> None:
         settings = _replace(settings, teacher=str(teacher))
     settings = _with_teacher(settings)
     if given["augment"]:
-        settings = _replace(settings, train_file=str(_augment(task, settings, given)))
+        variants = processes.from_first(lambda: _augment(task, settings, given))
+        settings = _replace(settings, train_file=str(variants))
     train_student("intermediate", task, settings, start)
     train_student("prediction", task, _replace(settings, student=""), start)
     _report(task, settings)
@@ -413,10 +426,13 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
     import tempfile
 
     from glue_tasks.tally import in_words
+    from tinydistill import processes
     from tinydistill.models import load_fine_tuned
     from tinydistill.precision import device
     from tinydistill.report import describe
 
+    if not processes.is_first():
+        return
     models = {}
     for who, path in paths.items():
         model, notes = load_fine_tuned(path, task)
@@ -433,8 +449,11 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
 
 
 def _report(task: Any, settings: Any) -> None:
+    from tinydistill import processes
     from tinydistill.report import table, to_text, write_report
 
+    if not processes.is_first():  # which then has the machine to itself, as latency wants it
+        return
     report = write_report(task, settings)
     print(f"\n{to_text(table(report))}\n")
     for name, entry in report["students"].items():
@@ -455,7 +474,7 @@ _PHASES = {
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; also callable from Python with the arguments as a list. Returns if all went well."""
-    with exit_on_user_error():
+    with _one_voice(), exit_on_user_error():
         try:
             app(args, prog_name="run_tinybert.py")
         except SystemExit as stop:
@@ -464,6 +483,17 @@ def main(args: list[str] | None = None) -> None:
                 raise KeyboardInterrupt from None
             if stop.code:
                 raise
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of several processes (torchrun names their ranks) only the first speaks."""
+    with contextlib.ExitStack() as silence:
+        if int(os.environ.get("RANK", "0")) > 0:
+            nowhere = silence.enter_context(open(os.devnull, "w"))
+            silence.enter_context(contextlib.redirect_stdout(nowhere))
+            silence.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -164,3 +165,30 @@ class LengthBucketSampler(Sampler[int]):
         for batch in random.permutation(len(batches)):
             yield from batches[batch].tolist()
         yield from order[whole:].tolist()
+
+
+class ShareOfSteps(Sampler[list[int]]):
+    """The batches of one of several processes, which step together.
+
+    An optimiser step is the next `batch_size` × `accumulate` × `count` examples, whatever the number of processes. Its
+    batches are dealt in turn, so that those computed at the same time are of like length. The last step has what is
+    left, dealt evenly: a process may get an empty batch, for all must make as many.
+    """
+
+    def __init__(self, order: LengthBucketSampler, batch_size: int, accumulate: int, index: int, count: int):
+        self.order = order
+        self.at_once = batch_size * count
+        self.step = self.at_once * accumulate
+        self.index = index
+        self.count = count
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / self.at_once)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.array(list(self.order))
+        for start in range(0, len(order), self.step):
+            examples = order[start : start + self.step]
+            batches = np.array_split(examples, math.ceil(len(examples) / self.at_once) * self.count)
+            for batch in batches[self.index :: self.count]:
+                yield batch.tolist()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 from datasets import Dataset, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from glue_tasks.files import find_file
 from glue_tasks.task import Task
 from glue_tasks.task_file import describe_reading
-from tinydistill import precision
+from tinydistill import precision, processes
 from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import evaluate, predict
@@ -62,19 +63,20 @@ class PhaseRun:
         self.folder = PhaseFolder(Path(settings.output_dir), name)
         self.training = settings.training(name)
         self.precision = precision.resolve(settings.precision, device())
-        self.data = load_data(task, settings, tokenizer)
+        self.data = processes.after_first(lambda: load_data(task, settings, tokenizer))
 
     def look(self, identity: dict[str, Any]) -> str:
         """What the folder holds of a run with these settings, the models of which are in `identity`."""
         dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
         settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
+        settings |= {"processes": processes.count()}
         settings |= describe_reading(self.task)
         if self.settings.task_file:
             settings |= {"task_file": self.settings.task_file}
         settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
         self.identity = settings
-        self.state = self.folder.look(settings, self.start.resume, self.start.overwrite)
+        self.state = processes.from_first(lambda: self.folder.look(settings, self.start.resume, self.start.overwrite))
         if self.state == "finished":
             print(f"{self.name}: already finished with these settings in {self.folder.path}")
         return self.state
@@ -83,16 +85,11 @@ class PhaseRun:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
         key = f"{weights_digest(teacher)[:16]}-{self.data.train._fingerprint}-{self.precision}"
         path = Path(self.settings.output_dir) / "cache" / f"teacher-logits-{key}.arrow"
-        if not path.exists():
-            outputs = predict(teacher, self.data.train, self.data.collate, self.precision, title="teacher's logits")
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            try:
-                with ArrowWriter(path=str(partial)) as writer:
-                    writer.write_batch({"teacher_logits": outputs})
-                    writer.finalize()
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        if not processes.from_first(path.exists):
+            outputs = predict(
+                teacher, self.data.train, self.data.collate, self.precision, title="teacher's logits", shared=True
+            )
+            processes.from_first(lambda: _write_logits(path, outputs))
         self.data = replace(
             self.data, train=concatenate_datasets([self.data.train, Dataset.from_file(str(path))], axis=1)
         )
@@ -100,7 +97,7 @@ class PhaseRun:
     def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
         if self.state == "new":
-            self.folder.begin(self.identity)
+            processes.from_first(lambda: self.folder.begin(self.identity))
         for note in notes:
             print(f"note: {note}")
         keeps_best = self.name != "intermediate"
@@ -116,23 +113,25 @@ class PhaseRun:
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         trainer.add_callback(Progress(self.name))
         started = time.perf_counter()
-        checkpoint = self.folder.last_checkpoint() if self.state == "continue" else None
+        checkpoint = processes.from_first(self.folder.last_checkpoint) if self.state == "continue" else None
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.perf_counter() - started
-        save_student(distiller, self.tokenizer, self.folder.path)
         history = trainer.state.log_history
-        self.folder.finish(
-            {
-                "notes": notes,
-                "data": self.data.describe(),
-                "steps": result.global_step,
-                "seconds": round(seconds, 1),
-                "resumed": checkpoint is not None,
-                "best_step": trainer.state.best_global_step if keeps_best else None,
-                "dev": _without_prefix(_best(history, trainer.state.best_global_step) if keeps_best else history),
-                "losses": [entry for entry in history if "loss" in entry],
-            }
-        )
+        measured = {
+            "notes": notes,
+            "steps": result.global_step,
+            "seconds": round(seconds, 1),
+            "resumed": checkpoint is not None,
+            "best_step": trainer.state.best_global_step if keeps_best else None,
+            "dev": _without_prefix(_best(history, trainer.state.best_global_step) if keeps_best else history),
+            "losses": [entry for entry in history if "loss" in entry],
+        }
+        processes.wait()  # until all have read the best checkpoint, which goes with the others
+        processes.from_first(lambda: self._finish(distiller, measured))
+
+    def _finish(self, distiller: Distiller, measured: dict[str, Any]) -> None:
+        save_student(distiller, self.tokenizer, self.folder.path)
+        self.folder.finish({"data": self.data.describe(), **measured})
 
     def _score(self) -> Callable[[PreTrainedModel], dict[str, float]]:
         data = self.data
@@ -140,10 +139,10 @@ class PhaseRun:
 
     def _arguments(self, keeps_best: bool) -> TrainingArguments:
         settings, training = self.settings, self.training
-        per_epoch = math.ceil(len(self.data.train) / (settings.batch_size * settings.accumulate))
+        per_epoch = math.ceil(len(self.data.train) / (settings.batch_size * settings.accumulate * processes.count()))
         steps = settings.max_steps or math.ceil(training.epochs * per_epoch)
         every = "steps" if settings.eval_steps else "epoch"
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(self.folder.checkpoints),
             num_train_epochs=training.epochs,
             max_steps=settings.max_steps or -1,
@@ -156,6 +155,7 @@ class PhaseRun:
             max_grad_norm=settings.max_grad_norm,
             bf16=self.precision == "bf16",
             use_cpu=device().type == "cpu",
+            ddp_find_unused_parameters=False,  # what no objective reaches is frozen
             seed=settings.seed,
             eval_strategy=every,
             save_strategy=every,
@@ -172,6 +172,20 @@ class PhaseRun:
             report_to="none",
             log_level="error",
         )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
+        return arguments
+
+
+def _write_logits(path: Path, outputs: np.ndarray) -> None:
+    """outputs: (examples, num_labels). The file appears only when it is whole."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with ArrowWriter(path=str(partial)) as writer:
+            writer.write_batch({"teacher_logits": outputs})
+            writer.finalize()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

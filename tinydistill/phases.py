@@ -186,7 +186,7 @@ def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:
 def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, phase: PhaseRun) -> list[str]:
     """Notes about the teacher's dev score; stops at a teacher that knows nothing, or whose labels mean other ones."""
     dev = phase.data.main_dev
-    outputs = predict(teacher, dev, phase.data.collate, phase.precision, title="teacher on dev")
+    outputs = predict(teacher, dev, phase.data.collate, phase.precision, title="teacher on dev", shared=True)
     references = np.array(dev["labels"])
     unnamed = label_order.is_unnamed(task, teacher, settings.teacher)
     label_order.check_order(task, settings.teacher, outputs, references, unnamed)

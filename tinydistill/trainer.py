@@ -6,7 +6,8 @@ Reference: https://huggingface.co/docs/transformers/main_classes/trainer
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import safetensors.torch
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from tinydistill.data import LengthBucketSampler
+from tinydistill import processes
+from tinydistill.data import LengthBucketSampler, ShareOfSteps
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.precision import autocast, keep_products_in_bf16
+
+_IDLE = "idle"  # in a batch whose examples do not count
 
 
 class DistillationTrainer(Trainer):
@@ -72,6 +76,8 @@ class DistillationTrainer(Trainer):
         """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
         losses = model(inputs, self._teacher_features(inputs))
         assert num_items_in_batch is not None  # the examples of the step, of all processes
+        if _IDLE in inputs:
+            losses = {name: 0 * values for name, values in losses.items()}
         # Distributed training averages the gradients of its processes.
         means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
         for name, mean in means.items():
@@ -91,6 +97,40 @@ class DistillationTrainer(Trainer):
         self.sampler = LengthBucketSampler(np.array(self.train_dataset["length"]), step, self.args.seed)
         return self.sampler
 
+    def get_train_dataloader(self) -> DataLoader:
+        """Several processes share each step of one; the Trainer's way would repeat examples in the last one."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        share = ShareOfSteps(
+            self._get_train_sampler(),
+            self.args.train_batch_size,
+            self.args.gradient_accumulation_steps,
+            self.args.process_index,
+            self.args.world_size,
+        )
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=share,
+            collate_fn=self._collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def _collate(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """A batch. With no examples left for this process it takes any, which then do not count: all must step."""
+        if examples:
+            return self.data_collator(examples)
+        return {**self.data_collator(self.train_dataset.__getitems__([0])), _IDLE: torch.ones(1)}
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor | int]:
+        """The batches of a step, and its examples, of all processes together."""
+        batches = list(islice(epoch_iterator, num_batches))
+        own = sum(len(batch["input_ids"]) for batch in batches if _IDLE not in batch)
+        if self.args.world_size == 1:
+            return batches, own
+        return batches, self.accelerator.reduce(torch.tensor(own, device=device))
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The student's dev metrics or losses, prefixed `eval_` as the Trainer expects."""
         measured = self.score(self.model.student) if self.score else self._losses_on_dev()
@@ -104,17 +144,18 @@ class DistillationTrainer(Trainer):
         """Mean loss of each objective on the dev set."""
         model = self.model.eval()
         order = np.argsort(-np.array(self.eval_dataset["length"]), kind="stable")
-        sums: dict[str, float] = {}
-        for start in range(0, len(order), self.args.train_batch_size):
+        sums = torch.zeros(len(model.objectives), dtype=torch.float64)
+        starts = range(0, len(order), self.args.train_batch_size)
+        for start in starts[processes.index() :: processes.count()]:
             rows = order[start : start + self.args.train_batch_size].tolist()
             batch = self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(rows)))
             teacher = self._teacher_features(batch)
             with self._autocast():
                 losses = model(batch, teacher)
-            for name, values in losses.items():
-                sums[name] = sums.get(name, 0.0) + values.sum().item()
+            sums += torch.stack([losses[o.name].sum() for o in model.objectives]).double().cpu()
         model.train()
-        return {f"loss_{name}": total / len(order) for name, total in sums.items()}
+        means = (processes.total(sums) / len(order)).tolist()
+        return {f"loss_{o.name}": mean for o, mean in zip(model.objectives, means, strict=True)}
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         return autocast("bf16" if self.args.bf16 else "float32", self.args.device)
@@ -123,7 +164,8 @@ class DistillationTrainer(Trainer):
         """Adds the mean of each objective since the last log beside their weighted sum, `loss`."""
         if "loss" in logs:
             steps = self.state.global_step - self.logged_step
-            logs |= {f"loss_{name}": float(total) / steps for name, total in self._sums.items()}
+            means = processes.total(torch.stack(list(self._sums.values()))) / (steps * processes.count())
+            logs |= {f"loss_{name}": mean for name, mean in zip(self._sums, means.tolist(), strict=True)}
             self._sums, self.logged_step = {}, self.state.global_step
         super().log(logs, start_time)
 

@@ -4,7 +4,6 @@ Formulas: TinyBERT, equations 7 to 10; those of `reference` as TinyBERT's author
 in the means: https://github.com/huawei-noah/Pretrained-Language-Model/blob/master/TinyBERT/task_distill.py
 """
 
-import csv
 import json
 from pathlib import Path
 
@@ -60,15 +59,14 @@ def expected(scale: str, student: Path, teacher: Path, projections: dict[str, Te
 
 
 @pytest.mark.parametrize("scale", ["reference", "valid"])
-def test_a_step_from_given_weights(command: Command, data_dir: Path, tmp_path: Path, scale: str) -> None:
+def test_a_step_from_given_weights(command: Command, tmp_path: Path, scale: str) -> None:
     """All rows in one batch, at a rate at which nothing moves."""
     torch.manual_seed(4)
     student = tmp_path / "student"
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.2}
     BertForSequenceClassification(tiny_bert_config(layers=2, hidden_size=16, **still)).save_pretrained(student)
     make_tokenizer().save_pretrained(student)
-    with open(data_dir / "SST-2" / "train.tsv", encoding="utf-8") as file:
-        texts = [row["sentence"] for row in csv.DictReader(file, delimiter="\t")]
+    texts = command.texts()
     rates = [x for phase in PHASES for x in (f"--{phase}-lr", "1e-30")]
     step = ["--max-steps", "1", "--batch-size", str(len(texts)), "--logging-steps", "1", *rates]
     command(tmp_path / "out", *step, "--student", str(student), "--loss-scale", scale, "--padding", "max_length")

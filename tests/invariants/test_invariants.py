@@ -1,7 +1,8 @@
 """Settings that must not change the result: losses, weights and answers agree to rounding."""
 
-import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.tinydistill.conftest import make_tokenizer
 
 from .conftest import Command, Result
 
+ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = {
     "accumulated": ["--batch-size", "4", "--accumulate", "2"],
     "padded": ["--padding", "max_length"],
@@ -29,15 +31,28 @@ def test_the_same_student(command: Command, plain: Result, data_dir: Path, tmp_p
     assert len(cached) == (variant != "live teacher")
 
 
-def test_stored_logits_are_those_of_the_teacher(plain: Result, data_dir: Path) -> None:
+def torchrun(*args: str) -> subprocess.CompletedProcess:
+    """The command in two processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run([*launcher, "run_tinybert.py", *args], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_two_processes(command: Command, plain: Result, data_dir: Path, tmp_path: Path) -> None:
+    """Of half the batch each; in the last step of an epoch one of them has nothing."""
+    done = torchrun(*command.of(tmp_path, "--batch-size", "4"))
+    assert done.returncode == 0, done.stderr
+    Result.read(tmp_path, data_dir).agrees_with(plain)
+    assert done.stdout.count("teacher on dev") == 2  # once in each phase
+    assert done.stdout.count("report.json") == 1
+
+
+def test_stored_logits_are_those_of_the_teacher(command: Command, plain: Result) -> None:
     """Of each row alone, in double precision, without padding."""
     (path,) = (plain.folder / "cache").glob("teacher-logits-*.arrow")
     stored = Dataset.from_file(str(path)).with_format("numpy")["teacher_logits"][:]
     settings = json.loads((plain.folder / "prediction" / "run.json").read_text(encoding="utf-8"))["settings"]
     teacher = AutoModelForSequenceClassification.from_pretrained(settings["teacher"]).double().eval()
-    with open(data_dir / "SST-2" / "train.tsv", encoding="utf-8") as file:
-        texts = [row["sentence"] for row in csv.DictReader(file, delimiter="\t")]
     with torch.no_grad():
-        live = [teacher(**make_tokenizer()(text, return_tensors="pt")).logits[0].numpy() for text in texts]
-    assert stored.shape == (108, 2)
+        live = [teacher(**make_tokenizer()(text, return_tensors="pt")).logits[0].numpy() for text in command.texts()]
+    assert stored.shape == (105, 2)
     np.testing.assert_allclose(stored, np.stack(live), rtol=1e-4, atol=1e-5)
