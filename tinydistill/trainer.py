@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from tinydistill import processes
@@ -92,7 +92,7 @@ class DistillationTrainer(Trainer):
             return Features(hidden={}, attention={}, logits=inputs["teacher_logits"])
         return None
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthBucketSampler:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.sampler = LengthBucketSampler(np.array(self.train_dataset["length"]), step, self.args.seed)
         return self.sampler
@@ -168,6 +168,11 @@ class DistillationTrainer(Trainer):
             logs |= {f"loss_{name}": mean for name, mean in zip(self._sums, means.tolist(), strict=True)}
             self._sums, self.logged_step = {}, self.state.global_step
         super().log(logs, start_time)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The random state of every process, before the first one ends the checkpoint with the Trainer's state."""
+        super()._save_rng_state(output_dir)
+        processes.wait()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Student and projections as safetensors; no pickled arguments, which would hold paths of this machine."""

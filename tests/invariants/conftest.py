@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.tinydistill.conftest import (  # noqa: F401 - fixtures
     tokenizer,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 PHASES = ("intermediate", "prediction")
 
 
@@ -45,7 +48,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """What both phases left: the losses as they were logged, the student, and its answers on dev."""
+    """What the phases left: the losses as they were logged, the last student, and its answers on dev."""
 
     folder: Path
     losses: dict[str, list[float]]  # of each phase
@@ -53,9 +56,9 @@ class Result:
     predictions: str
 
     @classmethod
-    def read(cls, out: Path, data: Path) -> "Result":
-        records = {phase: json.loads((out / phase / "run.json").read_text(encoding="utf-8")) for phase in PHASES}
-        student = out / "prediction"
+    def read(cls, out: Path, data: Path, phases: Sequence[str] = PHASES) -> "Result":
+        records = {phase: json.loads((out / phase / "run.json").read_text(encoding="utf-8")) for phase in phases}
+        student = out / phases[-1]
         answers = out / "dev.tsv"
         tinydistill.app(
             ["predict", "--model", str(student), "--task", "SST-2", "--data-dir", str(data), "--split", "dev",
@@ -76,6 +79,18 @@ class Result:
         for key, value in self.weights.items():
             assert torch.allclose(value, other.weights[key], atol=2e-4), key
         assert self.predictions == other.predictions
+
+    def equals(self, other: "Result") -> None:
+        """To the last bit."""
+        assert self.losses == other.losses
+        assert all(torch.equal(value, other.weights[key]) for key, value in self.weights.items())
+        assert self.predictions == other.predictions
+
+
+def torchrun(number: int) -> list[str]:
+    """What launches run_tinybert.py in so many processes of this machine."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)] if number > 1 else []
+    return [sys.executable, *launcher, "run_tinybert.py"]
 
 
 @pytest.fixture(scope="session")

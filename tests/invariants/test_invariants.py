@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,8 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.tinydistill.conftest import make_tokenizer
 
-from .conftest import Command, Result
+from .conftest import ROOT, Command, Result, torchrun
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = {
     "accumulated": ["--batch-size", "4", "--accumulate", "2"],
     "padded": ["--padding", "max_length"],
@@ -31,15 +29,21 @@ def test_the_same_student(command: Command, plain: Result, data_dir: Path, tmp_p
     assert len(cached) == (variant != "live teacher")
 
 
-def torchrun(*args: str) -> subprocess.CompletedProcess:
-    """The command in two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run([*launcher, "run_tinybert.py", *args], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("variant", ["accumulated", "padded"])
+def test_the_same_baseline(command: Command, data_dir: Path, tmp_path: Path, variant: str) -> None:
+    """As a teacher too is trained: on gold labels."""
+    found = []
+    for name, args in (("plain", []), (variant, VARIANTS[variant])):
+        command(tmp_path / name, "--phase", "baseline", "--epochs", "2", "--learning-rate", "1e-3", *args)
+        found.append(Result.read(tmp_path / name, data_dir, ["baseline"]))
+    found[1].agrees_with(found[0])
 
 
+@pytest.mark.slow
 def test_two_processes(command: Command, plain: Result, data_dir: Path, tmp_path: Path) -> None:
     """Of half the batch each; in the last step of an epoch one of them has nothing."""
-    done = torchrun(*command.of(tmp_path, "--batch-size", "4"))
+    args = command.of(tmp_path, "--batch-size", "4")
+    done = subprocess.run([*torchrun(2), *args], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     Result.read(tmp_path, data_dir).agrees_with(plain)
     assert done.stdout.count("teacher on dev") == 2  # once in each phase

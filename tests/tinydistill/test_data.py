@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
-from tinydistill.data import Collator, LengthBucketSampler, encode
+from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, encode
 
 from .conftest import make_tokenizer
 
@@ -119,3 +119,16 @@ def test_batches_are_of_like_length_and_epochs_differ() -> None:
     assert abs(np.corrcoef(np.arange(len(batches)), batches.mean(1))[0, 1]) < 0.2  # the order of batches is random
     sampler.set_epoch(1)
     assert not np.array_equal(order, list(sampler))
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5))
+def test_processes_share_the_steps_of_one(rows: int, batch_size: int, accumulate: int, count: int) -> None:
+    order = LengthBucketSampler(np.arange(rows), batch_size * accumulate * count, seed=1)
+    shares = [ShareOfSteps(order, batch_size, accumulate, index, count) for index in range(count)]
+    batches = [list(share) for share in shares]
+    assert {len(own) for own in batches} == {len(shares[0])}  # all make as many, or the others would wait for ever
+    assert all(len(batch) <= batch_size for own in batches for batch in own)
+    whole = list(order)
+    for i, start in enumerate(range(0, rows, batch_size * accumulate * count)):
+        step = [x for own in batches for batch in own[i * accumulate : (i + 1) * accumulate] for x in batch]
+        assert sorted(step) == sorted(whole[start : start + batch_size * accumulate * count])

@@ -4,11 +4,9 @@ import getpass
 import json
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -145,53 +143,6 @@ class Stop(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("phase", ["intermediate", "prediction"])
-@pytest.mark.parametrize("at", [2, 11, 14])  # before any checkpoint, in the middle of an epoch, at the end of one
-def test_an_interrupted_run_resumes_to_the_same_student(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, at: int
-) -> None:
-    """108 rows are 7 steps an epoch; with dropout, so that the random state must come back too."""
-    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "3", "--eval-steps", "4"]
-    run(phase, data_dir, tmp_path / "whole", *args)
-    monkeypatch.setattr(Stop, "at", at)
-    with monkeypatch.context() as patch:
-        patch.setattr("tinydistill.phase_run.Progress", Stop)
-        with pytest.raises(SystemExit) as stop:
-            run(phase, data_dir, tmp_path / "cut", *args)
-        assert stop.value.code == 130
-    if at > 4:
-        with pytest.raises(SystemExit) as refused:
-            run(phase, data_dir, tmp_path / "cut", *args)
-        assert refused.value.code == 2
-    run(phase, data_dir, tmp_path / "cut", *args, *(["--resume"] if at > 2 else []))
-    whole, cut = (load_file(tmp_path / name / phase / "model.safetensors") for name in ("whole", "cut"))
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
-    assert record(tmp_path / "whole" / phase)["dev"] == record(tmp_path / "cut" / phase)["dev"]
-
-
-def test_a_killed_run_resumes(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
-    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--epochs", "12", "--eval-steps", "5"]
-    command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    process = subprocess.Popen(
-        [sys.executable, "run_tinybert.py", *command, "--output-dir", str(cut)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not list(cut.rglob("trainer_state.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert record(cut / "prediction")["state"] == "running"
-    run("prediction", data_dir, cut, *args, "--resume")
-    run("prediction", data_dir, whole, *args)
-    assert record(cut / "prediction")["resumed"]
-    one, other = (load_file(out / "prediction" / "model.safetensors") for out in (whole, cut))
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
 def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
     """Files of 40,000 bytes at most: the student fits, the optimiser's state beside it does not."""
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
@@ -209,33 +160,6 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     assert "--resume" in done.stderr.splitlines()[-1]
     run("prediction", data_dir, tmp_path, *args, "--resume")
     assert record(tmp_path / "prediction")["steps"] == 4
-
-
-@pytest.mark.parametrize("phase", ["intermediate", "prediction", "baseline"])
-def test_neither_padding_nor_accumulation_changes_the_student(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, phase: str
-) -> None:
-    """Without dropout, whose draws follow the shapes. 108 rows leave a last, smaller step."""
-    still = tmp_path / "student"
-    torch.manual_seed(3)
-    config = tiny_bert_config(layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    BertForSequenceClassification(config).save_pretrained(still)
-    make_tokenizer().save_pretrained(still)
-    common = ["--teacher", str(teacher_dir), "--student", str(still), "--epochs", "2", "--learning-rate", "1e-3"]
-    variants = {
-        "plain": [],
-        "padded": ["--padding", "max_length"],
-        "accumulated": ["--batch-size", "4", "--accumulate", "4"],
-    }
-    curves, weights = {}, {}
-    for name, args in variants.items():
-        run(phase, data_dir, tmp_path / name, *common, *args)
-        curves[name] = [entry["loss"] for entry in record(tmp_path / name / phase)["losses"]]
-        weights[name] = load_file(tmp_path / name / phase / "model.safetensors")
-    for name in ("padded", "accumulated"):
-        assert curves[name] == pytest.approx(curves["plain"], rel=1e-4)
-        for key, value in weights["plain"].items():
-            assert torch.allclose(weights[name][key], value, atol=2e-4), (name, key)
 
 
 def test_a_distilbert_student_of_a_bert_teacher(

@@ -1,0 +1,75 @@
+"""Processes that work together, started without a launcher: nobody ends them but they themselves."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = """
+import sys, torch
+from glue_tasks.errors import UserError, exit_on_user_error
+from tinydistill import processes
+
+def fail(*ranks):
+    if processes.index() in ranks:
+        raise UserError("there is no such file; name another")
+
+with exit_on_user_error(), processes.together():
+    rank = processes.index()
+"""
+
+
+def start(work: str, count: int = 2) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of each process; `work` is what they do, indented by four spaces."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    where = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORK + work],
+            cwd=ROOT,
+            env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=100) for process in started]
+    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+
+
+def test_what_they_share(tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    work = f"""
+    from pathlib import Path
+    file = Path({str(file)!r})
+    def make():
+        there = file.exists()
+        file.touch()
+        return there
+    print(processes.count(), processes.from_first(lambda: {{"rank": rank}}), processes.after_first(make),
+          processes.total(torch.tensor([1.0, rank])).tolist())
+"""
+    expected = [f"2 {{'rank': 0}} {there} [2.0, 1.0]\n" for there in (False, True)]
+    assert [(code, out) for code, out, _ in start(work)] == [(0, text) for text in expected]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "    fail(1)\n    processes.wait()\n",
+        "    fail(0, 1)\n    processes.wait()\n",
+        "    processes.from_first(lambda: fail(0))\n",
+    ],
+)
+def test_a_mistake_ends_all_with_one_sentence(work: str) -> None:
+    ended = start(work)
+    assert [code for code, _, _ in ended] == [2, 2]
+    errors = [line for _, _, text in ended for line in text.splitlines() if line.startswith(("error", "Traceback"))]
+    assert errors == ["error: there is no such file; name another"]
