@@ -173,6 +173,7 @@ class PhaseRun:
             log_level="error",
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
+        arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # whatever `accelerate launch` was told
         return arguments
 
 
