@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from glue_tasks.cells import Cells
-from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.labels import read_label
 from glue_tasks.lines import Fault, shown
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
@@ -100,9 +100,7 @@ def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
 
 
 def _is_label(task: Task, written: str) -> bool:
-    if written.strip() in task.unscored_labels:
-        return True
-    return (read_value(written) if task.is_regression else read_label(task, written)) is not None
+    return written.strip() in task.unscored_labels or read_label(task, written) is not None
 
 
 def _is_names(task: Task, cells: Cells) -> bool:

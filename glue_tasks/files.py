@@ -11,7 +11,7 @@ from pathlib import Path
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import cells_of_records, columns_without_header, find_columns, find_header, wanted_columns
 from glue_tasks.errors import UserError
-from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.labels import read_label
 from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
 from glue_tasks.records import read_records
 from glue_tasks.tally import Tally, warn_once
@@ -117,7 +117,7 @@ class Table:
 
     def _label(self, written: str) -> int | float | Fault:
         task = self.task
-        label = read_value(written) if task.is_regression else read_label(task, written)
+        label = read_label(task, written)
         if label is not None:
             return label
         if task.is_regression:

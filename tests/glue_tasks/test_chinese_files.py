@@ -1,7 +1,6 @@
-"""The Chinese tasks' files: real ones, and made-up rows in the layouts of the others."""
+"""Made-up rows in the layouts of the Chinese tasks; test_official_chinese.py has the real files."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,64 +8,6 @@ import pytest
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from glue_tasks.files import find_file, open_table
-
-# task, folder, split, rows, those of them that are not scored
-REAL = [
-    ("TNEWS", "clue", "train", 53_360, 0),
-    ("TNEWS", "clue", "dev", 10_000, 0),
-    ("TNEWS", "clue", "test", 10_000, 0),
-    ("OCNLI", "clue", "train", 10_000, 15),
-    ("OCNLI", "clue", "dev", 3_000, 50),
-    ("OCNLI", "clue", "test", 3_000, 0),
-    ("CLUEWSC2020", "clue", "train", 1_244, 0),
-    ("CLUEWSC2020", "clue", "dev", 304, 0),
-    ("CLUEWSC2020", "clue", "test", 290, 0),
-    ("ChnSentiCorp", "zh", "train", 9_600, 0),
-    ("ChnSentiCorp", "zh", "dev", 1_200, 0),
-    ("ChnSentiCorp", "zh", "test", 1_200, 0),
-]
-
-
-def plain_rows(path: Path) -> list[dict]:
-    """The file read in the plainest way there is."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    if path.suffix == ".json":
-        return [json.loads(line) for line in lines if line]
-    header, *rows = [line.split("\t") for line in lines if line]
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(("name", "folder", "split", "rows", "unscored"), REAL)
-def test_every_row_of_the_real_files(
-    shared: Path, name: str, folder: str, split: str, rows: int, unscored: int
-) -> None:
-    task = TASKS[name]
-    path = find_file(task, shared / "data" / folder, split)
-    table = open_table(task, path, split)
-    read = list(table)
-    plain = plain_rows(path)
-    assert len(plain) == rows
-    if split == "test":
-        assert {row.label for row in read} == {None}
-    else:
-        written = [str(row["label"]) for row in plain]
-        assert table.tally.unscored == written.count("-") == unscored
-        plain = [row for row, label in zip(plain, written, strict=True) if label != "-"]
-        codes = task.label_codes or task.labels
-        assert [codes[int(row.label)] for row in read if row.label is not None] == [row["label"] for row in plain]
-    assert len(read) == rows - unscored
-    texts = [row.texts for row in read]
-    if name == "CLUEWSC2020":
-        # Without the marks it is the text; between them stand the spans.
-        for (text,), row in zip(texts, plain, strict=True):
-            target = row["target"]
-            assert f"_{target['span1_text']}_" in text
-            assert f"[{target['span2_text']}]" in text
-            assert Counter(text) == Counter(row["text"] + "__[]")
-    else:
-        assert texts == [tuple(row[column] for column in task.text_columns) for row in plain]
-
 
 # task -> file, its rows as published, and what is to be read of each: texts and label id (None: not scored)
 MADE_UP = {
