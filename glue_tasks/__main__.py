@@ -58,14 +58,15 @@ def _figures(task: Task) -> tuple[str, ...]:
 def show(
     data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/train.tsv and so on.")],
     name: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="A name from `list`, such as SST-2.", show_default=False)
+        str | None, typer.Argument(metavar="TASK", help="A name from `list`, such as SST-2.", show_default=False)
     ] = None,
     task_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A task of your own instead, described in TOML.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="One split, such as train or dev; without it, all present.")] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
+        str | None,
+        typer.Option(metavar="MODEL", help="A model folder or hub name: count lengths in its word pieces too."),
     ] = None,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")

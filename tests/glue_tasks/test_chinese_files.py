@@ -107,12 +107,3 @@ def test_two_test_sets_of_clue(tmp_path: Path) -> None:
     for split, version in (("test", "1.1"), ("test1.0", "1.0")):
         (row,) = open_table(TASKS["TNEWS"], find_file(TASKS["TNEWS"], tmp_path, split), split)
         assert (row.texts, row.label) == ((version,), None)
-
-
-def test_a_smaller_ocnli_stands_for_the_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "ocnli"
-    folder.mkdir()
-    (folder / "train.10k.json").write_text("{}")
-    assert find_file(TASKS["OCNLI"], tmp_path, "train").name == "train.10k.json"
-    (folder / "train.50k.json").write_text("{}")
-    assert find_file(TASKS["OCNLI"], tmp_path, "train").name == "train.50k.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glue_tasks import TASKS, Task, UserError
-from glue_tasks.files import open_table
+from glue_tasks.files import find_file, open_table
 from glue_tasks.task import Hub
 
 SST2, COLA, RTE, STSB, MRPC = (TASKS[name] for name in ("SST-2", "CoLA", "RTE", "STS-B", "MRPC"))
@@ -143,21 +143,21 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         SST2,
         "train.csv",
         b'sentence,label\n"good,1\nbad,0\n',
-        "line 2: quotation marks that",
+        "line 2: quotation marks or line breaks that",
     ),
     (
         "a quotation that ends early",
         SST2,
         "train.csv",
         b'sentence,label\n\n"good" film,1\n',
-        "line 3: quotation marks that",
+        "line 3: quotation marks or line breaks that",
     ),
     (
         "backslashes for quotes",
         SST2,
         "train.tsv",
         b'"sentence"\t"label"\n"a \\"b\\""\t"1"\n',
-        "line 2: quotation marks that",
+        "line 2: quotation marks or line breaks that",
     ),
     (
         "not UTF-8 in CSV",
@@ -166,7 +166,29 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         b'sentence,label\na,1\n"\n\xe9",1\n',
         r"line 3: byte 1 of the line \(0xe9\)",
     ),
-    ("semicolons", SST2, "train.csv", b"sentence;label\na;1\n", "the file has sentence;label"),
+    (
+        "semicolons",
+        SST2,
+        "train.csv",
+        b"sentence;label\na;1\n",
+        "the file has sentence;label; if a semicolon is between them, save the file as .tsv with tabs or",
+    ),
+    ("tabs in .csv", SST2, "train.csv", b"sentence\tlabel\na\t1\n", "the file has sentence label; if a tab is between"),
+    ("a line break of old Macs in CSV", SST2, "train.csv", b"sentence,label\na\rb,1\n", r"line break.*field\); put"),
+    (
+        "other languages",
+        TASKS["XNLI-zh"],
+        "xnli.dev.tsv",
+        b"language\tgold_label\tsentence1\tsentence2\nar\tneutral\ta\tb\nzh\tneutral\tc\td\n",
+        "line 2: language is 'ar' and not 'zh'; take such rows out",
+    ),
+    (
+        "other languages in records",
+        TASKS["XNLI-zh"],
+        "xnli.dev.jsonl",
+        b'{"language": "ar", "gold_label": "neutral", "sentence1": "a", "sentence2": "b"}\n',
+        "line 1: language is 'ar' and not 'zh'",
+    ),
     ("an unlabelled row", SST2, "train.tsv", b"sentence\tlabel\na\t\t\n", "line 2: unknown label ''"),
     ("names against numbers", RTE, "train.tsv", b"sentence1\tsentence2\tlabel\na\tb\t1\n", "line 2: unknown label '1'"),
     (
@@ -341,6 +363,34 @@ def test_quotations_that_do_not_close_are_not_skipped(tmp_path: Path) -> None:
     path.write_text('sentence,label\n"a,1\nb,0\n"c",1\n')
     with pytest.raises(UserError, match="line 2: quotation marks"):
         list(open_table(SST2, path, skip_bad_rows=True))
+
+
+def test_the_chinese_rows_of_xnli(tmp_path: Path) -> None:
+    """Its dev and test files hold fifteen languages; the counted rest is left out when asked."""
+    task = TASKS["XNLI-zh"]
+    path = tmp_path / "xnli" / "xnli.dev.tsv"
+    path.parent.mkdir()
+    languages = ["ar", "zh", "en", "zh"]
+    rows = (f"{language}\tneutral\ta{number}\tb" for number, language in enumerate(languages))
+    path.write_text("\n".join(["language\tgold_label\tsentence1\tsentence2", *rows]) + "\n")
+    assert find_file(task, tmp_path, "dev") == path
+    with pytest.raises(UserError, match="2 rows cannot be read: line 2 .language is 'ar' .* with --skip-bad-rows"):
+        list(open_table(task, path, "dev"))
+    for split in ("dev", "test"):
+        table = open_table(task, path, split, skip_bad_rows=True)
+        assert [row.texts for row in table] == [("a1", "b"), ("a3", "b")]
+        assert table.tally.left_out() == {"skipped": 2, "unscored": 0, "torn": 0}
+
+
+def test_a_test_split_without_a_header_is_known_by_its_labels(tmp_path: Path) -> None:
+    """Copies of LCQMC are passed around so; with no label nothing is certain."""
+    path = tmp_path / "test.tsv"
+    path.write_text("a\tb\t0\nc\td\t1\n")
+    rows = list(open_table(TASKS["LCQMC"], path, "test"))
+    assert [(row.line, row.texts, row.label) for row in rows] == [(1, ("a", "b"), None), (2, ("c", "d"), None)]
+    path.write_text("a\tb\nc\td\n")
+    with pytest.raises(UserError, match="line 1: no column named 'sentence1'"):
+        open_table(TASKS["LCQMC"], path, "test")
 
 
 def test_unscored_rows_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
