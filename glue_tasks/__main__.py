@@ -56,9 +56,12 @@ def _figures(task: Task) -> tuple[str, ...]:
 @app.command("show")
 @exit_on_user_error(resumable=False)
 def show(
-    data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/train.tsv and so on.")],
+    data_dir: Annotated[
+        Path, typer.Option(help="The folder that holds TASK/train.tsv, .csv, .json, .parquet and so on.")
+    ],
     name: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="A name from `list`, such as SST-2.", show_default=False)
+        str | None,
+        typer.Argument(metavar="TASK", help="Its name, such as SST-2; `list` shows all.", show_default=False),
     ] = None,
     task_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A task of your own instead, described in TOML.")
@@ -103,7 +106,7 @@ def show(
 @app.command("download")
 @exit_on_user_error(resumable=False)
 def download(
-    task: Annotated[str, typer.Option(metavar="NAME|all", help="A name from `list`, or all that the hub has.")],
+    task: Annotated[str, typer.Option(metavar="NAME|all", help="A task, such as SST-2, or all that the hub has.")],
     data_dir: Annotated[Path, typer.Option(help="Where TASK/train.tsv and so on are written.")] = Path("data"),
     source: Annotated[
         Path | None,

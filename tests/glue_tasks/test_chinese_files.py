@@ -107,3 +107,31 @@ def test_two_test_sets_of_clue(tmp_path: Path) -> None:
     for split, version in (("test", "1.1"), ("test1.0", "1.0")):
         (row,) = open_table(TASKS["TNEWS"], find_file(TASKS["TNEWS"], tmp_path, split), split)
         assert (row.texts, row.label) == ((version,), None)
+
+
+def test_the_chinese_rows_of_xnli(tmp_path: Path) -> None:
+    """Its dev and test files hold fifteen languages; the counted rest is left out when asked."""
+    task = TASKS["XNLI-zh"]
+    path = tmp_path / "xnli" / "xnli.dev.tsv"
+    path.parent.mkdir()
+    languages = ["ar", "zh", "en", "zh"]
+    rows = (f"{language}\tneutral\ta{number}\tb" for number, language in enumerate(languages))
+    path.write_text("\n".join(["language\tgold_label\tsentence1\tsentence2", *rows]) + "\n")
+    assert find_file(task, tmp_path, "dev") == path
+    with pytest.raises(UserError, match="2 rows cannot be read: line 2 .language is 'ar' .* with --skip-bad-rows"):
+        list(open_table(task, path, "dev"))
+    for split in ("dev", "test"):
+        table = open_table(task, path, split, skip_bad_rows=True)
+        assert [row.texts for row in table] == [("a1", "b"), ("a3", "b")]
+        assert table.tally.left_out() == {"skipped": 2, "unscored": 0, "torn": 0}
+
+
+def test_a_test_split_without_a_header_is_known_by_its_labels(tmp_path: Path) -> None:
+    """Copies of LCQMC are passed around so; with no label nothing is certain."""
+    path = tmp_path / "test.tsv"
+    path.write_text("a\tb\t0\nc\td\t1\n")
+    rows = list(open_table(TASKS["LCQMC"], path, "test"))
+    assert [(row.line, row.texts, row.label) for row in rows] == [(1, ("a", "b"), None), (2, ("c", "d"), None)]
+    path.write_text("a\tb\nc\td\n")
+    with pytest.raises(UserError, match="line 1: no column named 'sentence1'"):
+        open_table(TASKS["LCQMC"], path, "test")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glue_tasks import TASKS, Task, UserError
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
 from glue_tasks.task import Hub
 
 SST2, COLA, RTE, STSB, MRPC = (TASKS[name] for name in ("SST-2", "CoLA", "RTE", "STS-B", "MRPC"))
@@ -363,34 +363,6 @@ def test_quotations_that_do_not_close_are_not_skipped(tmp_path: Path) -> None:
     path.write_text('sentence,label\n"a,1\nb,0\n"c",1\n')
     with pytest.raises(UserError, match="line 2: quotation marks"):
         list(open_table(SST2, path, skip_bad_rows=True))
-
-
-def test_the_chinese_rows_of_xnli(tmp_path: Path) -> None:
-    """Its dev and test files hold fifteen languages; the counted rest is left out when asked."""
-    task = TASKS["XNLI-zh"]
-    path = tmp_path / "xnli" / "xnli.dev.tsv"
-    path.parent.mkdir()
-    languages = ["ar", "zh", "en", "zh"]
-    rows = (f"{language}\tneutral\ta{number}\tb" for number, language in enumerate(languages))
-    path.write_text("\n".join(["language\tgold_label\tsentence1\tsentence2", *rows]) + "\n")
-    assert find_file(task, tmp_path, "dev") == path
-    with pytest.raises(UserError, match="2 rows cannot be read: line 2 .language is 'ar' .* with --skip-bad-rows"):
-        list(open_table(task, path, "dev"))
-    for split in ("dev", "test"):
-        table = open_table(task, path, split, skip_bad_rows=True)
-        assert [row.texts for row in table] == [("a1", "b"), ("a3", "b")]
-        assert table.tally.left_out() == {"skipped": 2, "unscored": 0, "torn": 0}
-
-
-def test_a_test_split_without_a_header_is_known_by_its_labels(tmp_path: Path) -> None:
-    """Copies of LCQMC are passed around so; with no label nothing is certain."""
-    path = tmp_path / "test.tsv"
-    path.write_text("a\tb\t0\nc\td\t1\n")
-    rows = list(open_table(TASKS["LCQMC"], path, "test"))
-    assert [(row.line, row.texts, row.label) for row in rows] == [(1, ("a", "b"), None), (2, ("c", "d"), None)]
-    path.write_text("a\tb\nc\td\n")
-    with pytest.raises(UserError, match="line 1: no column named 'sentence1'"):
-        open_table(TASKS["LCQMC"], path, "test")
 
 
 def test_unscored_rows_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
