@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
 import run_tinybert
+from tinydistill import objectives
+from tinydistill.distiller import Distiller
+from tinydistill.layer_map import uniform
 from tinydistill.precision import autocast, keep_products_in_bf16
+from tinydistill.trainer import DistillationTrainer
+
+from .conftest import tiny_bert_config
 
 
 def test_products_kept_in_bf16_give_what_autocast_gives() -> None:
@@ -48,3 +54,15 @@ def test_both_phases_in_bf16(data_dir: Path, chance_teacher: Path, tmp_path: Pat
         assert len(losses["bf16", phase]) == 4
         assert losses["bf16", phase] == pytest.approx(losses["float32", phase], rel=0.02)
         assert losses["bf16", phase] != losses["float32", phase]
+
+
+def test_a_teacher_in_bf16_may_serve_another_trainer(tmp_path: Path) -> None:
+    teacher, student = (BertForSequenceClassification(tiny_bert_config(layers=n)) for n in (4, 2))
+    args = TrainingArguments(output_dir=str(tmp_path), bf16=True, use_cpu=True, report_to="none")
+    inputs = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4).long()}
+    seen = []
+    for _ in range(2):
+        distiller = Distiller(student, objectives.intermediate(uniform(4, 2)))
+        trainer = DistillationTrainer(distiller, teacher, args, [inputs], [inputs], lambda rows: rows[0], None)
+        seen.append(trainer._teacher_features(inputs).hidden[4])
+    assert torch.equal(*seen)
