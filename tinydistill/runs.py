@@ -37,11 +37,11 @@ class PhaseFolder:
         """What `run.json` holds, or None if the phase never began here. Raises UserError if it cannot be read."""
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
-            if {"state", "settings"} <= record.keys():
+            if isinstance(record, dict) and "state" in record:
                 return record
         except FileNotFoundError:
             return None
-        except (ValueError, AttributeError):  # no JSON, or none of ours
+        except ValueError:  # no JSON
             pass
         raise UserError(f"{self._record} is no record of a run; remove it, or choose another folder")
 
