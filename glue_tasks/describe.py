@@ -111,6 +111,9 @@ def piece_counter(model: str) -> CountPieces:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
+        # From a folder without its files transformers makes one to which every word is unknown.
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise ValueError("it has no pieces")
     except (OSError, ValueError) as error:
         raise UserError(
             f"no tokenizer could be read from {model}; give a folder that holds tokenizer.json or vocab.txt "

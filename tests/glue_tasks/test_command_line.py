@@ -125,6 +125,14 @@ def test_percentile_is_numpys_inverted_cdf(lengths: list[int], percent: int) -> 
     assert percentile(Counter(lengths), percent) == expected
 
 
+def test_a_model_folder_without_a_tokenizer_is_told(tmp_path: Path, data: Path) -> None:
+    """transformers would make one to which every word is unknown."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    code, _, err = run("show", "SST-2", "--data-dir", data, "--tokenizer", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"no tokenizer could be read from {tmp_path}" in err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
