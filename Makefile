@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The first that runs; `make PYTHON=/path/to/python3.12` names another.
 PYTHON ?= $(or $(shell for each in python3.11 python3; do $$each -c '' 2>/dev/null && echo $$each && break; done),python3)
-BENCHMARKS := $(wildcard benchmarks/*.py)
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench clean
@@ -26,8 +26,8 @@ check: $(READY) ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## run each script in benchmarks/
-	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit; done
+bench: $(READY) ## run each of benchmarks/; most need real data and models in ../shared
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean: ## remove caches, builds and the demo's output; .venv stays
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run

@@ -166,8 +166,8 @@ def run(
     several_pieces: Annotated[
         str | None,
         option(
-            "Who answers for words of several pieces: `vectors` (default), `mask`, `fill`; see `python -m augment "
-            "--help`.",
+            "Who answers for words of several pieces: `vectors` (default; in Chinese `vectors,fill`), `mask`, `fill`; "
+            "see `python -m augment --help`.",
             AUGMENTATION,
         ),
     ] = None,

@@ -3,18 +3,18 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from augment.choices import Choices
-from augment.pipeline import Counts, Settings, Shard, augment_file, merge_file
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import AUGMENTED, find_file, find_folder
 from glue_tasks.tally import in_words
-from glue_tasks.task_file import choose_task
+
+if TYPE_CHECKING:
+    from augment.pipeline import Counts, Shard
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,10 +32,13 @@ def main(
         ),
     ],
     task: Annotated[
-        str | None, typer.Option(help=f"The task: {', '.join(t.name for t in TASKS.values())}.", show_default=False)
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(t.name for t in TASKS.values() if 'train' in t.files)}.", show_default=False
+        ),
     ] = None,
     task_file: Annotated[
-        Path | None, typer.Option(help="A task of your own instead, described in TOML.", metavar="FILE")
+        Path | None, typer.Option(help="TOML file of a task of your own, instead of --task.", metavar="FILE")
     ] = None,
     vectors: Annotated[
         Path | None,
@@ -72,8 +75,8 @@ def main(
     precision: Annotated[
         str,
         typer.Option(
-            help="auto, bf16, float32 or int8. auto is bf16 where the hardware has it. int8 is faster, compiled, and "
-            "changes more candidates."
+            help="auto, bf16, float32 or int8. auto is bf16 where the hardware has it. int8 is for the CPU: faster, "
+            "compiled (see --compile), and with more candidates changed."
         ),
     ] = "auto",
     compiled: Annotated[
@@ -151,8 +154,13 @@ def main(
     columns of train.tsv; train_aug.json beside it holds settings, versions and counts.
 
     An interrupted run goes on with --resume. Shards are joined by `python -m augment merge --task ... --data-dir ...`.
+
+    Example: python -m augment --task SST-2 --data-dir glue --mlm bert-base-uncased --vectors glove.6B.300d.txt
     """
     with exit_on_user_error():
+        from augment.pipeline import Settings, Shard, augment_file  # seconds to import
+        from glue_tasks.task_file import choose_task
+
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
         of_task = choose_task(task, task_file)
@@ -197,12 +205,18 @@ merge_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @merge_app.command()
 def merge(
     data_dir: Annotated[Path, typer.Option(help="The --data-dir of the shards.", metavar="DIR")],
-    task: Annotated[str | None, typer.Option(help="The task.")] = None,
-    task_file: Annotated[Path | None, typer.Option(help="Or its file.", metavar="FILE")] = None,
+    task: Annotated[str | None, typer.Option(help="Their --task.", show_default=False)] = None,
+    task_file: Annotated[Path | None, typer.Option(help="Or their --task-file.", metavar="FILE")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Their --output-dir, if they had one.", metavar="DIR")] = None,
 ) -> None:
-    """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have."""
+    """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have.
+
+    Example: python -m augment merge --task SST-2 --data-dir glue
+    """
     with exit_on_user_error():
+        from augment.pipeline import merge_file
+        from glue_tasks.task_file import choose_task
+
         output = _output(choose_task(task, task_file), data_dir, output_dir)
         if output.exists():
             raise UserError(f"{output} is there already; remove it to merge anew")
@@ -214,20 +228,24 @@ def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
     return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
-def _rank() -> Shard | None:
+def _rank() -> "Shard | None":
     """The shard of this process if torchrun started it beside others."""
+    from augment.pipeline import Shard
+
     world = int(os.environ.get("WORLD_SIZE", "1"))
     return Shard(int(os.environ["RANK"]) + 1, world) if world > 1 else None
 
 
 def _device(name: str) -> str:
     """Under torchrun each process of a machine takes a GPU of its own."""
+    import torch
+
     if name == "auto" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         return f"cuda:{os.environ['LOCAL_RANK']}"
     return name
 
 
-def _summary(written: Path | str, counts: Counts) -> str:
+def _summary(written: Path | str, counts: "Counts") -> str:
     def share(part: int) -> str:
         return f"{part:,} ({part / max(counts.replaceable, 1):.0%})"
 

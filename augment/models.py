@@ -27,6 +27,12 @@ def load_masked_lm(name: str) -> tuple[Any, Any]:
             f"{name} has no trained masked-LM head (missing: {missing}, ...); use a pretrained model such as "
             "bert-base-uncased, not one fine-tuned for a task"
         )
+    # From a folder without its files transformers makes one to which every word is unknown.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(
+            f"{name} holds no tokenizer beside its model; copy there that of the model it was made from "
+            "(tokenizer.json or vocab.txt)"
+        )
     if not tokenizer.is_fast:
         raise UserError(
             f"the tokenizer of {name} is not a fast one, which alone tells where its pieces stand in a text"
@@ -59,7 +65,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "bf16", "float32" or "int8"; "auto" is bf16 where the hardware has it, else float32."""
+    """ "bf16", "float32" or "int8"; "auto" is bf16 where the hardware has it, else float32.
+
+    Raises UserError for another name, and for int8 on a GPU, whose products of integers want more rows than there may
+    be.
+    """
+    if name == "int8" and device.type != "cpu":
+        raise UserError("--precision int8 is for the CPU; take bf16 here, or --device cpu")
     if name in ("bf16", "float32", "int8"):
         return name
     if name != "auto":

@@ -12,9 +12,7 @@ what is done around the model.
 
 import json
 import platform
-import resource
 import tempfile
-import time
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +26,9 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertFo
 from augment import Augmenter, Choices
 from augment.variants import Slot, draw_variants
 from augment.words import find_words, is_content_word
+from benchmarks.machine import Clock, check_inputs, matrix_peak, peak_memory_mb
 from glue_tasks import get_task
+from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table
 from glue_tasks.writers import TableWriter
 
@@ -81,6 +81,7 @@ class PlainReference:
         return set(islice((w for w in ranked if is_content_word(w) and w != text.lower()), self.candidates))
 
 
+@exit_on_user_error(resumable=False)
 def main(
     data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2/train.tsv.")] = Path(
         "../shared/data/glue"
@@ -94,6 +95,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/augmentation.json"),
 ) -> None:
     """Time the plain reference and ours in several ways, with the masked LM and one of BERT-base's size."""
+    check_inputs(data_dir=data_dir, vectors=vectors)
     task = get_task("SST-2")
     table = open_table(task, find_file(task, data_dir, "train"))
     texts = [row.texts[0] for row in islice(table, sentences)]
@@ -106,7 +108,7 @@ def main(
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mb": peak_memory_mb(),
         "runs": runs,
         "around_the_model": _around_the_model(mlm, vectors, texts),
     }
@@ -120,7 +122,7 @@ def _compare(name: str, mlm: str, vectors: Path, texts: list[str], batch_size: i
     """The reference, then ours in each way."""
     reference = PlainReference(mlm, vectors, candidates=15)
     reference.answers(texts[0])  # the first pass of a model allocates
-    clock = _Clock()
+    clock = Clock()
     expected = [reference.answers(text) for text in texts]
     plain = clock.read()
     work = _Work(reference, texts)
@@ -129,10 +131,10 @@ def _compare(name: str, mlm: str, vectors: Path, texts: list[str], batch_size: i
     exact: list[dict[int, set[str]]] = []
     for way, changed in WAYS.items():
         ours = Augmenter(mlm, vectors, batch_size=batch_size, device="cpu", **changed)
-        clock = _Clock()
+        clock = Clock()
         ours.slots(texts[: 2 * batch_size] if "compiled" in way or way == "int8" else texts[:1])
         starting = clock.read()[0]
-        clock = _Clock()
+        clock = Clock()
         slots = ours.slots(texts)
         run = work.figures(f"{name}: ours, {way} ({ours.precision})", clock.read(), plain)
         found = [_by_start(of_sentence) for of_sentence in slots]
@@ -141,7 +143,7 @@ def _compare(name: str, mlm: str, vectors: Path, texts: list[str], batch_size: i
         if way == "float32":
             run["words_with_the_references_candidates"] = round(_equal(expected, found) / work.words, 4)
         if way in ("float32", "precision auto"):
-            peak = _matrix_peak(torch.bfloat16 if ours.precision == "bf16" else torch.float32)
+            peak = matrix_peak(torch.bfloat16 if ours.precision == "bf16" else torch.float32)
             run["gflops_of_matrix_peak"] = round(peak)
             run["share_of_matrix_peak"] = round(work.encoder_gflop / run["seconds"] / peak, 3)
         if "compiled" in way or way == "int8":
@@ -179,17 +181,17 @@ def _around_the_model(mlm: str, vectors: Path, texts: list[str], n: int = 20) ->
     """What a run does beside asking the masked LM, with N variants of each sentence."""
     ours = Augmenter(mlm, vectors, device="cpu")
     slots = ours.slots(texts)
-    clock = _Clock()
+    clock = Clock()
     ours._masked_lm.candidates(texts, [[w for w in find_words(text) if w.replaceable] for text in texts])
     asking = clock.read()[1]
-    clock = _Clock()
+    clock = Clock()
     ours._masked_lm.encode(texts)
     tokenising = clock.read()[1]
-    clock = _Clock()
+    clock = Clock()
     drawn = [draw_variants(text, slots[i], n, 0.4, 42, row=i) for i, text in enumerate(texts)]
     drawing = clock.read()[1]
     count = sum(map(len, drawn))
-    clock = _Clock()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder, TableWriter(Path(folder) / "out.tsv", ("sentence", "label")) as out:
         for variants in drawn:
             for variant in variants:
@@ -244,29 +246,6 @@ def _bert_base(tokenizer_of: str, folder: str) -> str:
     BertForMaskedLM(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@torch.inference_mode()
-def _matrix_peak(dtype: torch.dtype, seconds: float = 2.0) -> float:
-    """GFLOP/s of the widest product of a BERT-base, (2048, 768) x (768, 3072), on this machine now."""
-    layer = torch.nn.Linear(768, 3072, dtype=dtype)
-    states = torch.randn(2048, 768, dtype=dtype)
-    layer(states)
-    began, passes = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        layer(states)
-        passes += 1
-    return passes * 2 * 2048 * 768 * 3072 / (time.perf_counter() - began) / 1e9
-
-
-class _Clock:
-    """Wall and processor seconds. On a machine that others use too, the processor's are the ones to trust."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter(), time.process_time()
-
-    def read(self) -> tuple[float, float]:
-        return time.perf_counter() - self.began[0], time.process_time() - self.began[1]
 
 
 if __name__ == "__main__":

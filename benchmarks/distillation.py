@@ -12,7 +12,6 @@ arithmetic of the blocks for real tokens (no padding) a second, against a bare p
 """
 
 import json
-import math
 import platform
 import tempfile
 import time
@@ -23,10 +22,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import typer
 from datasets import Dataset, concatenate_datasets
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -37,14 +35,17 @@ from transformers import (
     TrainingArguments,
 )
 
-from benchmarks.machine import Clock, alone, matrix_peak, peak_memory_mb
-from glue_tasks import get_task
+from benchmarks.machine import Clock, alone, check_inputs, matrix_peak, peak_memory_mb
+from benchmarks.plain_distillation import PlainReference
+from glue_tasks import UserError, get_task
+from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import find_file, open_table
 from tinydistill import layer_map, objectives
 from tinydistill.data import Collator, encode
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
-from tinydistill.models import StudentSpec, build_student, label_options
+from tinydistill.label_order import label_options
+from tinydistill.models import StudentSpec, build_student
 from tinydistill.trainer import DistillationTrainer
 
 BATCH = 32
@@ -72,6 +73,7 @@ class Case:
     max_length: int = 128
 
 
+@exit_on_user_error(resumable=False)
 def main(
     data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2 and RTE.")] = Path("../shared/data/glue"),
     minilm: Annotated[Path, typer.Option(help="The small teacher, and the tokenizer of all.")] = Path(
@@ -86,6 +88,9 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/distillation.json"),
 ) -> None:
     """Time the plain reference and ours for each pair of models, task and phase."""
+    check_inputs(data_dir=data_dir, minilm=minilm)
+    if rows < BATCH * (reference_steps + 1):  # one to warm up
+        raise UserError(f"--rows is {rows}; {reference_steps} steps need {BATCH * (reference_steps + 1)} or more")
     peaks = {"float32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
     print(f"matrix products: {peaks['float32']:.0f} GFLOP/s in float32, {peaks['bf16']:.0f} in bf16")
     runs = []
@@ -183,11 +188,11 @@ def _forward_gflop(config: Any, lengths: np.ndarray) -> float:
 def measure_reference(case: Case) -> dict[str, Any]:
     """Steps of the reference, or its evaluation of as many batches."""
     setup = Setup(case, "dev" if case.phase == "evaluation" else "train")
-    reference = PlainReference(setup)
+    reference = PlainReference(setup.teacher, setup.student, setup.maps)
     step = {"intermediate": reference.distil_layers, "prediction": reference.distil_outputs}.get(
         case.phase, reference.evaluate
     )
-    batches = reference.batches()
+    batches = _in_order(setup)
     step(next(batches))
     clock = Clock()
     for _ in range(case.reference_steps):
@@ -197,76 +202,11 @@ def measure_reference(case: Case) -> dict[str, Any]:
     return {"rows": count, "seconds": wall, "processor": processor, "memory": peak_memory_mb()}
 
 
-class PlainReference:
-    """A straightforward distillation step by the authors' formulas (TinyBERT, equations 7 to 10)."""
-
-    def __init__(self, setup: Setup):
-        self.setup = setup
-        self.teacher, self.student = setup.teacher, setup.student
-        self.scores: dict[str, list[Tensor]] = {"teacher": [], "student": []}
-        for who, model in (("teacher", self.teacher), ("student", self.student)):
-            model.set_attn_implementation("eager")
-            for block in model.bert.encoder.layer:
-                attention: Any = block.attention.self
-                attention.register_forward_hook(self._keep_scores(who), with_kwargs=True)
-        sizes = (self.student.config.hidden_size, self.teacher.config.hidden_size)
-        self.projections = nn.ModuleList(nn.Linear(*sizes) for _ in range(self.student.config.num_hidden_layers + 1))
-        trained = [*self.student.parameters(), *self.projections.parameters()]
-        self.optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.01)
-        self.trained = trained
-
-    def _keep_scores(self, who: str) -> Any:
-        def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            states = args[0] if args else kwargs["hidden_states"]
-            heads, size = module.num_attention_heads, module.attention_head_size
-            query, key = (
-                projected(states).view(*states.shape[:2], heads, size).transpose(1, 2)  # (B, H, L, d)
-                for projected in (module.query, module.key)
-            )
-            self.scores[who].append(query @ key.transpose(-1, -2) / math.sqrt(size))
-
-        return hook
-
-    def batches(self) -> Iterator[dict[str, Tensor]]:
-        """In the order of the rows, each padded to the maximum length."""
-        collate = Collator(self.setup.tokenizer, self.setup.case.max_length)
-        rows = self.setup.rows
-        for start in range(0, len(rows) - BATCH, BATCH):
-            yield collate(rows.__getitems__(list(range(start, start + BATCH))))
-
-    def _run(self, batch: dict[str, Tensor], who: str) -> Any:
-        self.scores[who].clear()
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
-        return getattr(self, who)(**inputs, output_hidden_states=True)
-
-    def distil_layers(self, batch: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            taught = self._run(batch, "teacher")
-        own = self._run(batch, "student")
-        outside = (batch["attention_mask"] == 0)[:, None, None, :]
-        loss = torch.zeros(())
-        for i, j in self.setup.maps.attention:
-            ours, theirs = (self.scores[w][k].masked_fill(outside, 0.0) for w, k in (("student", i), ("teacher", j)))
-            loss = loss + F.mse_loss(ours, theirs)
-        for place, (i, j) in enumerate(self.setup.maps.hidden):
-            loss = loss + F.mse_loss(self.projections[place](own.hidden_states[i]), taught.hidden_states[j])
-        self._update(loss)
-
-    def distil_outputs(self, batch: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            targets = self._run(batch, "teacher").logits.softmax(-1)
-        self._update(-(targets * self._run(batch, "student").logits.log_softmax(-1)).sum(-1).mean())
-
-    @torch.no_grad()
-    def evaluate(self, batch: dict[str, Tensor]) -> None:
-        self.student.eval()
-        self._run(batch, "student")
-
-    def _update(self, loss: Tensor) -> None:
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+def _in_order(setup: Setup) -> Iterator[dict[str, Tensor]]:
+    """Batches of the rows as they come, each padded to the maximum length."""
+    collate = Collator(setup.tokenizer, setup.case.max_length)
+    for start in range(0, len(setup.rows) - BATCH + 1, BATCH):
+        yield collate(setup.rows.__getitems__(list(range(start, start + BATCH))))
 
 
 def measure_ours(case: Case) -> dict[str, Any]:

@@ -4,9 +4,20 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from glue_tasks import UserError
+
+
+def check_inputs(**inputs: Path) -> None:
+    """Raises UserError if one is not there: real data and models are no part of the project. Named by their flags."""
+    for name, path in inputs.items():
+        if not path.exists():
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"there is no {path}, on which this is measured; name another with {flag}")
 
 
 @torch.inference_mode()

@@ -8,11 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from demo import comparison
 from demo.commands import preparations, students
 from demo.grammar import write_data, write_few
-from demo.pretrain import pretrain
-from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK, Sizes
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
@@ -36,6 +33,11 @@ def main(
 
 
 def _run(output: Path, sizes: Sizes) -> None:
+    # Seconds to import
+    from demo import comparison
+    from demo.pretrain import pretrain
+    from demo.side_by_side import run_side_by_side
+
     started = time.perf_counter()
     _claim(output, sizes)
     data_dir, few_dir = output / "data", output / "few"

@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass
 
-from demo.pretrain import Shape
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the masked LM and of its training."""
+
+    layers: int = 4
+    hidden: int = 128
+    heads: int = 4
+    pieces: int = 1_200  # WordPiece vocabulary
+    tokenizer_reviews: int = 4_000  # it is made from these alone, so that rare words have several pieces
+    steps: int = 900
+    batch_size: int = 24  # small: in the time there is, the number of steps counts
+    learning_rate: float = 2e-3  # at its peak: small BERTs take, and need, more than 1e-4
+    masked: float = 0.2  # share of pieces; more than BERT's 15% pays in short runs (arXiv 2202.08005)
 
 
 @dataclass(frozen=True)

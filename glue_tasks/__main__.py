@@ -56,16 +56,20 @@ def _figures(task: Task) -> tuple[str, ...]:
 @app.command("show")
 @exit_on_user_error(resumable=False)
 def show(
-    data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/train.tsv and so on.")],
+    data_dir: Annotated[
+        Path, typer.Option(help="The folder that holds TASK/train.tsv, .csv, .json, .parquet and so on.")
+    ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="A name from `list`, such as SST-2.", show_default=False)
+        str | None,
+        typer.Argument(metavar="TASK", help="Its name, such as SST-2; `list` shows all.", show_default=False),
     ] = None,
     task_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A task of your own instead, described in TOML.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="One split, such as train or dev; without it, all present.")] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="MODEL_FOLDER", help="Count lengths in this model's word pieces too.")
+        str | None,
+        typer.Option(metavar="MODEL", help="A model folder or hub name: count lengths in its word pieces too."),
     ] = None,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be read, and say how many and which.")
@@ -102,7 +106,7 @@ def show(
 @app.command("download")
 @exit_on_user_error(resumable=False)
 def download(
-    task: Annotated[str, typer.Option(metavar="NAME|all", help="A name from `list`, or all that the hub has.")],
+    task: Annotated[str, typer.Option(metavar="NAME|all", help="A task, such as SST-2, or all that the hub has.")],
     data_dir: Annotated[Path, typer.Option(help="Where TASK/train.tsv and so on are written.")] = Path("data"),
     source: Annotated[
         Path | None,

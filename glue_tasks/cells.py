@@ -13,6 +13,7 @@ from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, suffix_of
 from glue_tasks.tally import warn_once
 
 Cells = tuple[str, ...]
+SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}  # for a person
 
 
 def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Iterator[tuple[int, Cells | Fault]]:
@@ -23,16 +24,22 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
     file, and any other separator of one character, is quoted as in RFC 4180. What looks quoted or escaped and is not
     read so is told, unless the file is known to have been published like that.
     """
-    by_name = "," if suffix_of(path) == ".csv" else "\t"
-    if separator != by_name and suffix_of(path) == ".tsv":
-        # An augmented table is written with tabs, whatever the task's own files have.
-        first = next((text for _, text in read_lines(path)), "")
-        separator = by_name if isinstance(first, str) and by_name in first else separator
-    separator = separator or by_name
+    separator = separator_of(path, separator)
     plain = separator == "\t" and suffix_of(path) != ".csv"
     if len(separator) == 1 and (not plain or _is_quoted(path)):
         return _read_quoted(path, separator)
     return _read_plain(path, separator, as_published)
+
+
+def separator_of(path: Path, separator: str) -> str:
+    """What separates the file's cells, where the task says `separator`, or "" for what the file's name tells."""
+    if suffix_of(path) == ".csv":
+        return separator or ","
+    if separator not in ("", "\t") and suffix_of(path) == ".tsv":
+        # An augmented table is written with tabs, whatever the task's own files have.
+        first = next((text for _, text in read_lines(path)), "")
+        return "\t" if isinstance(first, str) and "\t" in first else separator
+    return separator or "\t"
 
 
 _LARGEST_CELL = 1 << 24  # characters; a quotation that does not end is noticed there at the latest
@@ -102,9 +109,10 @@ def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Faul
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            what = str(error).partition(" - ")[0]  # without what a programmer may do about it
             raise UserError(
-                f"{path}, line {line}: quotation marks that do not close as RFC 4180 says ({error}); put a cell that "
-                "holds any in quotation marks, and double those inside it"
+                f"{path}, line {line}: quotation marks or line breaks that are not as RFC 4180 says ({what}); put a "
+                "cell that holds any in quotation marks, and double the marks inside it"
             ) from None
         if cells is None:
             return

@@ -4,7 +4,7 @@ ChnSentiCorp: `label text_a`, as in the data of Chinese-BERT-wwm and ERNIE. LCQM
 et al. 2018) are given out on request, LCQMC in JSON lines (`sentence1 sentence2 gold_label`); copies have the header
 `text_a text_b label`, or none and the columns in that order. XNLI (Conneau et al. 2018, arXiv 1809.05053): its Chinese
 training file has `premise hypo label` and writes "contradictory"; its dev and test files hold fifteen languages in one
-file, of which the Chinese lines are to be taken out (`python -m glue_tasks download` writes them so).
+file: --skip-bad-rows reads the Chinese lines alone (`python -m glue_tasks download` writes them so).
 
 Where the settings come from:
 - XNLI, LCQMC, BQ: max_length, teacher_epochs and, for XNLI and LCQMC, teacher_learning_rate are those of CLUE's scripts
@@ -120,7 +120,8 @@ _TASKS = (
         columns=_PAIR_COLUMNS,
         column_aliases=_PAIR_ALIASES,
         folders=("xnli",),
-        other_files={"train": ("multinli.train.zh.tsv",)},
+        other_files={"train": ("multinli.train.zh.tsv",), "dev": ("xnli.dev.tsv",), "test": ("xnli.test.tsv",)},
+        only={"language": "zh"},
         hub=Hub(
             "facebook/xnli",
             "zh",

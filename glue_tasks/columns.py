@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from glue_tasks.cells import Cells
-from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.cells import SEPARATORS, Cells
+from glue_tasks.labels import read_label
 from glue_tasks.lines import Fault, shown
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
@@ -63,23 +63,22 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     columns = columns_without_header(task, len(first))
     by_name = find_columns(task, wanted, _with_numbers(wanted, first))
     by_position = find_columns(task, wanted, columns)
-    is_row = (
-        labelled
-        and not isinstance(by_position, Fault)
-        and len(first) == len(columns)
-        and _is_label(task, first[by_position[-1]])
-    )
+    # A test split may have labels too.
+    label = dict(zip(columns, first, strict=False)).get(task.label_column, "")
+    is_row = len(first) == len(columns) and _is_label(task, label)
     if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
         return by_position if isinstance(by_position, Fault) else (None, by_position)
     if not isinstance(by_name, Fault):
         if split in task.headerless and len(first) == 1:
             return Fault(f"{first[0]!r} may be the name of the column or a text", "remove it, or write a row again")
         if is_row and not task.columns:
-            label = first[by_name[-1]]
             return Fault(f"{label!r} is a label, and no name of a column", "write header = false, or names above it")
         return first, by_name
     if is_row and not isinstance(by_position, Fault):
         return None, by_position
+    if len(first) == 1 and (sign := next((sign for sign in "\t;|," if sign in first[0]), "")):
+        cure = "save the file as .tsv with tabs or as .csv with commas, or say separator in a task file"
+        return Fault(by_name.what, f"{by_name.cure}; if {SEPARATORS[sign]} is between them, {cure}")
     if labelled and any(_is_label(task, cell) for cell in first):
         return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
     return by_name
@@ -88,6 +87,25 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
 def columns_without_header(task: Task, width: int) -> Cells:
     """What the columns of such a file are called: as the task says, else by their numbers."""
     return task.columns or tuple(numbered_column(at) for at in range(1, width + 1))
+
+
+def without_others(
+    task: Task, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
+) -> Iterator[tuple[int, Cells | Fault]]:
+    """The rows; in place of one that by `task.only` is not the task's a Fault."""
+    if not task.only or header is None:
+        return rows
+    return (
+        (line, cells if isinstance(cells, Fault) else _not_ours(task, dict(zip(header, cells, strict=False))) or cells)
+        for line, cells in rows
+    )
+
+
+def _not_ours(task: Task, record: Record) -> Fault | None:
+    for column, ours in task.only.items():
+        if record.get(column, ours) != ours:
+            return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
+    return None
 
 
 def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
@@ -100,9 +118,7 @@ def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
 
 
 def _is_label(task: Task, written: str) -> bool:
-    if written.strip() in task.unscored_labels:
-        return True
-    return (read_value(written) if task.is_regression else read_label(task, written)) is not None
+    return written.strip() in task.unscored_labels or read_label(task, written) is not None
 
 
 def _is_names(task: Task, cells: Cells) -> bool:
@@ -124,6 +140,9 @@ def cells_of_records(
     for line, record in records():
         if isinstance(record, Fault):
             yield line, record
+            continue
+        if task.only and (fault := _not_ours(task, record)):
+            yield line, fault
             continue
         if task.from_record is not None:
             try:
@@ -168,5 +187,5 @@ def _text(value: Any) -> str | Fault:
     if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
         return str(value)
     if value is None or isinstance(value, float):
-        return Fault("nothing", 'an empty text is written ""')
+        return Fault("nothing", 'take the row out; an empty text is written ""')
     return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from glue_tasks.cells import SEPARATORS, separator_of
 from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
-from glue_tasks.files import AUGMENTED, Row, Table
+from glue_tasks.files import Row, Table
 from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
 from glue_tasks.records import read_records
 from glue_tasks.task import Task
@@ -22,8 +23,8 @@ CountPieces = Callable[[Sequence[tuple[str, ...]]], list[int]]
 
 _WIDTH = 120  # characters of a line
 _ITEMS_SHOWN = 30  # labels
+_TEXT_SHOWN = 160  # characters
 _LABELS_IN_ORDER = 20  # more than these are shown by their number of rows
-_SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}
 
 _BLOCK = 1000  # rows tokenised at a time: enough to keep a fast tokenizer busy, little enough to hold
 
@@ -110,6 +111,9 @@ def piece_counter(model: str) -> CountPieces:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
+        # From a folder without its files transformers makes one to which every word is unknown.
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise ValueError("it has no pieces")
     except (OSError, ValueError) as error:
         raise UserError(
             f"no tokenizer could be read from {model}; give a folder that holds tokenizer.json or vocab.txt "
@@ -166,7 +170,7 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
     for row in summary.examples:
         yield f"  line {row.line}{_label(row, table)}"
         for name, text in zip(task.text_columns, row.texts, strict=True):
-            yield f"    {name}: {_clipped(text)}"
+            yield f"    {name}: {shown(text, _TEXT_SHOWN)}"
 
 
 def _understood(table: Table) -> Iterator[str]:
@@ -177,14 +181,13 @@ def _understood(table: Table) -> Iterator[str]:
     positions = [*table.text_positions, *([] if table.label_position is None else [table.label_position])]
     wanted = [*task.text_columns, *([] if table.label_position is None else [task.label_column])]
     if suffix in RECORDS:
-        yield f"  format   {'Parquet' if suffix == '.parquet' else 'JSON lines'}{packed}"
+        yield f"  format   {'Parquet' if suffix == '.parquet' else 'JSON'}{packed}"
         found = _fields(table, wanted)
         places = [f"the field {field!r}" for field in found]
     else:
-        own = "" if path.name == AUGMENTED else task.separator
-        separator = own or ("," if suffix == ".csv" else "\t")
+        separator = separator_of(path, task.separator)
         header = f"the header is {shown(', '.join(table.header))}" if table.header else "no header"
-        yield f"  format   {_SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}"
+        yield f"  format   {SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}"
         found = [table.header[at] if table.header else name for at, name in zip(positions, wanted, strict=True)]
         places = [f"column {at + 1}" + ("" if table.header else ", by its position") for at in positions]
     kinds = ["text"] * len(task.text_columns) + ["label"]
@@ -231,7 +234,3 @@ def _list(name: str, items: Sequence[str]) -> Iterator[str]:
             line = " " * len(start)
         line += item + "   "
     yield line.rstrip()
-
-
-def _clipped(text: str, limit: int = 160) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

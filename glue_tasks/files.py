@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
-from glue_tasks.columns import cells_of_records, columns_without_header, find_columns, find_header, wanted_columns
+from glue_tasks.columns import (
+    cells_of_records,
+    columns_without_header,
+    find_columns,
+    find_header,
+    wanted_columns,
+    without_others,
+)
 from glue_tasks.errors import UserError
-from glue_tasks.label_cells import read_label, read_value
+from glue_tasks.labels import read_label
 from glue_tasks.lines import RECORDS, SUFFIXES, Fault, shown, suffix_of
 from glue_tasks.records import read_records
 from glue_tasks.tally import Tally, warn_once
@@ -117,15 +124,12 @@ class Table:
 
     def _label(self, written: str) -> int | float | Fault:
         task = self.task
-        label = read_value(written) if task.is_regression else read_label(task, written)
-        if label is not None:
+        if (label := read_label(task, written)) is not None:
             return label
+        where = f"{shown(written)!r} in column {task.label_column.removeprefix('column ')}"
         if task.is_regression:
-            return Fault(f"{shown(written)!r} in column {task.label_column.removeprefix('column ')} is not a number")
-        return Fault(
-            f"unknown label {shown(written)!r} in column {task.label_column.removeprefix('column ')}",
-            f"{task.name} has {', '.join(task.label_codes or task.labels)}",
-        )
+            return Fault(f"{where} is not a number")
+        return Fault(f"unknown label {where}", f"{task.name} has {', '.join(task.label_codes or task.labels)}")
 
     def _tell(self) -> None:
         """What was left out: a warning, or where it may not be a UserError."""
@@ -260,8 +264,7 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
     def read_all() -> Iterator[tuple[int, Cells | Fault]]:
-        separator = "" if path.name == AUGMENTED else task.separator  # the task's own files' alone
-        return read_cells(path, separator, task.has_torn_rows)
+        return read_cells(path, task.separator, task.has_torn_rows)
 
     empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
     line, first = next(read_all(), (0, ()))
@@ -275,7 +278,7 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     header, positions = found
 
     def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return itertools.islice(read_all(), 1 if header else 0, None)
+        return without_others(task, header, itertools.islice(read_all(), 1 if header else 0, None))
 
     line, row = next(read(), (0, ()))
     if not line:

@@ -218,16 +218,24 @@ def _snapshot(hub: Hub) -> Path | None:
 def _clone(source: Path, hub: Hub) -> Path:
     """The clone of the repository: OWNER/NAME or NAME below the folder, else the folder itself.
 
-    It has to have a README.md: without, the library would read any data below it as the configuration "default".
+    It has to have the hub's README.md: without, the library would read any data below as the configuration "default".
     """
     source = source.expanduser().resolve()
     if not source.is_dir():
         raise UserError(f"there is no folder {source}; --source takes a local clone of {hub.repository}")
     name = hub.repository.partition("/")[2]
     for folder in (source / hub.repository, source / name, source):
-        if (folder / "README.md").is_file():
+        if _has_card(folder):
             return folder
     raise UserError(
-        f"{source} has no clone of {hub.repository}: there is no README.md in it, nor in {hub.repository} or {name} "
-        "below it; get a whole copy, README.md included"
+        f"{source} has no clone of {hub.repository}: there is no README.md of the hub in it, nor in {hub.repository} "
+        f"or {name} below it; get a whole copy, README.md included"
     )
+
+
+def _has_card(folder: Path) -> bool:
+    """Whether its README.md begins as those of the hub, with YAML that tells the configurations."""
+    try:
+        return (folder / "README.md").read_bytes().lstrip().startswith(b"---")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False

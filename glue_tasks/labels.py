@@ -1,9 +1,10 @@
 """Label names, the codes of the files and the outputs of a model, brought together in one place.
 
 A label goes by its name ("not_entailment"), by the code that the files write for it ("1") and, in a model, by the
-position of its output, which the model's `id2label` and `label2id` may name. Names are compared without case, spaces
-and punctuation: "NOT ENTAILMENT" is "not_entailment". Of codes and other texts without a letter only whole numbers
-have a second form: "1.0" is "1"; "-1" is not.
+position of its output, which the model's `id2label` and `label2id` may name. Names are compared without case and
+without what parts their words: "NOT ENTAILMENT" and "Not-Entailment" are "not_entailment". All other punctuation
+counts: "A-" is not "A", nor "C#" "C". Of codes and other texts without a letter only whole numbers have a second form:
+"1.0" is "1"; "-1" is not.
 """
 
 import functools
@@ -17,30 +18,47 @@ from glue_tasks.task import Task
 
 # What a model that was fine-tuned without label names calls its outputs.
 _NO_NAME = re.compile(r"(label[ _-]?)?\d+", re.IGNORECASE)
-_WHOLE = re.compile(r"[+-]?\d+\.0*")  # "1.0": what a table with a missing value makes of 1
+_WHOLE = re.compile(r"[+-]?\d{1,18}\.0*")  # "1.0": what a table with a missing value makes of 1
 _TRUTH = {"true": "1", "false": "0"}  # what a table makes of a column of 0 and 1, or JSON of a condition
+# Beside a digit they may mean something: "1-2 stars" is not "12 stars".
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[ -]+(?=[^\W\d_])")
 
 
 def plain(label: str) -> str:
-    """A name without case, spaces and punctuation; a text without a letter as it stands, whole numbers without ".0"."""
+    """A name without case, and its words in one; a text without a letter as it stands, whole numbers without ".0"."""
     if any(character.isalpha() for character in label):
-        return "".join(character for character in label.casefold() if character.isalnum())
+        return _BETWEEN_LETTERS.sub("", " ".join(label.casefold().replace("_", " ").split()))
     label = label.strip()
     return str(int(label.partition(".")[0])) if _WHOLE.fullmatch(label) else label
+
+
+def read_label(task: Task, written: str) -> int | float | None:
+    """The label that a cell of a file holds: an id, or the value of a regression; None if it is none."""
+    return _value(written) if task.is_regression else label_id(task, written)
+
+
+def _value(written: str) -> float | None:
+    """A finite number, or None. Python's own 1_000 is none."""
+    try:
+        value = float(written)
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") and "_" not in written else None
 
 
 def label_id(task: Task, written: str) -> int | None:
     """The id of the label that a file or a model writes so, or None if the task has no such label.
 
-    What agrees to the letter comes first, codes before names, so that tasks whose names differ in punctuation alone
-    ("C", "C++") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a
-    task of two labels that knows them as 1 and 0, or the other way round.
+    What agrees to the letter comes first, codes before names, so that tasks whose names differ in case alone ("Polish",
+    "polish") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a task
+    of two labels that knows them as 1 and 0, or the other way round.
     """
     if (exact := _exact(task, written.strip())) is not None:
         return exact
     by_plain = _by_plain(task.label_codes, task.labels)
     wanted = plain(written)
     other = _TRUTH.get(wanted) or next((word for word, digit in _TRUTH.items() if digit == wanted), "")
+    # Of a longer list of labels, 1 may be the second of many: not "true".
     if wanted not in by_plain and other and task.num_labels == 2:
         pair = _TRUTH.keys() if other in _TRUTH else set(_TRUTH.values())
         wanted = other if pair <= by_plain.keys() else wanted

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from glue_tasks.errors import UserError
+from glue_tasks.labels import label_id, output_order
 from glue_tasks.task import Hub, Task
 
 Values = Mapping[str, Any]  # a row of the hub
@@ -148,9 +149,8 @@ def _columns(task: Task, split: str, labelled: bool) -> tuple[str, ...]:
 def _codes(task: Task, feature: Any, fault: Callable[[str], UserError]) -> Callable[[Any], str | None]:
     """From a value of the hub's label column to what the official file writes, or None where there is no label."""
     codes = task.label_codes or task.labels
-    known = dict(zip(task.labels, codes, strict=True)) | {code: code for code in (*codes, *task.unscored_labels)}
     names = getattr(feature, "names", None)  # of a ClassLabel, whose values are positions among its names
-    if names is not None and {known.get(name) for name in names} != set(codes):
+    if names is not None and output_order(task, names) is None:
         raise fault(f"the labels are {', '.join(names)}, those of {task.name} are {', '.join(task.labels)}")
     is_narrow = getattr(feature, "dtype", None) == "float32"
 
@@ -161,11 +161,11 @@ def _codes(task: Task, feature: Any, fault: Callable[[str], UserError]) -> Calla
             if not abs(value) < float("inf"):  # also false for nan
                 raise fault(f"the label {value} is not a number")
             return str(np.float32(value)) if is_narrow else str(float(value))
-        if names is not None:
-            return known[names[value]]
-        name = str(int(value) if isinstance(value, float) and value.is_integer() else value)
-        if name not in known:
-            raise fault(f"unknown label {name!r}; {task.name} has {', '.join(codes)}")
-        return known[name]
+        written = names[value] if names is not None else str(value)
+        if written in task.unscored_labels:
+            return written
+        if (label := label_id(task, written)) is None:
+            raise fault(f"unknown label {written!r}; {task.name} has {', '.join(codes)}")
+        return codes[label]
 
     return code

@@ -53,9 +53,10 @@ class Task:
     has_torn_rows: bool = False  # as released, a line break inside a cell tore some rows; their parts are skipped
     # For each column other names that a header may give it; tried in their order where the first is not there.
     column_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only: Mapping[str, str] = field(default_factory=dict)  # column -> what it says of this task's rows, if it is there
     unscored_labels: tuple[str, ...] = ()  # rows so labelled are left out: OCNLI's "-", on which annotators disagreed
     # Where a layout truly differs: a JSON record as published to one with the columns above.
-    # Not in the repr, which names a task in caches: a function's is an address, another one in each run.
+    # Not in the repr: a function's is an address, another one in each run.
     from_record: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, repr=False)
     separator: str = ""  # between the cells of a text file; "" is by the file's name: tab for .tsv, comma for .csv
     folders: tuple[str, ...] = ()  # other names of the folder, as released; upper and lower case are one

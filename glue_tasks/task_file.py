@@ -45,8 +45,7 @@ def load_task(path: Path) -> Task:
     Raises UserError if the file is missing or no TOML, a key is unknown or missing, or a value cannot be.
     """
     try:
-        with open(path, "rb") as file:
-            given = tomllib.load(file)
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # an editor may begin it with a byte-order mark
     except FileNotFoundError:
         raise UserError(f"there is no task file {path}; docs/adding_a_task.md shows one") from None
     except IsADirectoryError:
@@ -127,6 +126,19 @@ def check_task(task: Task) -> None:
             raise ValueError(f"scores {kind} by {metric}; there are {', '.join(fitting)}")
         if metric in OF_TWO_LABELS and task.num_labels > 2:
             raise ValueError(f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews")
+    for label in (*task.labels, *task.label_codes):
+        if label != label.strip():
+            raise ValueError(f"has the label {label!r}; leave out the spaces around it, which do not count in files")
+        if label in task.unscored_labels:
+            raise ValueError(f"has {label!r} both as a label and among its unscored_labels")
+    if set(task.separator) & set('"\r\n'):
+        raise ValueError(f"sets separator to {task.separator!r}; it is what stands between cells, such as ';'")
+    for name in task.column_aliases:
+        if name not in (*named, task.id_column):
+            raise ValueError(f"has column_aliases of {name!r}; its columns are {', '.join(named)}{_near(name, named)}")
+    for split in task.other_files:
+        if split not in task.files:
+            raise ValueError(f"has other_files of {split!r}; its splits are {', '.join(task.files)}")
     missing = [name for name in named if name not in task.columns] if task.headerless and task.columns else []
     if missing:
         raise ValueError(f"has no column {missing[0]!r} among its columns {', '.join(task.columns)}")
@@ -159,6 +171,9 @@ def _task(given: Mapping[str, Any], path: Path) -> Task:
         raise ValueError(f"sets header to {header!r}; it is true or false")
     if not header:
         values["headerless"] = tuple(values.get("files", TSV_SPLITS))
+        by_name = [each for each in (*given["text_columns"], given["label_column"]) if type(each) is str]
+        if by_name and "columns" not in values:
+            raise ValueError(f"names {by_name[0]!r} in files without a header; give its position, or name all columns")
     elif "columns" in values:
         raise ValueError("names columns, which is for files without a header; write header = false, or leave it out")
     _check_name(values["name"])
@@ -173,7 +188,7 @@ def _task(given: Mapping[str, Any], path: Path) -> Task:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
+    if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
         raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
     if any(name.casefold() == known.casefold() for known in TASKS):
         raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from glue_tasks.errors import UserError, exit_on_user_error
-from glue_tasks.task_file import choose_task
 
 app = typer.Typer(
     help="Use the models that run_tinybert.py makes.",
@@ -61,6 +60,8 @@ def predict(
 
     Example: python -m tinydistill predict --model runs/sst2/prediction --task SST-2 --data-dir glue
     """
+    from glue_tasks.task_file import choose_task
+
     chosen = choose_task(task, task_file)
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16 or float32")

@@ -43,6 +43,15 @@ def check_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokeni
     )
 
 
+def check_pieces(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, who: str) -> None:
+    """Raises UserError if the tokenizer has pieces for which the model has no embedding."""
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"the {who} has embeddings of {config.vocab_size} pieces, the tokenizer gives {len(tokenizer)}; take both "
+            "from the same model"
+        )
+
+
 def check_fit(
     teacher: PreTrainedConfig, student: PreTrainedConfig, projection: str, heads: str, max_length: int
 ) -> None:

@@ -96,6 +96,12 @@ def load_config(name: str) -> PreTrainedConfig:
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or hub id; UserError if it is missing or has no fast form."""
     tokenizer = _load(AutoTokenizer, name)
+    # From a folder without its files transformers makes one to which every word is unknown.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(
+            f"{name} holds no tokenizer beside its model; copy there that of the model it was made from "
+            "(tokenizer.json or vocab.txt)"
+        )
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {name} has no fast form; save it with one (tokenizer.json)")
     return tokenizer

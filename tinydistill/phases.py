@@ -46,6 +46,7 @@ def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     set_seed(settings.seed)  # of the fresh head
     model = load_classifier(settings.pretrained, task, fresh_head=True)
     checks.check_positions(model.config, "model", settings.max_length)
+    checks.check_pieces(model.config, tokenizer, f"model {settings.pretrained}")
     identity = {"pretrained": settings.pretrained, "pretrained_weights": weights_digest(model)}
     with phase.folder.held():
         if phase.look(identity) != "finished":
@@ -102,10 +103,8 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
         settings.heads if distils_layers else "mean",
         settings.max_length,
     )
-    if student.config.vocab_size < len(tokenizer):
-        raise UserError(
-            f"the student {student_name} has {student.config.vocab_size} pieces, the tokenizer {len(tokenizer)}"
-        )
+    checks.check_pieces(teacher.config, tokenizer, f"teacher {settings.teacher}")
+    checks.check_pieces(student.config, tokenizer, f"student {student_name}")
 
     phase = PhaseRun(name, task, settings, start, tokenizer)
     identity: dict[str, Any] = {"teacher": settings.teacher, "teacher_weights": teacher_weights}

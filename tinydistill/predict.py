@@ -25,7 +25,7 @@ from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
 from tinydistill import label_order, precision
-from tinydistill.checks import check_positions
+from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, encode
 from tinydistill.evaluation import predict
 from tinydistill.models import load_fine_tuned, load_tokenizer
@@ -102,11 +102,13 @@ def write_predictions(
     notes += reordered
     max_length = max_length or trained_length(model_name) or task.max_length
     check_positions(model.config, f"model {model_name}", max_length)
+    tokenizer = load_tokenizer(model_name)
+    check_pieces(model.config, tokenizer, f"model {model_name}")
     where = precision.device()
     with tempfile.TemporaryDirectory() as cache:
         read = _Reader(
             model.to(where),
-            load_tokenizer(model_name),
+            tokenizer,
             max_length,
             batch_size,
             precision.resolve(how, where),

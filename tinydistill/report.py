@@ -14,7 +14,7 @@ from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, precision
-from tinydistill.checks import check_positions
+from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, left_out
 from tinydistill.evaluation import predict
 from tinydistill.label_order import check_order, doubt, is_unnamed
@@ -95,6 +95,7 @@ def describe(
         folder = Path(paths[name])
         check_positions(model.config, f"model {paths[name]}", settings.max_length)
         tokenizer = load_tokenizer(paths[name])
+        check_pieces(model.config, tokenizer, f"model {paths[name]}")
         dev = load_dev(task, settings, tokenizer)
         collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
         scores = {}

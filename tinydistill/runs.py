@@ -34,11 +34,16 @@ class PhaseFolder:
         self._lock: IO[str] | None = None
 
     def read(self) -> dict[str, Any] | None:
-        """What `run.json` holds, or None if the phase never began here."""
+        """What `run.json` holds, or None if the phase never began here. Raises UserError if it cannot be read."""
         try:
-            return json.loads(self._record.read_text(encoding="utf-8"))
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+            if isinstance(record, dict) and "state" in record:
+                return record
         except FileNotFoundError:
             return None
+        except ValueError:  # no JSON
+            pass
+        raise UserError(f"{self._record} is no record of a run; remove it, or choose another folder")
 
     @property
     def is_finished(self) -> bool:

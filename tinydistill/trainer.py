@@ -60,9 +60,10 @@ class DistillationTrainer(Trainer):
         self.teacher = teacher
         if teacher is not None:
             self.teacher = teacher.to(args.device).eval().requires_grad_(False)
-            self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
             if args.bf16:  # from here on the teacher runs under autocast alone
                 keep_products_in_bf16(self.teacher)
+            with self._autocast():
+                self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
         self.logged_step = 0
 

@@ -11,6 +11,7 @@ import pytest
 # Forks its runs, so that torch and transformers are imported once: a run then takes a second and not ten.
 _FORKS = """
 import json, os, random, resource, signal, sys, time
+import augment.pipeline, glue_tasks.task_file
 from augment.__main__ import app
 
 def run(arguments, limit=None):

@@ -19,6 +19,7 @@ from transformers import (
 
 from augment.choices import Choices
 from augment.masked_lm import MaskedLM
+from augment.models import choose_precision
 from augment.words import find_words
 from glue_tasks import UserError
 
@@ -170,6 +171,15 @@ class TestRefusals:
             MaskedLM.load(tiny_mlm, Choices(candidates=5), device="abacus")
         with pytest.raises(UserError, match="--precision is auto, bf16, float32 or int8, not 'half'"):
             MaskedLM.load(tiny_mlm, Choices(candidates=5), precision="half")
+        assert choose_precision("int8", torch.device("cpu")) == "int8"
+        with pytest.raises(UserError, match="--precision int8 is for the CPU; take bf16 here, or --device cpu"):
+            choose_precision("int8", torch.device("cuda"))
+
+    def test_a_model_without_its_tokenizer(self, tiny_mlm, tmp_path):
+        """transformers would make one to which every word is unknown."""
+        shutil.copytree(tiny_mlm, tmp_path / "model", ignore=shutil.ignore_patterns("token*", "vocab*"))
+        with pytest.raises(UserError, match="model holds no tokenizer beside its model; copy there that of the model"):
+            MaskedLM.load(str(tmp_path / "model"))
 
 
 def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path):

@@ -1,7 +1,6 @@
-"""The Chinese tasks' files: real ones, and made-up rows in the layouts of the others."""
+"""Made-up rows in the layouts of the Chinese tasks; test_official_chinese.py has the real files."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,64 +8,6 @@ import pytest
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from glue_tasks.files import find_file, open_table
-
-# task, folder, split, rows, those of them that are not scored
-REAL = [
-    ("TNEWS", "clue", "train", 53_360, 0),
-    ("TNEWS", "clue", "dev", 10_000, 0),
-    ("TNEWS", "clue", "test", 10_000, 0),
-    ("OCNLI", "clue", "train", 10_000, 15),
-    ("OCNLI", "clue", "dev", 3_000, 50),
-    ("OCNLI", "clue", "test", 3_000, 0),
-    ("CLUEWSC2020", "clue", "train", 1_244, 0),
-    ("CLUEWSC2020", "clue", "dev", 304, 0),
-    ("CLUEWSC2020", "clue", "test", 290, 0),
-    ("ChnSentiCorp", "zh", "train", 9_600, 0),
-    ("ChnSentiCorp", "zh", "dev", 1_200, 0),
-    ("ChnSentiCorp", "zh", "test", 1_200, 0),
-]
-
-
-def plain_rows(path: Path) -> list[dict]:
-    """The file read in the plainest way there is."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    if path.suffix == ".json":
-        return [json.loads(line) for line in lines if line]
-    header, *rows = [line.split("\t") for line in lines if line]
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(("name", "folder", "split", "rows", "unscored"), REAL)
-def test_every_row_of_the_real_files(
-    shared: Path, name: str, folder: str, split: str, rows: int, unscored: int
-) -> None:
-    task = TASKS[name]
-    path = find_file(task, shared / "data" / folder, split)
-    table = open_table(task, path, split)
-    read = list(table)
-    plain = plain_rows(path)
-    assert len(plain) == rows
-    if split == "test":
-        assert {row.label for row in read} == {None}
-    else:
-        written = [str(row["label"]) for row in plain]
-        assert table.tally.unscored == written.count("-") == unscored
-        plain = [row for row, label in zip(plain, written, strict=True) if label != "-"]
-        codes = task.label_codes or task.labels
-        assert [codes[int(row.label)] for row in read if row.label is not None] == [row["label"] for row in plain]
-    assert len(read) == rows - unscored
-    texts = [row.texts for row in read]
-    if name == "CLUEWSC2020":
-        # Without the marks it is the text; between them stand the spans.
-        for (text,), row in zip(texts, plain, strict=True):
-            target = row["target"]
-            assert f"_{target['span1_text']}_" in text
-            assert f"[{target['span2_text']}]" in text
-            assert Counter(text) == Counter(row["text"] + "__[]")
-    else:
-        assert texts == [tuple(row[column] for column in task.text_columns) for row in plain]
-
 
 # task -> file, its rows as published, and what is to be read of each: texts and label id (None: not scored)
 MADE_UP = {
@@ -168,10 +109,29 @@ def test_two_test_sets_of_clue(tmp_path: Path) -> None:
         assert (row.texts, row.label) == ((version,), None)
 
 
-def test_a_smaller_ocnli_stands_for_the_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "ocnli"
-    folder.mkdir()
-    (folder / "train.10k.json").write_text("{}")
-    assert find_file(TASKS["OCNLI"], tmp_path, "train").name == "train.10k.json"
-    (folder / "train.50k.json").write_text("{}")
-    assert find_file(TASKS["OCNLI"], tmp_path, "train").name == "train.50k.json"
+def test_the_chinese_rows_of_xnli(tmp_path: Path) -> None:
+    """Its dev and test files hold fifteen languages; the counted rest is left out when asked."""
+    task = TASKS["XNLI-zh"]
+    path = tmp_path / "xnli" / "xnli.dev.tsv"
+    path.parent.mkdir()
+    languages = ["ar", "zh", "en", "zh"]
+    rows = (f"{language}\tneutral\ta{number}\tb" for number, language in enumerate(languages))
+    path.write_text("\n".join(["language\tgold_label\tsentence1\tsentence2", *rows]) + "\n")
+    assert find_file(task, tmp_path, "dev") == path
+    with pytest.raises(UserError, match="2 rows cannot be read: line 2 .language is 'ar' .* with --skip-bad-rows"):
+        list(open_table(task, path, "dev"))
+    for split in ("dev", "test"):
+        table = open_table(task, path, split, skip_bad_rows=True)
+        assert [row.texts for row in table] == [("a1", "b"), ("a3", "b")]
+        assert table.tally.left_out() == {"skipped": 2, "unscored": 0, "torn": 0}
+
+
+def test_a_test_split_without_a_header_is_known_by_its_labels(tmp_path: Path) -> None:
+    """Copies of LCQMC are passed around so; with no label nothing is certain."""
+    path = tmp_path / "test.tsv"
+    path.write_text("a\tb\t0\nc\td\t1\n")
+    rows = list(open_table(TASKS["LCQMC"], path, "test"))
+    assert [(row.line, row.texts, row.label) for row in rows] == [(1, ("a", "b"), None), (2, ("c", "d"), None)]
+    path.write_text("a\tb\nc\td\n")
+    with pytest.raises(UserError, match="line 1: no column named 'sentence1'"):
+        open_table(TASKS["LCQMC"], path, "test")

@@ -125,6 +125,14 @@ def test_percentile_is_numpys_inverted_cdf(lengths: list[int], percent: int) -> 
     assert percentile(Counter(lengths), percent) == expected
 
 
+def test_a_model_folder_without_a_tokenizer_is_told(tmp_path: Path, data: Path) -> None:
+    """transformers would make one to which every word is unknown."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    code, _, err = run("show", "SST-2", "--data-dir", data, "--tokenizer", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"no tokenizer could be read from {tmp_path}" in err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -211,7 +219,7 @@ def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> Non
     (tmp_path / "cluewsc2020" / "dev.json").write_text(row, encoding="utf-8")
     code, out, err = run("show", "CLUEWSC2020", "--data-dir", tmp_path)
     assert code == 0, err
-    assert "  format   JSON lines\n  text     text is the field 'text'\n  label    label is the field 'label'\n" in out
+    assert "  format   JSON\n  text     text is the field 'text'\n  label    label is the field 'label'\n" in out
     assert "  made by  CLUEWSC2020: the text with its two spans marked" in out
     assert "  length   50% 8   90% 8   99% 8   max 8   characters\n  line 1, true\n    text: [他]说_她_来\n" in out
     (tmp_path / "cmnli").mkdir()
@@ -224,6 +232,23 @@ def test_show_tells_how_the_columns_of_records_were_found(tmp_path: Path) -> Non
     assert "train: 1 rows in" in out
     assert "train.jsonl, 2 unscored\n" in out
     assert "neutral 1 (100.0%)" in out
+
+
+def test_show_tells_what_separates_the_cells_of_each_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "Mine"\ntext_columns = ["text"]\nlabel_column = "label"\nlabels = ["no", "yes"]\nseparator = ";"\n'
+        '[files]\ntrain = "train.tsv"\ndev = "dev.csv"\n'
+    )
+    (tmp_path / "Mine").mkdir()
+    (tmp_path / "Mine" / "train.tsv").write_text("text\tlabel\nof tabs; all the same\tyes\n")
+    (tmp_path / "Mine" / "dev.csv").write_text('text;label\n"two\nlines\x1b[2J";no\n')
+    code, out, err = run("show", "--task-file", tmp_path / "mine.toml", "--data-dir", tmp_path)
+    assert code == 0, err
+    train, dev = out.split("\n\n")[1:]
+    assert "a tab between cells" in train
+    assert "text: of tabs; all the same" in train
+    assert "a semicolon between cells" in dev
+    assert "text: two lines [2J\n" in dev  # on one line, and nothing that a terminal would obey
 
 
 def test_show_skips_bad_rows_when_asked(tmp_path: Path) -> None:

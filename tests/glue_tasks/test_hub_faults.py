@@ -207,8 +207,9 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_clone_is_not_searched_for_data(tmp_path: Path) -> None:
-    """The library would read any parquet below it."""
+    """The library would read any parquet below it; a README.md that is not the hub's does not make it a clone."""
     write_repository(tmp_path / "copies" / "nyu-mll" / "glue", {"sst2": {"train": reviews(4)}})
+    (tmp_path / "copies" / "README.md").write_text("# My copies\n")
     tasks = [with_rows(name, train=4) for name in ("LCQMC", "TNEWS", "CSL")]
     said: list[str] = []
     with pytest.raises(UserError, match="3 of 3 tasks"):
@@ -318,7 +319,7 @@ def test_no_room_as_the_library_tells_it(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     (tmp_path / "copy").mkdir()
-    (tmp_path / "copy" / "README.md").touch()
+    (tmp_path / "copy" / "README.md").write_text("---\n---\n")
     done = CliRunner().invoke(
         app, ["download", "--task", "RTE", "--data-dir", str(tmp_path / "data"), "--source", str(tmp_path / "copy")]
     )

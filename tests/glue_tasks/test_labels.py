@@ -9,10 +9,24 @@ from hypothesis import strategies as st
 
 from glue_tasks import TASKS, Task
 from glue_tasks.errors import UserError
-from glue_tasks.labels import are_numbers, label_id, output_names, output_order, plain, written_labels
+from glue_tasks.labels import are_numbers, label_id, output_names, output_order, plain, read_label, written_labels
 
-MNLI, SST2, RTE, TNEWS = (TASKS[name] for name in ("MNLI", "SST-2", "RTE", "TNEWS"))
-LANGUAGES = replace(SST2, name="languages", labels=("C", "C++", "f sharp"), label_codes=())
+MNLI, SST2, RTE, TNEWS, CLUEWSC, STSB = (
+    TASKS[name] for name in ("MNLI", "SST-2", "RTE", "TNEWS", "CLUEWSC2020", "STS-B")
+)
+
+
+def named(*labels: str, codes: tuple[str, ...] = ()) -> Task:
+    return replace(SST2, name="t", labels=labels, label_codes=codes)
+
+
+LANGUAGES = named("C", "C++", "f sharp", "Java")
+STARS = named("1 star", "12 stars", "none at all")
+DIGITS = named(*"0123456789")
+CASED = named("Polish", "polish")
+CROSSED = named("1", "0", codes=("0", "1"))
+ONE_OF_THREE = named("true", "false", "unknown")
+VOWELS = named("\u0915\u093e", "\u0915\u093f")  # which differ in a sign that is no letter
 
 
 @pytest.mark.parametrize(
@@ -21,34 +35,73 @@ LANGUAGES = replace(SST2, name="languages", labels=("C", "C++", "f sharp"), labe
         (RTE, "not_entailment", 1),
         (RTE, "NOT ENTAILMENT", 1),
         (RTE, " Not-Entailment ", 1),
-        (RTE, "entailment.", 0),
-        (RTE, "1", None),  # RTE has no codes
-        (SST2, "1", 1),
-        (SST2, " 0 ", 0),
+        (RTE, "notEntailment", 1),
+        (RTE, "entailment.", None),
+        (RTE, "1", None),  # RTE has no codes: which is which nobody says
+        (RTE, "true", None),
+        (SST2, "0", 0),
+        (SST2, " 1\u3000", 1),
         (SST2, "-1", None),  # what test splits carry: not 1
         (SST2, "1.0", 1),
         (SST2, "1.", 1),
         (SST2, "-1.0", None),
         (SST2, "1.5", None),
+        (SST2, "1" * 5000 + ".0", None),  # more digits than Python makes a number of
         (SST2, "True", 1),
         (SST2, "false", 0),
-        (TNEWS, "true", None),
         (SST2, "", None),
+        (SST2, "yes", None),
         (SST2, "Positive", 1),
         (TNEWS, "100", 0),
+        (TNEWS, "103.0", 3),
         (TNEWS, "news_game", 14),
         (TNEWS, "News Game", 14),
         (TNEWS, "0", None),
-        (TASKS["CLUEWSC2020"], "True", TASKS["CLUEWSC2020"].labels.index("true")),
-        (TASKS["CLUEWSC2020"], "1", TASKS["CLUEWSC2020"].labels.index("true")),
+        (TNEWS, "true", None),
+        (CLUEWSC, "True", 0),
+        (CLUEWSC, "1", 0),
+        (CLUEWSC, "0.0", 1),
         (LANGUAGES, "C++", 1),
         (LANGUAGES, "C", 0),
-        (LANGUAGES, "c", None),  # "C" or "C++"
+        (LANGUAGES, "c", 0),
+        (LANGUAGES, "C#", None),
+        (LANGUAGES, "Java?", None),
         (LANGUAGES, "F-sharp", 2),
+        (STARS, "1_star", 0),
+        (STARS, "1-2 stars", None),
+        (STARS, "-1 star", None),
+        (STARS, "None  at all", 2),
+        (DIGITS, "1", 1),
+        (DIGITS, "true", None),  # nobody writes the second of ten so
+        (ONE_OF_THREE, "1", None),
+        (CASED, "polish", 1),
+        (CASED, "Polish", 0),
+        (CASED, "POLISH", None),
+        (CROSSED, "1", 1),  # codes before names
+        (CROSSED, "1.0", None),
+        (VOWELS, " \u0915\u093f", 1),
+        (VOWELS, "\u0915", None),
     ],
 )
 def test_what_is_written_for_a_label(task: Task, written: str, label: int | None) -> None:
-    assert label_id(task, written) == label
+    assert label_id(task, written) == read_label(task, written) == label
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("3.80", 3.8),
+        (" 5 ", 5.0),
+        ("1e-1", 0.1),
+        ("3,8", None),
+        ("", None),
+        ("nan", None),
+        ("-inf", None),
+        ("1_0", None),
+    ],
+)
+def test_the_value_of_a_regression(written: str, value: float | None) -> None:
+    assert read_label(STSB, written) == value
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS.values() if task.labels], ids=lambda task: task.name)
@@ -85,7 +138,7 @@ def test_the_order_of_a_models_outputs(order: tuple[int, ...]) -> None:
         (SST2, ("positive", "0"), (1, 0)),
         (SST2, ("False", "True"), (0, 1)),
         # Positions, perhaps: the hub's CLUEWSC2020 has true as 0 and false as 1.
-        (TASKS["CLUEWSC2020"], ("0", "1"), None),
+        (CLUEWSC, ("0", "1"), None),
         (TNEWS, TNEWS.label_codes[::-1], tuple(range(14, -1, -1))),
         (TNEWS, tuple(map(str, range(15))), None),
         (RTE, ("0", "1"), None),
@@ -114,16 +167,16 @@ def test_names_that_say_nothing(names: tuple[str, ...], numbers: bool) -> None:
 
 
 def test_id2label_and_label2id() -> None:
-    unnamed, named = {0: "LABEL_0", 1: "LABEL_1"}, {"bad": 0, "good": 1}
-    assert output_names(unnamed, named, "m") == ("bad", "good")
+    unnamed, by_name = {0: "LABEL_0", 1: "LABEL_1"}, {"bad": 0, "good": 1}
+    assert output_names(unnamed, by_name, "m") == ("bad", "good")
     assert output_names({1: "good", 0: "bad"}, {"LABEL_0": 0, "LABEL_1": 1}, "m") == ("bad", "good")
-    assert output_names({0: "Bad", 1: "Good"}, named, "m") == ("Bad", "Good")
+    assert output_names({0: "Bad", 1: "Good"}, by_name, "m") == ("Bad", "Good")
     assert output_names(unnamed, {"LABEL_0": 0, "LABEL_1": 1}, "m") == ("LABEL_0", "LABEL_1")
     assert output_names({0: "bad", 1: "good"}, None, "m") == ("bad", "good")
     # What a head of another size left over is no second opinion.
     assert output_names({0: "bad", 1: "good"}, {"a": 0, "b": 1, "c": 2}, "m") == ("bad", "good")
     with pytest.raises(UserError, match="the model m names its labels in two ways: id2label has good, bad, label2id"):
-        output_names({0: "good", 1: "bad"}, named, "m")
+        output_names({0: "good", 1: "bad"}, by_name, "m")
 
 
 def test_what_the_servers_expect() -> None:

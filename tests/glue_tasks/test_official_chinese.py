@@ -7,81 +7,70 @@ from typing import Any
 
 import pytest
 
-from glue_tasks import Task
+from glue_tasks import TASKS
 from glue_tasks.files import find_file, open_table
 from glue_tasks.writers import TableWriter
 
 pytestmark = pytest.mark.realdata
 
-JSON = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
-
-
-def with_spans(record: Any) -> dict[str, Any]:
-    spans = (record["target"]["span1_text"], record["target"]["span2_text"])
-    return {**record, "text": f"{record['text']} {spans[0]} = {spans[1]}"}
-
-
-TNEWS = Task(
-    "TNEWS", "", ("sentence",), "label", tuple(map(str, range(15))), ("accuracy",), files=JSON, id_column="id",
-    label_codes=tuple(str(code) for code in range(100, 117) if code not in (105, 111)),
-)  # fmt: skip
-OCNLI = Task(
-    "OCNLI", "", ("sentence1", "sentence2"), "label", ("entailment", "neutral", "contradiction"), ("accuracy",),
-    files={**JSON, "train": "train.50k.json"}, other_files={"train": ("train.10k.json",)}, unscored_labels=("-",),
-    id_column="id",
-)  # fmt: skip
-CLUEWSC = Task(
-    "CLUEWSC2020", "", ("text",), "label", ("true", "false"), ("accuracy",), files=JSON, from_record=with_spans,
-    id_column="id",
-)  # fmt: skip
-CHNSENTICORP = Task("ChnSentiCorp", "", ("sentence",), "label", ("0", "1"), ("accuracy",),
-    column_aliases={"sentence": ("text_a",)},
-)  # fmt: skip
-
-# rows of train, dev and test in ../shared/data/README.md
+# folder, and rows of train, dev and test in ../shared/data/README.md
 SETS = {
-    "TNEWS": (TNEWS, "clue", (53_360, 10_000, 10_000)),
-    "OCNLI": (OCNLI, "clue", (10_000, 3_000, 3_000)),
-    "CLUEWSC2020": (CLUEWSC, "clue", (1_244, 304, 290)),
-    "ChnSentiCorp": (CHNSENTICORP, "zh", (9_600, 1_200, 1_200)),
+    "TNEWS": ("clue", (53_360, 10_000, 10_000)),
+    "OCNLI": ("clue", (10_000, 3_000, 3_000)),
+    "CLUEWSC2020": ("clue", (1_244, 304, 290)),
+    "ChnSentiCorp": ("zh", (9_600, 1_200, 1_200)),
 }
 UNSCORED = {("OCNLI", "train"): 15, ("OCNLI", "dev"): 50}  # labelled "-", among them
-SPLITS = [(name, split, at) for name in SETS for at, split in enumerate(("train", "dev", "test"))]
+SPLITS = [
+    (name, split, rows)
+    for name, (_, counts) in SETS.items()
+    for split, rows in zip(("train", "dev", "test"), counts, strict=True)
+]
+LABELS = {  # as the files write them
+    "TNEWS": [str(code) for code in range(100, 117) if code not in (105, 111)],
+    "OCNLI": ["neutral", "entailment", "contradiction"],
+    "CLUEWSC2020": ["true", "false"],
+    "ChnSentiCorp": ["0", "1"],
+}
 
 
-def plain_rows(name: str, path: Path, labelled: bool) -> list[tuple[tuple[str, ...], Any]]:
-    text = path.read_text(encoding="utf-8").removesuffix("\n")
-    if name == "ChnSentiCorp":
-        cells = [line.split("\t") for line in text.split("\n")[1:]]
-        return [((sentence,), int(label) if labelled else None) for label, sentence in cells]
-    rows: list[tuple[tuple[str, ...], Any]] = []
-    for record in map(json.loads, text.split("\n")):
-        if name == "TNEWS":
-            texts: tuple[str, ...] = (record["sentence"],)
-        elif name == "OCNLI":
-            texts = (record["sentence1"], record["sentence2"])
-        else:
-            target = record["target"]
-            texts = (f"{record['text']} {target['span1_text']} = {target['span2_text']}",)
-        rows.append((texts, record["label"] if labelled else None))
-    if labelled:
-        known = {"TNEWS": TNEWS.label_codes, "OCNLI": OCNLI.labels, "CLUEWSC2020": CLUEWSC.labels}[name]
-        rows = [(texts, known.index(label)) for texts, label in rows if label != "-"]
-    return rows
+def plain_rows(path: Path) -> list[dict[str, Any]]:
+    """The file read in the plainest way there is."""
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if path.suffix == ".json":
+        return [json.loads(line) for line in lines]
+    header, *rows = [line.split("\t") for line in lines]
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-@pytest.mark.parametrize(("name", "split", "at"), SPLITS)
+@pytest.mark.parametrize(("name", "split", "rows"), SPLITS)
 def test_every_row_is_read_and_comes_back_from_a_table(
-    shared: Path, tmp_path: Path, name: str, split: str, at: int
+    shared: Path, tmp_path: Path, name: str, split: str, rows: int
 ) -> None:
-    task, folder, counts = SETS[name]
-    unscored = UNSCORED.get((name, split), 0)
-    path = find_file(task, shared / "data" / folder, split)
+    task, unscored = TASKS[name], UNSCORED.get((name, split), 0)
+    path = find_file(task, shared / "data" / SETS[name][0], split)
     table = open_table(task, path, split)
     read = list(table)
-    assert [(row.texts, row.label) for row in read] == plain_rows(name, path, split != "test")
-    assert table.tally.rows == len(read) == counts[at] - unscored
+    assert table.tally.rows == len(read) == rows - unscored
     assert table.tally.left_out() == {"skipped": 0, "unscored": unscored, "torn": 0}
+
+    plain = plain_rows(path)
+    assert len(plain) == rows
+    if split == "test":
+        assert {row.label for row in read} == {None}
+    else:
+        plain = [row for row in plain if row["label"] != "-"]
+        assert [row.label for row in read] == [LABELS[name].index(row["label"]) for row in plain]
+    if name == "CLUEWSC2020":
+        # Without the marks it is the text; between them stand the spans.
+        for row, published in zip(read, plain, strict=True):
+            (text,) = row.texts
+            assert f"_{published['target']['span1_text']}_" in text
+            assert f"[{published['target']['span2_text']}]" in text
+            assert Counter(text) == Counter(published["text"] + "__[]")
+    else:
+        columns = [column for column in ("sentence", "sentence1", "sentence2", "text_a") if column in plain[0]]
+        assert [row.texts for row in read] == [tuple(row[column] for column in columns) for row in plain]
 
     copy = tmp_path / f"{split}.tsv"
     with TableWriter(copy, table.header) as writer:
@@ -93,12 +82,13 @@ def test_every_row_is_read_and_comes_back_from_a_table(
 
 
 def test_tnews_has_its_published_balance(shared: Path) -> None:
-    rows = open_table(TNEWS, find_file(TNEWS, shared / "data" / "clue", "dev"), "dev")
-    counts = Counter(row.label for row in rows)
+    task = TASKS["TNEWS"]
+    counts = Counter(row.label for row in open_table(task, find_file(task, shared / "data" / "clue", "dev"), "dev"))
     assert len(counts) == 15
-    assert counts[TNEWS.label_codes.index("114")] == min(counts.values())  # stocks
+    assert min(counts, key=counts.__getitem__) == task.labels.index("news_stock")
 
 
 def test_a_test_split_has_its_ids(shared: Path) -> None:
-    rows = open_table(OCNLI, find_file(OCNLI, shared / "data" / "clue", "test"), "test")
+    task = TASKS["OCNLI"]
+    rows = open_table(task, find_file(task, shared / "data" / "clue", "test"), "test")
     assert [row.cells[0] for row in rows] == [str(number) for number in range(3_000)]

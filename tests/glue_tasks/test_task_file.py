@@ -125,7 +125,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
 def test_the_keys_are_fields_of_a_task() -> None:
     fields = {field.name for field in dataclasses.fields(Task)}
     assert set(KEYS) - fields == {"header"}
-    assert fields - set(KEYS) == {"headerless", "has_torn_rows", "from_record", "hub", "submission"}
+    assert fields - set(KEYS) == {"headerless", "has_torn_rows", "only", "from_record", "hub", "submission"}
 
 
 def test_a_regression(tmp_path: Path) -> None:
@@ -234,6 +234,13 @@ def test_any_names_are_taken_as_they_are(labels: list[str], text: str, label: st
         (SMALL + 'header = "no"', "sets header to 'no'; it is true or false"),
         (SMALL + 'columns = ["text", "label"]', "names columns, which is for files without a header"),
         (SMALL + 'header = false\ncolumns = ["text"]', "has no column 'label' among its columns text"),
+        (SMALL + "header = false", "names 'text' in files without a header; give its position, or name all columns"),
+        (SMALL.replace('"yes"', '" yes"'), "has the label ' yes'; leave out the spaces around it"),
+        (SMALL + 'unscored_labels = ["?", "no"]', "has 'no' both as a label and among its unscored_labels"),
+        (SMALL + r'separator = "\n"', r"sets separator to '\\n'; it is what stands between cells, such as ';'"),
+        (SMALL + """separator = '"'""", """sets separator to '"'; it is what stands between cells"""),
+        (SMALL + '[column_aliases]\ntxt = "body"', "has column_aliases of 'txt'; .*; did you mean 'text'?"),
+        (SMALL + '[other_files]\nvalid = "v.csv"', "has other_files of 'valid'; its splits are train, dev, test"),
         (SMALL + 'files = "train.csv"', r"sets files to 'train.csv'; it is a table \[files\]"),
         (SMALL + '[files]\ntrain = "train.csv"', "names no dev file"),
         (
@@ -242,6 +249,7 @@ def test_any_names_are_taken_as_they_are(labels: list[str], text: str, label: st
         ),
         (SMALL + "[files]\ndev = 1", "sets files.dev to 1; it is a text in quotes"),
         (SMALL.replace('"Mine"', '"a/b"'), "has the name 'a/b'; it is that of a folder too"),
+        (SMALL.replace('"Mine"', r'"a\nb"'), r"has the name 'a\\nb'; it is that of a folder too"),
         (SMALL.replace('"Mine"', '""'), "sets name to ''; it is a text in quotes"),
         (SMALL.replace('"Mine"', '"sst-2"'), "has the name 'sst-2', which is that of a task that is there already"),
         ("name: Mine", "is not TOML: "),
@@ -259,6 +267,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_task(tmp_path / "none.toml")
     with pytest.raises(UserError, match="is a folder; give --task-file a TOML file"):
         load_task(tmp_path)
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
+    assert load_task(tmp_path / "mine.toml") == load(tmp_path, SMALL)
     (tmp_path / "mine.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(UserError, match="is not TOML"):
         load_task(tmp_path / "mine.toml")

@@ -62,9 +62,6 @@ def test_every_task_is_consistent(task: Task) -> None:
     assert set(task.headerless) <= set(task.files)
     assert not task.headerless or task.columns
     assert not task.columns or {*task.text_columns, task.label_column} <= set(task.columns)
-    assert set(task.column_aliases) <= {*task.text_columns, task.label_column, task.id_column}
-    assert set(task.other_files) <= set(task.files)
-    assert not set(task.unscored_labels) & {*task.labels, *task.label_codes}
     assert task.homepage
     assert len(task.summary) < 100
 

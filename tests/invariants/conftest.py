@@ -18,6 +18,7 @@ from tests.tinydistill.conftest import (  # noqa: F401 - fixtures
     data_dir,
     make_tokenizer,
     masked_lm_dir,
+    teacher_dir,
     tiny_bert_config,
     tokenizer,
 )
@@ -94,17 +95,13 @@ def torchrun(number: int) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def command(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:  # noqa: F811
+def command(data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:  # noqa: F811
     """Both phases from a teacher that knows the task, to a student without dropout: its draws follow the shapes.
 
     105 rows leave a last step of one row.
     """
     out = tmp_path_factory.mktemp("models")
     data = ["--task", "SST-2", "--data-dir", str(data_dir), "--max-length", "16", "--precision", "float32"]
-    run_tinybert.main(
-        ["--phase", "teacher", *data, "--output-dir", str(out), "--pretrained", str(masked_lm_dir), "--batch-size",
-         "16", "--epochs", "15", "--learning-rate", "5e-3"]
-    )  # fmt: skip
     still = out / "student"
     torch.manual_seed(3)
     config = tiny_bert_config(layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -115,7 +112,7 @@ def command(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPa
     train_file.write_text("\n".join(rows[:106]) + "\n", encoding="utf-8")
     lengths = ["--intermediate-epochs", "2", "--prediction-epochs", "6"]
     rates = ["--intermediate-lr", "1e-3", "--prediction-lr", "3e-3"]
-    models = ["--teacher", str(out / "teacher"), "--student", str(still)]
+    models = ["--teacher", str(teacher_dir), "--student", str(still)]
     return Command((*data, *models, *lengths, *rates, "--batch-size", "8", "--logging-steps", "2"), train_file)
 
 

@@ -1,6 +1,5 @@
 """A run that was interrupted and resumed leaves what one that was not leaves, to the last bit."""
 
-import json
 import signal
 import subprocess
 import time
@@ -9,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.tinydistill.test_pipeline import NARROW, Stop
+from tests.tinydistill.runs import NARROW, record
+from tests.tinydistill.test_interrupted import Stop
 
 from .conftest import ROOT, Command, Result, torchrun
 
@@ -17,10 +17,6 @@ from .conftest import ROOT, Command, Result, torchrun
 def phase_alone(phase: str) -> list[str]:
     """105 rows are 14 steps an epoch; with dropout, so that the random state must come back too."""
     return ["--phase", phase, "--student", NARROW, "--epochs", "2", "--learning-rate", "1e-3", "--eval-steps", "4"]
-
-
-def record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("phase", ["intermediate", "prediction"])

@@ -12,7 +12,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import run_tinybert
 from glue_tasks import TASKS
+from tests.tinydistill.runs import NARROW, both_phases, run
 
 WORDS = "good great fine bad awful poor film plot cast score very not a the is was and but"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", "."]
@@ -90,3 +92,45 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "SST-2" / "train.tsv").write_text("\n".join([header, *rows[::2], *rows[1::4]]) + "\n", encoding="utf-8")
     (folder / "SST-2" / "dev.tsv").write_text("\n".join([header, *rows[3::4]]) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_dir(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("teacher")
+    run("teacher", data_dir, out, "--pretrained", str(masked_lm_dir), "--epochs", "30", "--learning-rate", "5e-3")
+    return out / "teacher"
+
+
+@pytest.fixture(scope="session")
+def finished(data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("all")
+    run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("30", "5e-3"))
+    return out
+
+
+@pytest.fixture(scope="session")
+def chance_teacher(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A teacher that answers from its bias: at chance."""
+    folder = tmp_path_factory.mktemp("chance-teacher")
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(tiny_bert_config())
+    model.classifier.weight.data.zero_()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def fails(capsys: pytest.CaptureFixture, *args: str) -> str:
+    """The sentence on standard error."""
+    with pytest.raises(SystemExit) as stop:
+        run_tinybert.main(list(args))
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def written(out: Path) -> list[str]:
+    """What a run left but the tokenised splits, which are whole or not there."""
+    return [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.parent.name != "cache"]

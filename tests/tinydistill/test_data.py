@@ -1,5 +1,8 @@
 """Encoding, batches and their order."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,8 @@ from glue_tasks.files import open_table
 from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, encode
 
 from .conftest import make_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write(path: Path, text: str) -> Path:
@@ -74,6 +79,36 @@ def test_the_cache_follows_the_columns_that_the_tokenizer_gives(
     for one, columns in ((without, 0), (tokenizer, 1), (without, 0)):
         data = encode(open_table(TASKS["SST-2"], path), one, 8, tmp_path / "cache")
         assert data.column_names.count("token_type_ids") == columns
+
+
+_ENCODE = """
+import sys
+from pathlib import Path
+from transformers import AutoTokenizer
+from glue_tasks import TASKS
+from glue_tasks.files import open_table
+from tinydistill.data import encode
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+for name, file in zip(sys.argv[3::2], sys.argv[4::2]):
+    encode(open_table(TASKS[name], Path(file)), tokenizer, 8, Path(sys.argv[2]))
+"""
+
+
+def test_another_process_finds_the_cache(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """Also of tasks with a function of their own, and whatever the order of sets and the addresses there."""
+    span = '"target": {"span1_text": "a", "span1_index": 0, "span2_text": "b", "span2_index": 2}'
+    files = {
+        "SST-2": write(tmp_path / "train.tsv", "sentence\tlabel\ngood\t1\n"),
+        "CLUEWSC2020": write(tmp_path / "wsc.json", f'{{{span}, "text": "a b", "label": "true"}}\n'),
+        "CSL": write(tmp_path / "csl.json", '{"id": 1, "abst": "a", "keyword": ["b", "c"], "label": "1"}\n'),
+    }
+    tokenizer.save_pretrained(tmp_path / "model")
+    given = [str(tmp_path / "model"), str(tmp_path / "cache"), *(str(x) for pair in files.items() for x in pair)]
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", _ENCODE, *given], env=environment, check=True)
+        assert len(list((tmp_path / "cache").glob("*.arrow"))) == len(files)
 
 
 def test_a_bad_row_leaves_no_cache(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

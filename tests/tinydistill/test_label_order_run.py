@@ -9,32 +9,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import run_tinybert
+from tests.tinydistill import runs
+from tests.tinydistill.runs import NARROW, QUICK
 from tinydistill import checks
-
-NARROW = "shape:layers=2,hidden=16,heads=2,ffn=24"
-QUICK = ["--batch-size", "16", "--max-length", "16", "--precision", "float32", "--max-steps", "8"]
 
 
 def run(phase: str, data: Path, out: Path | None, *args: str) -> None:
-    where = ["--output-dir", str(out)] if out else []
-    run_tinybert.main(["--phase", phase, "--task", "SST-2", "--data-dir", str(data), *where, *QUICK, *args])
+    runs.run(phase, data, out, "--max-steps", "8", *args)
 
 
 def refused(capsys: pytest.CaptureFixture, *args: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*args)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
-
-
-@pytest.fixture(scope="module")
-def teacher_dir(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("teacher")
-    args = ["--pretrained", str(masked_lm_dir), "--max-steps", "150", "--learning-rate", "5e-3"]
-    run("teacher", data_dir, out, *args)
-    return out / "teacher"
+    return runs.refused(capsys, *args, "--max-steps", "8")
 
 
 def copy_of(teacher: Path, folder: Path, names: list[str], turned: bool) -> Path:
@@ -177,7 +162,7 @@ def test_mnli_selects_by_the_matched_set_and_reports_both(masked_lm_dir: Path, t
     for name, lines in files.items():
         text = "\n".join(["sentence1\tsentence2\tgold_label", *lines]) + "\n"
         (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
-    args = ["--task", "MNLI", "--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "out"), *QUICK[:-2]]
+    args = ["--task", "MNLI", "--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "out"), *QUICK]
     args += ["--pretrained", str(masked_lm_dir), "--student", "init:layers=2", "--teacher-lr", "5e-3"]
     run_tinybert.main(["--phase", "all", *args, "--max-steps", "60", "--eval-steps", "20"])
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))

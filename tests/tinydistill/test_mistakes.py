@@ -4,47 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 import typer
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 import run_tinybert
 
-from .conftest import PIECES, make_tokenizer, tiny_bert_config
+from .conftest import fails, written
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def teacher_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """A teacher that answers from its bias: at chance."""
-    folder = tmp_path_factory.mktemp("teacher")
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(tiny_bert_config())
-    model.classifier.weight.data.zero_()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def fails(capsys: pytest.CaptureFixture, *args: str) -> str:
-    """The sentence on standard error."""
-    with pytest.raises(SystemExit) as stop:
-        run_tinybert.main(list(args))
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
-
-
-def written(out: Path) -> list[str]:
-    """What a run left but the tokenised splits, which are whole or not there."""
-    return [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.parent.name != "cache"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +45,7 @@ def test_flags(
     change: dict[str, str],
     message: str,
     data_dir: Path,
-    teacher_dir: Path,
+    chance_teacher: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
@@ -85,7 +54,7 @@ def test_flags(
         "--task": "SST-2",
         "--data-dir": str(data_dir),
         "--output-dir": str(tmp_path / "out"),
-        "--teacher": str(teacher_dir),
+        "--teacher": str(chance_teacher),
         "--student": "init:layers=2",
         "--max-length": "16",
         **change,
@@ -106,10 +75,10 @@ def test_flags(
     ],
 )
 def test_missing_flags(
-    missing: str, message: str, data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    missing: str, message: str, data_dir: Path, chance_teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     flags = {"--task": "SST-2", "--data-dir": str(data_dir), "--output-dir": str(tmp_path)}
-    flags |= {"--teacher": str(teacher_dir), "--student": "init:layers=2"}
+    flags |= {"--teacher": str(chance_teacher), "--student": "init:layers=2"}
     del flags[missing]
     assert message in fails(capsys, "--phase", "intermediate", *(x for pair in flags.items() for x in pair))
 
@@ -180,37 +149,6 @@ def test_data(
     assert written(out) == []
 
 
-def teach(capsys: pytest.CaptureFixture, data_dir: Path, out: Path, teacher: Path, *args: str) -> str:
-    where = ["--data-dir", str(data_dir), "--output-dir", str(out), "--teacher", str(teacher), "--max-length", "16"]
-    return fails(capsys, "--phase", "intermediate", "--task", "SST-2", *where, *args)
-
-
-def test_a_teacher_that_is_no_classifier(
-    data_dir: Path, masked_lm_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    error = teach(capsys, data_dir, tmp_path / "out", masked_lm_dir, "--student", "init:layers=2")
-    assert "is not a fine-tuned sequence classifier" in error
-    assert "--phase teacher --task SST-2 --pretrained" in error
-
-
-def test_a_teacher_of_another_task(
-    data_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture
-) -> None:
-    BertForSequenceClassification(tiny_bert_config(num_labels=3)).save_pretrained(tmp_path / "t")
-    tokenizer.save_pretrained(tmp_path / "t")
-    error = teach(capsys, data_dir, tmp_path / "out", tmp_path / "t", "--student", "init:layers=2")
-    assert "has 3 outputs, SST-2 has 2 labels (negative, positive)" in error
-
-
-def test_a_student_of_another_vocabulary(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    BertForSequenceClassification(tiny_bert_config(layers=2)).save_pretrained(tmp_path / "s")
-    make_tokenizer([*PIECES[:5], *reversed(PIECES[5:])]).save_pretrained(tmp_path / "s")
-    error = teach(capsys, data_dir, tmp_path / "out", teacher_dir, "--student", str(tmp_path / "s"))
-    assert "has another vocabulary" in error
-
-
 def test_an_output_folder_with_another_run(
     data_dir: Path, masked_lm_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -243,62 +181,6 @@ def test_vectors_of_the_wrong_kind(
     assert "name a file with --vectors, or" in fails(capsys, *common)
     error = fails(capsys, *common, "--vectors", str(data_dir / "SST-2" / "train.tsv"), "--resume")
     assert "train.tsv" in error
-
-
-def cut_off(folder: Path) -> None:
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-
-
-def of_another_width(folder: Path) -> None:
-    tiny_bert_config(intermediate_size=48).save_pretrained(folder)
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (cut_off, "the weights of {} are damaged or cut off; copy or make them again"),
-        (
-            of_another_width,
-            "the weights of {} do not fit its configuration: bert.encoder.layer.0.intermediate.dense.bias ",
-        ),
-    ],
-)
-@pytest.mark.parametrize("who", ["teacher", "student", "pretrained"])
-def test_damaged_models(
-    who: str,
-    harm: Callable[[Path], None],
-    message: str,
-    data_dir: Path,
-    teacher_dir: Path,
-    masked_lm_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(masked_lm_dir if who == "pretrained" else teacher_dir, model)
-    harm(model)
-    out = tmp_path / "out"
-    if who == "pretrained":
-        where = ["--data-dir", str(data_dir), "--output-dir", str(out), "--max-length", "16"]
-        error = fails(capsys, "--phase", "teacher", "--task", "SST-2", *where, "--pretrained", str(model))
-    elif who == "teacher":
-        error = teach(capsys, data_dir, out, model, "--student", "init:layers=2")
-    else:
-        error = teach(capsys, data_dir, out, teacher_dir, "--student", str(model))
-    assert message.format(model) in error
-    assert written(out) == []
-
-
-def test_a_damaged_pickle_is_no_full_disk(teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """torch.load tells a file that was cut off in the words of its writer."""
-    shutil.copytree(teacher_dir, tmp_path / "t", ignore=shutil.ignore_patterns("model.safetensors"))
-    weights = tmp_path / "t" / "pytorch_model.bin"
-    torch.save(BertForSequenceClassification(tiny_bert_config()).state_dict(), weights)
-    weights.write_bytes(weights.read_bytes()[:-100])
-    assert "are damaged or cut off" in teach(
-        capsys, tmp_path, tmp_path / "out", tmp_path / "t", "--student", "init:layers=2"
-    )
 
 
 @pytest.mark.parametrize("below", ["", "runs/one"])

@@ -2,13 +2,9 @@
 
 import getpass
 import json
-import re
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,41 +19,11 @@ from transformers import (
 )
 
 import run_tinybert
-from tinydistill.progress import Progress
+from tests.tinydistill.runs import NARROW, QUICK, both_phases, record, refused, run
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
 
 ROOT = Path(__file__).resolve().parents[2]
-NARROW = "shape:layers=2,hidden=16,heads=2,ffn=24"
-QUICK = ["--batch-size", "16", "--logging-steps", "2", "--max-length", "16", "--precision", "float32"]
-
-
-def run(phase: str, data: Path, out: Path | None, *args: str) -> None:
-    where = ["--output-dir", str(out)] if out else []
-    run_tinybert.main(["--phase", phase, "--task", "SST-2", "--data-dir", str(data), *where, *QUICK, *args])
-
-
-def record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def teacher_dir(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("teacher")
-    run("teacher", data_dir, out, "--pretrained", str(masked_lm_dir), "--epochs", "30", "--learning-rate", "5e-3")
-    return out / "teacher"
-
-
-@pytest.fixture(scope="module")
-def finished(data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("all")
-    run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("30", "5e-3"))
-    return out
-
-
-def both_phases(epochs: str, rate: str) -> list[str]:
-    phases = ("intermediate", "prediction")
-    return [x for p in phases for x in (f"--{p}-epochs", epochs, f"--{p}-lr", rate)]
 
 
 def test_the_teacher_learns_the_task(teacher_dir: Path) -> None:
@@ -132,36 +98,6 @@ def test_a_baseline_joins_the_report(finished: Path, data_dir: Path, teacher_dir
     assert report["students"].keys() == {"prediction", "baseline"}
 
 
-class Stop(Progress):
-    """Ctrl-C after a number of steps."""
-
-    at = 0
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_step_end(args, state, control, **kwargs)
-        if state.global_step == self.at:
-            raise KeyboardInterrupt
-
-
-def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
-    """Files of 40,000 bytes at most: the student fits, the optimiser's state beside it does not."""
-    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
-    command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
-    limited = "import resource, sys, run_tinybert; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "error: the disk is full" in done.stderr.splitlines()[-1]
-    assert "--resume" in done.stderr.splitlines()[-1]
-    run("prediction", data_dir, tmp_path, *args, "--resume")
-    assert record(tmp_path / "prediction")["steps"] == 4
-
-
 def test_a_distilbert_student_of_a_bert_teacher(
     data_dir: Path, teacher_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -206,61 +142,6 @@ def test_a_regression_of_pairs(masked_lm_dir: Path, tmp_path: Path) -> None:
     assert "spearman" in report["students"]["prediction"]["dev"]["dev"]
 
 
-def test_evaluate(data_dir: Path, teacher_dir: Path, finished: Path, capsys: pytest.CaptureFixture) -> None:
-    run("evaluate", data_dir, None, "--teacher", str(teacher_dir), "--student", str(finished / "prediction"))
-    out = capsys.readouterr().out
-    assert re.search(r"teacher on dev: accuracy \d\.\d{4} \(36 rows; 0\.0\d M parameters", out)
-    assert "student on dev: accuracy" in out
-
-
-def test_each_model_is_scored_with_its_own_tokenizer(
-    data_dir: Path, teacher_dir: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    """The student again, its pieces in another order: alone and beside the teacher it scores what it scored."""
-    order = [0, 1, 2, 3, 4, *reversed(range(5, len(PIECES)))]
-    model = AutoModelForSequenceClassification.from_pretrained(finished / "prediction")
-    embeddings = model.get_input_embeddings().weight
-    embeddings.data = embeddings.data[order]
-    model.save_pretrained(tmp_path)
-    make_tokenizer([PIECES[i] for i in order]).save_pretrained(tmp_path)
-    found = []
-    for args in (["--student", str(finished / "prediction")], ["--student", str(tmp_path)],
-                 ["--student", str(tmp_path), "--teacher", str(teacher_dir)]):  # fmt: skip
-        run("evaluate", data_dir, None, *args)
-        found.append(re.search(r"student on dev: accuracy (\S+)", capsys.readouterr().out)[1])
-    assert len(set(found)) == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"num_labels": 3}, "has 3 outputs, SST-2 has 2 labels"),
-        ({"id2label": {0: "positive", 1: "negative"}}, "names its labels in two ways: id2label has positive, negative"),
-        ({"id2label": {0: "cat", 1: "dog"}, "label2id": {}}, "has the labels cat, dog, SST-2 has negative, positive"),
-        ({"max_position_embeddings": 12}, "12 positions; use a shorter one"),
-    ],
-)
-def test_a_model_that_cannot_be_scored(
-    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture, changes: dict, message: str
-) -> None:
-    config = tiny_bert_config(layers=1, **{k: v for k, v in changes.items() if not k.endswith(("2label", "2id"))})
-    config.id2label = changes.get("id2label", config.id2label)
-    config.label2id = changes.get("label2id", config.label2id)
-    BertForSequenceClassification(config).save_pretrained(tmp_path)
-    make_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        run("evaluate", data_dir, None, "--student", str(tmp_path))
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-def refused(capsys: pytest.CaptureFixture, *args: Any) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*args)
-    assert stop.value.code == 2
-    return capsys.readouterr().err
-
-
 def test_a_folder_belongs_to_one_task_teacher_and_student(
     data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -297,19 +178,6 @@ def test_a_folder_belongs_to_one_task_teacher_and_student(
     report = json.loads((out / "report.json").read_text())
     assert report["students"].keys() == {"baseline"}
     assert report["students"]["baseline"]["made_from"] == NARROW
-
-
-def test_prediction_does_not_pass_over_an_unfinished_intermediate_phase(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "20"]
-    monkeypatch.setattr(Stop, "at", 9)
-    with monkeypatch.context() as patch:
-        patch.setattr("tinydistill.phase_run.Progress", Stop)
-        with pytest.raises(SystemExit):
-            run("intermediate", data_dir, tmp_path, *args)
-    capsys.readouterr()
-    assert "holds an unfinished intermediate phase" in refused(capsys, "prediction", data_dir, tmp_path, *args)
 
 
 def test_the_students_fit_is_looked_at_before_the_teacher_is_trained(
