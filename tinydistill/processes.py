@@ -45,6 +45,7 @@ def together() -> Iterator[None]:
     try:
         _meet(store, rank, size)
         yield
+        wait()  # those that are done do not miss what another one has yet to say
     except (Exception, KeyboardInterrupt) as error:
         if _is_told(store):  # ours is the same mistake, or the loss of the process that made one
             time.sleep(_UNTIL_IT_IS_SAID)

@@ -23,15 +23,15 @@ with exit_on_user_error(), processes.together():
 """
 
 
-def start(work: str, count: int = 2) -> list[tuple[int, str, str]]:
-    """Exit code, output and errors of each process; `work` is what they do, indented by four spaces."""
+def start(*command: str, count: int = 2) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of each process of a Python command."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     where = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", WORK + work],
+            [sys.executable, *command],
             cwd=ROOT,
             env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def test_what_they_share(tmp_path: Path) -> None:
           processes.total(torch.tensor([1.0, rank])).tolist())
 """
     expected = [f"2 {{'rank': 0}} {there} [2.0, 1.0]\n" for there in (False, True)]
-    assert [(code, out) for code, out, _ in start(work)] == [(0, text) for text in expected]
+    assert [(code, out) for code, out, _ in start("-c", WORK + work)] == [(0, text) for text in expected]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,21 @@ def test_what_they_share(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_ends_all_with_one_sentence(work: str) -> None:
-    ended = start(work)
+    ended = start("-c", WORK + work)
     assert [code for code, _, _ in ended] == [2, 2]
     errors = [line for _, _, text in ended for line in text.splitlines() if line.startswith(("error", "Traceback"))]
     assert errors == ["error: there is no such file; name another"]
+
+
+@pytest.mark.parametrize(
+    ("args", "first"),
+    [
+        (["--phase", "evaluate", "--teacher", "/nowhere/at/all"], "error: there is no model folder /nowhere/at/all"),
+        (["--phase", "evaluate", "--epochs", "3"], "error: --epochs is for a single phase"),
+    ],
+)
+def test_a_mistake_in_the_command_is_told_once(args: list[str], first: str, tmp_path: Path) -> None:
+    ended = start("run_tinybert.py", "--task", "SST-2", "--data-dir", str(tmp_path), *args)
+    assert [code for code, _, _ in ended] == [2, 2]
+    (line,) = "".join(errors for _, _, errors in ended).splitlines()
+    assert line.startswith(first)
