@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from datasets import Dataset, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
@@ -90,6 +91,7 @@ class PhaseRun:
                 teacher, self.data.train, self.data.collate, self.precision, title="teacher's logits", shared=True
             )
             processes.from_first(lambda: _write_logits(path, outputs))
+        processes.check_shared(path)
         self.data = replace(
             self.data, train=concatenate_datasets([self.data.train, Dataset.from_file(str(path))], axis=1)
         )
@@ -98,6 +100,7 @@ class PhaseRun:
         """Train, keep the best or the last student, and mark the folder as finished."""
         if self.state == "new":
             processes.from_first(lambda: self.folder.begin(self.identity))
+        processes.check_shared(self.folder.path)
         for note in notes:
             print(f"note: {note}")
         keeps_best = self.name != "intermediate"
@@ -110,6 +113,8 @@ class PhaseRun:
             self.data.collate,
             self._score() if keeps_best else None,
         )
+        if processes.index():
+            torch.manual_seed(self.settings.seed + processes.index())  # or dropout would be the same in all processes
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         trainer.add_callback(Progress(self.name))
         started = time.perf_counter()

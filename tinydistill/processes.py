@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _LONG = timedelta(days=30)  # the others may wait while the first tokenises or augments for hours
 _UNTIL_IT_IS_SAID = 2.0  # seconds; the launcher ends all processes as soon as one has ended
+_UNTIL_IT_IS_SEEN = 60.0  # seconds; a file system of the network tells other machines a little later
 _patient: dist.ProcessGroup | None = None  # over gloo, for what lies in memory
 
 
@@ -92,6 +94,18 @@ def after_first(function: Callable[[], T]) -> T:
     made = [function()] if is_first() else []
     wait()
     return made[0] if made else function()
+
+
+def check_shared(path: Path) -> None:
+    """Raises UserError if what the first process wrote cannot be seen by this one: its machine has other disks."""
+    patience = time.monotonic() + _UNTIL_IT_IS_SEEN
+    while not path.exists():
+        if time.monotonic() > patience:
+            raise UserError(
+                f"{path}, which the first process wrote, cannot be seen by process {index()}; several machines need an "
+                "--output-dir on a file system that they share"
+            )
+        time.sleep(0.1)
 
 
 def wait() -> None:

@@ -60,6 +60,20 @@ def test_what_they_share(tmp_path: Path) -> None:
     assert [(code, out) for code, out, _ in start("-c", WORK + work)] == [(0, text) for text in expected]
 
 
+def test_machines_without_a_shared_disk(tmp_path: Path) -> None:
+    (tmp_path / "made").touch()
+    work = f"""
+    import os
+    from pathlib import Path
+    processes._UNTIL_IT_IS_SEEN = 0
+    os.chdir({str(tmp_path)!r} if rank == 0 else "/")
+    processes.check_shared(Path("made"))
+"""
+    ended = start("-c", WORK + work)
+    assert [code for code, _, _ in ended] == [2, 2]
+    assert "made, which the first process wrote, cannot be seen by process 1; several machines need" in ended[1][2]
+
+
 @pytest.mark.parametrize(
     "work",
     [
