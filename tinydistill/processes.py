@@ -28,12 +28,12 @@ _patient: dist.ProcessGroup | None = None  # over gloo, for what lies in memory
 
 def count() -> int:
     """Processes of the run."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def index() -> int:
     """Which of them this one is, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def is_first() -> bool:
