@@ -179,7 +179,7 @@ def _start_from_vectors(
 def _rate(step: int, steps: int) -> float:
     """Linear: up in the first tenth of the steps, then down to zero."""
     warmup = max(1, steps // 10)
-    return min((step + 1) / warmup, (steps - step) / (steps - warmup))
+    return min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
 
 
 @dataclass(frozen=True)

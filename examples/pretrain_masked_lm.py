@@ -1,6 +1,6 @@
 """A small masked LM from texts of your own, where no pretrained one is at hand: four layers in an hour on a CPU.
 
-    python examples/pretrain_masked_lm.py texts.txt reviews.tsv news.json --vocab vocab.txt --output-dir small-mlm
+    python -m examples.pretrain_masked_lm texts.txt reviews.tsv news.json --vocab vocab.txt --output-dir small-mlm
 
 Texts are lines; of a table the longest cell of each line is taken, of JSON lines their longest string, of SQuAD's files
 the paragraphs, and of files of a character and its tag a line (.bio, .bmes, or such a .txt) the sentences. They are cut
