@@ -105,7 +105,7 @@ def main(
     masking: Annotated[
         str,
         typer.Option(
-            help="exact: each word is masked by itself. joint: all words of a sentence at once, four times as fast, "
+            help="exact: each word is masked by itself. joint: all words of a sentence at once, three times as fast, "
             "with other candidates.",
             metavar="exact|joint",
         ),

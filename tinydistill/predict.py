@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
-from glue_tasks.files import Table, find_file, open_table
+from glue_tasks.files import NotThere, Table, find_file, open_table
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
@@ -88,7 +89,7 @@ def write_predictions(
     for each, path in output_paths(task, split, output).items():
         try:
             found = find_file(task, data_dir, each)
-        except UserError as error:
+        except NotThere as error:
             if each == split:
                 raise
             notes.append(f"{path} is not written: {error}")
@@ -175,7 +176,7 @@ def layout(task: Task, table: Table, outputs: np.ndarray) -> tuple[tuple[str, ..
     header = ("index", "prediction", *(f"probability of {name}" for name in task.labels))
     return header, (
         (i, answer, *(f"{share:.6f}" for share in shares))
-        for (i, answer), shares in zip(numbered, _softmax(outputs), strict=True)
+        for (i, answer), shares in zip(numbered, softmax(outputs.astype(np.float64), axis=-1), strict=True)
     )
 
 
@@ -192,18 +193,12 @@ def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
-def _softmax(outputs: np.ndarray) -> np.ndarray:
-    """(examples, labels) -> the same, each row summing to 1."""
-    powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
-
-
 def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list[str]:
     """Notes about the labels of a model that does not name them; stops if some rows of dev tell another order."""
     split = task.dev_splits[0]
     try:
         path = find_file(task, data_dir, split)
-    except UserError:
+    except NotThere:
         return [
             f"the model {name} does not name its labels, and there is no dev file to tell their order by; they are "
             f"taken in the order {', '.join(task.labels)}"
