@@ -260,7 +260,7 @@ def _flag(name: str) -> str:
 
 
 def _run(given: dict[str, Any]) -> None:
-    from glue_tasks.files import AUGMENTED, find_folder
+    from glue_tasks.places import AUGMENTED, find_folder
     from tinydistill.settings import read_recipe, resolve
 
     _check_flags(given)
@@ -393,7 +393,7 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
     from augment.choices import Choices
     from augment.pipeline import Settings, augment_file
-    from glue_tasks.files import AUGMENTED, find_file
+    from glue_tasks.places import AUGMENTED, find_file
 
     augmentation = Settings(
         task=task,

@@ -10,7 +10,7 @@ import typer
 from augment.choices import Choices
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import AUGMENTED, find_file, find_folder
+from glue_tasks.places import AUGMENTED, find_file, find_folder
 from glue_tasks.tally import in_words
 
 if TYPE_CHECKING:

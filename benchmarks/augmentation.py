@@ -29,7 +29,8 @@ from augment.words import find_words, is_content_word
 from benchmarks.machine import Clock, check_inputs, matrix_peak, peak_memory_mb
 from glue_tasks import get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
 # What is run beside the reference: a name, and what of the Augmenter's arguments it changes.

@@ -39,7 +39,8 @@ from benchmarks.machine import Clock, alone, check_inputs, matrix_peak, peak_mem
 from benchmarks.plain_distillation import PlainReference
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from tinydistill import layer_map, objectives
 from tinydistill.data import Collator, encode
 from tinydistill.distiller import Distiller

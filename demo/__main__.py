@@ -13,7 +13,8 @@ from demo.grammar import write_data, write_few
 from demo.sizes import FULL, QUICK, Sizes
 from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

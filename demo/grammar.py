@@ -14,7 +14,8 @@ from pathlib import Path
 from demo import lexicon
 from demo.lexicon import Domain, Polar
 from glue_tasks import get_task
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
 

@@ -7,7 +7,8 @@ import typer
 
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import find_file, open_table, present_splits
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file, present_splits
 from glue_tasks.tally import in_words
 
 app = typer.Typer(

@@ -11,9 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import NotThere, find_file, find_folder
 from glue_tasks.hub_rows import Repositories, Unreachable
 from glue_tasks.official_rows import OfficialRows, official_rows
+from glue_tasks.places import NotThere, find_file, find_folder
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
 

@@ -15,7 +15,7 @@ from datasets import Dataset, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 
-from glue_tasks.files import find_file
+from glue_tasks.places import find_file
 from glue_tasks.task import Task
 from glue_tasks.task_file import describe_reading
 from tinydistill import precision, processes

@@ -21,8 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
-from glue_tasks.files import NotThere, Table, find_file, open_table
+from glue_tasks.files import Table, open_table
 from glue_tasks.metrics import score
+from glue_tasks.places import NotThere, find_file
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
 from tinydistill import label_order, precision

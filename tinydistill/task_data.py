@@ -8,7 +8,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.task import Task
 from tinydistill.data import Collator, encode, left_out
 from tinydistill.settings import Settings

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from augment.__main__ import app, merge_app
 from glue_tasks import TASKS
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 
 TNEWS = [
     {"label": "102", "label_desc": "news_entertainment", "sentence": "这部电影很精彩，我喜欢"},

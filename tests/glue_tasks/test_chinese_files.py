@@ -7,7 +7,8 @@ import pytest
 
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 
 # task -> file, its rows as published, and what is to be read of each: texts and label id (None: not scored)
 MADE_UP = {

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glue_tasks import TASKS, Task, UserError
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
 SST2, COLA, MRPC, MNLI, STSB, QQP, RTE = (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from glue_tasks import TASKS, UserError
-from glue_tasks.files import find_file, find_folder, present_splits
+from glue_tasks.places import find_file, find_folder, present_splits
 
 SST2 = TASKS["SST-2"]
 OCNLI = TASKS["OCNLI"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from glue_tasks import TASKS
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
 pytestmark = pytest.mark.realdata

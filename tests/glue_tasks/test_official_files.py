@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from glue_tasks import TASKS
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
+from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
 pytestmark = pytest.mark.realdata

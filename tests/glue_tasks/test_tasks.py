@@ -8,8 +8,9 @@ import pytest
 
 from glue_tasks import TASKS, Task, UserError, get_task
 from glue_tasks.clue import CLUE
-from glue_tasks.files import find_file, open_table
+from glue_tasks.files import open_table
 from glue_tasks.glue import GLUE
+from glue_tasks.places import find_file
 from glue_tasks.task_file import check_task
 
 # task: metrics, maximum length, intermediate epochs (paper), N of the augmentation

@@ -1,0 +1,79 @@
+"""Where a task's files lie: folders in any case, files by their official names, other names and other formats."""
+
+from pathlib import Path
+
+from glue_tasks.errors import UserError
+from glue_tasks.lines import SUFFIXES
+from glue_tasks.task import Task
+
+AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
+
+
+class NotThere(UserError):
+    """No file of a split, by no name."""
+
+
+def find_folder(task: Task, data_dir: Path) -> Path:
+    """The task's folder below the data directory, by its name or another it is known by, in upper or lower case.
+
+    The task's very name comes first, and is also the answer where there is none. Raises UserError if there are several
+    others.
+    """
+    official = data_dir / task.name
+    names = {name.casefold() for name in (task.name, *task.folders)}
+    if official.is_dir() or not data_dir.is_dir():
+        return official
+    found = sorted(path for path in data_dir.iterdir() if path.name.casefold() in names and path.is_dir())
+    if len(found) > 1:
+        raise UserError(
+            f"{len(found)} folders could be that of {task.name}: {', '.join(map(str, found))}; keep one of them, or "
+            f"name it {task.name}"
+        )
+    return found[0] if found else official
+
+
+def present_splits(task: Task, data_dir: Path) -> list[str]:
+    """The splits of which a file is there."""
+    return [split for split in task.files if _files(task, find_folder(task, data_dir), split)]
+
+
+def _files(task: Task, folder: Path, split: str) -> list[Path]:
+    """The split's file by its official name; else all that could be it, by other names or in other formats."""
+    official = folder / task.files[split]
+    if official.is_file():
+        return [official]
+    names = (task.files[split], *task.other_files.get(split, ()))
+    stems = [next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name) for name in names]
+    others = dict.fromkeys((*names, *(stem + suffix for stem in stems for suffix in SUFFIXES)))
+    return [folder / name for name in others if (folder / name).is_file()]
+
+
+def find_file(task: Task, data_dir: Path, split: str) -> Path:
+    """The file of a split below the data directory, `<data_dir>/<task>/<file>`.
+
+    Raises NotThere, which says what is missing and where to get it; UserError if several files could be meant.
+    """
+    if split not in task.files:
+        cure = "models are evaluated on it, not trained; its" if split == "train" else "its"
+        raise UserError(f"{task.name} has no split {split!r}; {cure} splits are {', '.join(task.files)}")
+    folder = find_folder(task, data_dir)
+    cure = f"get {task.name} from {task.homepage} and unpack it to {folder}"
+    if not task.homepage:
+        cure = f"put {' and '.join(task.files.values())} into {folder}"
+    own_name = data_dir.resolve().name.casefold() in {name.casefold() for name in (task.name, *task.folders)}
+    if own_name and _files(task, data_dir, split):
+        # What the authors' --data_dir takes.
+        above = data_dir.parent if data_dir.name else data_dir.resolve().parent
+        raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
+    for needed in (data_dir, folder):
+        if not needed.is_dir():
+            raise NotThere(f"there is no folder {needed}; {cure}, or name another with --data-dir")
+    found = _files(task, folder, split)
+    if not found:
+        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(
+            f"{folder} has {len(found)} files that could be {split} of {task.name}: {names}; keep one of them"
+        )
+    return found[0]
