@@ -67,8 +67,9 @@ def test_the_last_block_of_bert_and_its_kin_works_on_the_places_alone(kind, sele
     assert (widths[-1] == 7) == selects
 
 
-def test_bf16_is_what_autocast_gives(batch):
-    encoder = encoder_of("bert")
+@pytest.mark.parametrize("kind", BUILT_AS_BERT + OTHERS)
+def test_bf16_is_what_autocast_gives(kind, batch):
+    encoder = encoder_of(kind)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         expected = encoder(**batch)[0][ROWS, POSITIONS][:, None].float()
     torch.testing.assert_close(states_at_places(encoder, batch, "bf16"), expected, rtol=0, atol=0.05)
