@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from glue_tasks.errors import UserError
+from tinydistill.dropout import dropout as drop_out
 from tinydistill.losses import QueriesAndKeys
 
 NAME = "sdpa_with_scores"
@@ -32,24 +33,50 @@ def sdpa_with_scores(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     output_attentions: bool = False,
+    dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, QueriesAndKeys | None]:
     """Attention output (B, L, H, d) and, for marked modules, what their scores are made of.
 
     query, key, value: (B, H, L, d).
     """
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    plain = not getattr(module, "is_causal", True) and kwargs.get("position_bias") is None
+    if dropout and plain and query.device.type == "cpu":
+        output = _with_dropout(query, key, value, attention_mask, scale, dropout)
+    else:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scale, **kwargs
+        )
     if _call_order is not None:
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):
         return output, None
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return output, QueriesAndKeys(query, key, scale)
+
+
+def _with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, p: float) -> Tensor:
+    """As PyTorch's attention computes it in training on the CPU, where it has no fused one; ours draws faster.
+
+    Scores and softmax are float32, whatever the precision. Returns (B, L, H, d).
+    """
+    scores = (query.float() * scale) @ key.float().transpose(-1, -2)  # (B, H, L, L)
+    if mask is not None:  # (B, 1, L, L), True where a token is seen, or what is added
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    chances = drop_out(scores.softmax(-1), p)
+    return (chances.to(value.dtype) @ value).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(NAME, sdpa_with_scores)
 # Without a mask function of the same name the padding mask would silently be lost.
 AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def replace_attention(model: PreTrainedModel) -> None:
+    """Let a model's blocks attend by the function above, where they let themselves be told so."""
+    if not model.config.is_encoder_decoder:
+        with contextlib.suppress(ValueError):  # of a model that has but one attention
+            model.set_attn_implementation(NAME)
 
 
 class ScoreReader:
@@ -82,9 +109,8 @@ def _attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     """The attention module of each block, in the order of the blocks, found by running one token through the model."""
     global _call_order
     found: list[nn.Module] = []
+    replace_attention(model)
     if not model.config.is_encoder_decoder:
-        with contextlib.suppress(ValueError):  # of a model that has but one attention; its blocks are not found below
-            model.set_attn_implementation(NAME)
         was_training, _call_order = model.training, found
         try:
             token = torch.full((1, 1), model.config.pad_token_id or 0, device=model.device)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinydistill.attention import ScoreReader
+from tinydistill.attention import ScoreReader, replace_attention
+from tinydistill.dropout import replace_dropout
 from tinydistill.losses import QueriesAndKeys
 from tinydistill.objectives import Objective
 
@@ -86,6 +87,8 @@ class Distiller(nn.Module):
         self.objectives = list(objectives)
         self.projection = projection
         self.heads = heads
+        replace_attention(student)
+        replace_dropout(student)
         self.read = FeatureReader(student, objectives, side=0)
         count = {"per-layer": len(self.read.hidden), "shared": 1, "none": 0}[projection]
         sizes = (student.config.hidden_size, teacher_hidden_size)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from tinydistill import processes
+from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import LengthBucketSampler, ShareOfSteps
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.precision import autocast, keep_products_in_bf16
@@ -56,6 +57,7 @@ class DistillationTrainer(Trainer):
             eval_dataset=dev_dataset,
             callbacks=[_TellWhere(self)],
         )
+        keep_freed_memory()
         self.score = score
         self.teacher = teacher
         if teacher is not None:

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from glue_tasks.errors import UserError
+from tinydistill import attention
 from tinydistill.attention import ScoreReader
 
 WIDE = {"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 16}
@@ -27,7 +28,7 @@ CONFIGS = {
     "roberta": RobertaConfig(**WIDE, max_position_embeddings=40),
     "xlm-roberta": XLMRobertaConfig(**WIDE, max_position_embeddings=40),
     "electra": ElectraConfig(**WIDE, embedding_size=12),
-    "albert": AlbertConfig(**WIDE, embedding_size=12),
+    "albert": AlbertConfig(**WIDE, embedding_size=12, attention_probs_dropout_prob=0.1),
     "distilbert": DistilBertConfig(vocab_size=60, dim=24, n_layers=3, n_heads=4, hidden_dim=16),
 }
 QUERY = {"distilbert": "q_lin"}
@@ -108,3 +109,54 @@ def test_nothing_of_it_is_saved(tmp_path: Path) -> None:
 def test_a_model_without_the_interface(config: PreTrainedConfig) -> None:
     with pytest.raises(UserError, match=f"{config.model_type!r} do not give their attention scores"):
         ScoreReader(AutoModelForSequenceClassification.from_config(config), [0])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_with_dropout_is_the_softmax_with_some_of_its_chances_dropped(
+    masked: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the dropped places known; in float64 by the formula."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 4).to(dtype).requires_grad_() for _ in range(3))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()[:, None, None, :].expand(2, 1, 5, 5)
+    factors = (torch.rand(2, 3, 5, 5) > 0.3) / 0.7
+    monkeypatch.setattr(attention, "drop_out", lambda chances, p: chances * factors)
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    given = mask if masked else None
+    output, _ = attention.sdpa_with_scores(module, query, key, value, given, scaling=0.5, dropout=0.3)
+    weights = torch.randn_like(output, dtype=torch.float64)
+    (output.double() * weights).sum().backward()
+
+    twins = [x.detach().double().requires_grad_() for x in (query, key, value)]
+    scores = 0.5 * twins[0] @ twins[1].transpose(-1, -2)
+    if masked:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    expected = ((scores.softmax(-1) * factors.double()) @ twins[2]).transpose(1, 2)
+    (expected * weights).sum().backward()
+    close = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(output.double(), expected, **close)
+    for own, twin in zip((query, key, value), twins, strict=True):
+        assert own.grad is not None
+        torch.testing.assert_close(own.grad.double(), twin.grad, **close)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_training_takes_our_dropout_and_padding_stays_unseen(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands in padded places: with equal draws, the outputs are equal."""
+    model = model_of(family)
+    attention.replace_attention(model)
+    calls = []
+    drawn = attention.drop_out
+    monkeypatch.setattr(attention, "drop_out", lambda *args: calls.append(args) or drawn(*args))
+    outputs = []
+    for filler in (1, 7):
+        inputs = batch()
+        inputs["input_ids"][inputs["attention_mask"] == 0] = filler
+        if family in ("roberta", "xlm-roberta"):  # count their positions by the ids
+            inputs["position_ids"] = torch.arange(2, 9).expand(3, 7)
+        torch.manual_seed(3)
+        outputs.append(model.train()(**inputs).logits)
+    assert len(calls) == 2 * 3
+    torch.testing.assert_close(outputs[0], outputs[1])
