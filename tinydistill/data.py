@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 from datasets.fingerprint import Hasher
 from torch.utils.data import Sampler
@@ -53,7 +53,7 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
         cache_dir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")  # two phases may encode the same file at once
         try:
-            with ArrowWriter(path=str(partial)) as writer:
+            with ArrowWriter(path=str(partial), features=_features(table, tokenizer)) as writer:
                 rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
                 while block := list(islice(rows, _ROWS_AT_ONCE)):
                     writer.write_batch(_tokenise(block, tokenizer, max_length))
@@ -63,6 +63,12 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
         finally:
             partial.unlink(missing_ok=True)
     return Dataset.from_file(str(path))
+
+
+def column(data: Dataset, name: str) -> np.ndarray:
+    """A column of one number for each row. `data[name]` would make a Python object of each first."""
+    values = data.data.column(name).to_numpy()
+    return values if data._indices is None else values[data._indices.column(0).to_numpy()]
 
 
 def left_out(data: Dataset) -> dict[str, int]:
@@ -80,6 +86,18 @@ def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
     # BERT's and DistilBERT's differ in nothing but whether they give segment ids.
     own = {"columns": tokenizer.model_input_names, "cut": tokenizer.truncation_side}
     return json.dumps({**state, "truncation": None, "padding": None, **own})
+
+
+def _features(table: Table, tokenizer: PreTrainedTokenizerBase) -> Features:
+    """The columns, in the smallest types that hold them: millions of rows are mapped into memory."""
+    piece = "uint16" if max(tokenizer.get_vocab().values()) < 1 << 16 else "int32"
+    columns = {"input_ids": List(Value(piece))}
+    if "token_type_ids" in tokenizer.model_input_names:
+        columns["token_type_ids"] = List(Value("int8"))
+    columns |= {"length": Value("int32"), "cut": Value("bool")}
+    if table.label_position is not None:
+        columns["labels"] = Value("float64" if table.task.is_regression else "int32")
+    return Features(columns)
 
 
 def _tokenise(rows: list[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list]:
@@ -153,18 +171,22 @@ class LengthBucketSampler(Sampler[int]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __iter__(self) -> Iterator[int]:
+    def order(self) -> np.ndarray:
+        """The epoch's order (rows,), of small integers."""
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.lengths))
+        order = random.permutation(np.arange(len(self.lengths), dtype=np.int32))
         whole = len(order) - len(order) % self.batch_size
-        batches: list[np.ndarray] = []
         for start in range(0, whole, self.batch_size * _BATCHES_SORTED_TOGETHER):
             near = order[start : min(start + self.batch_size * _BATCHES_SORTED_TOGETHER, whole)]
-            near = near[np.argsort(self.lengths[near], kind="stable")]
-            batches.extend(near.reshape(-1, self.batch_size))  # (batches, batch_size)
-        for batch in random.permutation(len(batches)):
-            yield from batches[batch].tolist()
-        yield from order[whole:].tolist()
+            near[:] = near[np.argsort(self.lengths[near], kind="stable")]
+        batches = order[:whole].reshape(-1, self.batch_size)  # (batches, batch_size)
+        order[:whole] = batches[random.permutation(len(batches))].reshape(-1)
+        return order
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.order()
+        for start in range(0, len(order), self.batch_size):
+            yield from order[start : start + self.batch_size].tolist()
 
 
 class ShareOfSteps(Sampler[list[int]]):
@@ -186,7 +208,7 @@ class ShareOfSteps(Sampler[list[int]]):
         return math.ceil(len(self.order) / self.at_once)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.array(list(self.order))
+        order = self.order.order()
         for start in range(0, len(order), self.step):
             examples = order[start : start + self.step]
             batches = np.array_split(examples, math.ceil(len(examples) / self.at_once) * self.count)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from tinydistill import processes
-from tinydistill.data import LengthBucketSampler, ShareOfSteps
+from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.precision import autocast, keep_products_in_bf16
 
@@ -95,7 +95,7 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthBucketSampler:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.sampler = LengthBucketSampler(np.array(self.train_dataset["length"]), step, self.args.seed)
+        self.sampler = LengthBucketSampler(column(self.train_dataset, "length"), step, self.args.seed)
         return self.sampler
 
     def get_train_dataloader(self) -> DataLoader:
@@ -144,7 +144,7 @@ class DistillationTrainer(Trainer):
     def _losses_on_dev(self) -> dict[str, float]:
         """Mean loss of each objective on the dev set."""
         model = self.model.eval()
-        order = np.argsort(-np.array(self.eval_dataset["length"]), kind="stable")
+        order = np.argsort(-column(self.eval_dataset, "length"), kind="stable")
         sums = torch.zeros(len(model.objectives), dtype=torch.float64)
         starts = range(0, len(order), self.args.train_batch_size)
         for start in starts[processes.index() :: processes.count()]:
