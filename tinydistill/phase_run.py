@@ -81,6 +81,7 @@ class PhaseRun:
 
     def add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
+        processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
         cache = Path(self.settings.output_dir) / "cache"
         logits = teacher_logits(teacher, self.data.train, self.data.collate, self.precision, cache)
         self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
