@@ -31,14 +31,14 @@ def teacher_logits(teacher: PreTrainedModel, data: Dataset, collate: Collator, p
     `data` is an encoded split, whose file is named by what it was made of. The processes of a run divide the shards
     among themselves, also where another number of processes began; all must call.
     """
-    source = Path(data.cache_files[0]["filename"]).stem
+    source = Path(data.cache_files[0]["filename"]).stem.rpartition("-")[2]
     path = cache / f"teacher-logits-{weights_digest(teacher)[:16]}-{source}-{precision}.arrow"
     shards = path.with_suffix(".shards")
     if not processes.from_first(path.exists):
         order = longest_first(data)
         _compute(teacher, data, order, collate, precision, shards)
         processes.wait()
-        processes.from_first(lambda: _join(order, shards, path))
+        processes.from_first(lambda: _join(order, teacher.config.num_labels, shards, path))
     processes.from_first(lambda: shutil.rmtree(shards, ignore_errors=True))
     processes.check_shared(path)
     return Dataset.from_file(str(path))
@@ -80,16 +80,15 @@ def _write_shard(path: Path, outputs: np.ndarray) -> None:
     partial.replace(path)
 
 
-def _join(order: np.ndarray, shards: Path, path: Path) -> None:
-    """All shards as one column, (examples, num_labels), each row in its place. Appears only when it is whole."""
-    parts = []
+def _join(order: np.ndarray, num_labels: int, shards: Path, path: Path) -> None:
+    """All shards as one column, each row in its place. The file appears only when it is whole."""
+    outputs = np.empty((len(order), num_labels), dtype=np.float32)
     for start in range(0, len(order), _SHARD):
-        processes.check_shared(_shard(shards, start))  # another machine may have written it
-        parts.append(np.load(_shard(shards, start)))
-    outputs = np.empty((len(order), parts[0].shape[1]), dtype=np.float32)
-    outputs[order] = np.concatenate(parts)
+        shard = _shard(shards, start)
+        processes.check_shared(shard)  # another machine may have written it
+        outputs[order[start : start + _SHARD]] = np.load(shard)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    features = Features({"teacher_logits": List(Value("float32"), length=outputs.shape[1])})
+    features = Features({"teacher_logits": List(Value("float32"), length=num_labels)})
     try:
         with ArrowWriter(path=str(partial), features=features) as writer:
             for start in range(0, len(outputs), _ROWS_WRITTEN_AT_ONCE):
