@@ -42,11 +42,13 @@ from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 from tinydistill import layer_map, objectives
-from tinydistill.data import Collator, encode
+from tinydistill.allocator import keep_freed_memory
+from tinydistill.data import Collator, column, encode
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
 from tinydistill.label_order import label_options
 from tinydistill.models import StudentSpec, build_student
+from tinydistill.precision import keep_products_in_bf16
 from tinydistill.trainer import DistillationTrainer
 
 BATCH = 32
@@ -170,7 +172,7 @@ class Setup:
         self.folder = tempfile.TemporaryDirectory()
         rows = encode(open_table(self.task, path, split), self.tokenizer, case.max_length, Path(self.folder.name))
         chosen = np.random.default_rng(0).permutation(len(rows))[: case.rows if split == "train" else None]
-        self.rows: Dataset = rows.select(chosen)
+        self.rows: Dataset = rows.select(chosen).flatten_indices()
 
     def gflop(self, lengths: np.ndarray, teacher: bool, student: int) -> float:
         """Of the blocks for the real tokens of these rows: the teacher forward once, the student `student` times that
@@ -212,8 +214,9 @@ def _in_order(setup: Setup) -> Iterator[dict[str, Tensor]]:
 
 def measure_ours(case: Case) -> dict[str, Any]:
     """An epoch of the intermediate phase, three of the prediction phase with the teacher's pass, or an evaluation."""
+    keep_freed_memory()
     setup = Setup(case, "dev" if case.phase == "evaluation" else "train")
-    lengths = np.array(setup.rows["length"])
+    lengths = column(setup.rows, "length")
     collate = Collator(setup.tokenizer)
     tokens = int(lengths.sum())
     if case.phase == "evaluation":
@@ -253,6 +256,8 @@ def measure_ours(case: Case) -> dict[str, Any]:
 
 
 def _with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
+    if setup.case.precision == "bf16":
+        keep_products_in_bf16(setup.teacher)
     outputs = predict(setup.teacher, rows, collate, setup.case.precision)
     return concatenate_datasets([rows, Dataset.from_dict({"teacher_logits": outputs})], axis=1)
 

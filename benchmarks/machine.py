@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,39 @@ class Clock:
 def peak_memory_mb() -> int:
     """The most memory that this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+class MemoryWatch:
+    """The most memory of each kind that this process holds between `with` and its end, beyond what it held before.
+
+    Anonymous memory is its own; of mapped files the system drops what it needs for others. Read from Linux's /proc.
+    """
+
+    def __init__(self, every: float = 0.02):
+        self.every = every
+
+    def __enter__(self) -> "MemoryWatch":
+        self._before = self._most = self._now()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.anonymous_mb, self.mapped_mb = (round(m - b) for m, b in zip(self._most, self._before, strict=True))
+
+    def _look(self) -> None:
+        while True:
+            self._most = tuple(map(max, self._most, self._now()))
+            if self._ended.wait(self.every):
+                return
+
+    @staticmethod
+    def _now() -> tuple[float, ...]:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return tuple(int(lines[kind].split()[0]) / 1024 for kind in ("RssAnon", "RssFile"))
 
 
 def alone(measure: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import augmentation, distillation
+from benchmarks import augmentation, distillation, training_data
+from benchmarks.machine import MemoryWatch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,11 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_runs_each_as_a_module() -> None:
     done = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "for name in attention_loss augmentation distillation;" in done.stdout
+    assert "for name in attention_loss augmentation distillation training_data;" in done.stdout
     assert "python -m benchmarks.$name" in done.stdout
 
 
-@pytest.mark.parametrize("benchmark", [augmentation, distillation])
+@pytest.mark.parametrize("benchmark", [augmentation, distillation, training_data])
 def test_without_real_data(
     benchmark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -29,3 +32,28 @@ def test_without_real_data(
     told = "error: there is no ../shared/data/glue, on which this is measured; name another with --data-dir\n"
     assert capsys.readouterr().err == told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
+def test_memory_that_comes_and_goes_is_seen(tmp_path: Path) -> None:
+    size = 100 << 20
+    with MemoryWatch() as memory:
+        held = np.ones(size, dtype=np.uint8)
+        time.sleep(0.2)
+        del held
+    assert memory.anonymous_mb >= 95
+    with open(tmp_path / "file", "wb") as file:
+        file.write(bytes(size))
+    with MemoryWatch() as memory:
+        assert np.memmap(tmp_path / "file", dtype=np.uint8).sum() == 0
+        time.sleep(0.2)
+    assert memory.mapped_mb >= 50 > memory.anonymous_mb
+
+
+def test_the_training_file_is_repeated(tmp_path: Path) -> None:
+    own = tmp_path / "glue" / "SST-2"
+    own.mkdir(parents=True)
+    for split in ("train", "dev"):
+        (own / f"{split}.tsv").write_text("sentence\tlabel\na\t0\nb\t1\n", encoding="utf-8")
+    file = training_data._write_rows(tmp_path / "glue", tmp_path / "data", 5)
+    assert file.read_text(encoding="utf-8") == "sentence\tlabel\na\t0\nb\t1\na\t0\nb\t1\na\t0\n"

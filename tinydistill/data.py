@@ -5,13 +5,14 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 from datasets.fingerprint import Hasher
 from torch.utils.data import Sampler
@@ -21,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from glue_tasks.files import Row, Table
 from glue_tasks.writers import write_json
 
-_ROWS_AT_ONCE = 1_000  # rows tokenised in one call, in parallel inside the tokenizer
+_ROWS_AT_ONCE = 1_000  # tokenised in one call, in parallel inside the tokenizer
 _BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
 
 
@@ -53,16 +54,21 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
         cache_dir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")  # two phases may encode the same file at once
         try:
-            with ArrowWriter(path=str(partial)) as writer:
-                rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
-                while block := list(islice(rows, _ROWS_AT_ONCE)):
-                    writer.write_batch(_tokenise(block, tokenizer, max_length))
+            with ArrowWriter(path=str(partial), features=_features(table, tokenizer)) as writer:
+                for columns in _columns(table, tokenizer, max_length):
+                    writer.write_batch(columns)
                 writer.finalize()
             write_json(_left_out_path(path), table.tally.left_out(), writer=f".{os.getpid()}")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     return Dataset.from_file(str(path))
+
+
+def column(data: Dataset, name: str) -> np.ndarray:
+    """A column of one number for each row. `data[name]` would make a Python object of each first."""
+    values = data.data.column(name).to_numpy()
+    return values if data._indices is None else values[data._indices.column(0).to_numpy()]
 
 
 def left_out(data: Dataset) -> dict[str, int]:
@@ -82,25 +88,48 @@ def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps({**state, "truncation": None, "padding": None, **own})
 
 
-def _tokenise(rows: list[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list]:
-    texts = list(zip(*(row.texts for row in rows), strict=True))  # one list of texts for each text column
-    columns = dict(
-        tokenizer(
-            *map(list, texts),
-            truncation="longest_first",
-            max_length=max_length,
-            return_attention_mask=False,
-            return_overflowing_tokens=False,
-        )
-    )
+def _features(table: Table, tokenizer: PreTrainedTokenizerBase) -> Features:
+    """The columns, in the smallest types that hold them: millions of rows are mapped into memory."""
+    piece = "uint16" if max(tokenizer.get_vocab().values()) < 1 << 16 else "int32"
+    columns = {"input_ids": List(Value(piece))}
+    if "token_type_ids" in tokenizer.model_input_names:
+        columns["token_type_ids"] = List(Value("int8"))
+    columns |= {"length": Value("int32"), "cut": Value("bool")}
+    if table.label_position is not None:
+        columns["labels"] = Value("float64" if table.task.is_regression else "int32")
+    return Features(columns)
+
+
+def _columns(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Iterator[dict[str, list]]:
+    """The table's columns, block by block. While one is tokenised the next is read and the one before made ready."""
+    # One call through transformers sets the tokenizer's backend up; its own way back to Python is twice as long.
+    tokenizer("", truncation="longest_first", max_length=max_length)
+    backend = tokenizer.backend_tokenizer
+    rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
+    with_types = "token_type_ids" in tokenizer.model_input_names
+    waiting: tuple[list[Row], Future] | None = None
+    with ThreadPoolExecutor(1) as beside:  # the backend lets go of Python's lock
+        while block := list(islice(rows, _ROWS_AT_ONCE)):
+            texts = [row.texts if len(row.texts) > 1 else row.texts[0] for row in block]
+            ahead = (block, beside.submit(backend.encode_batch, texts))
+            if waiting:
+                yield _block(*waiting, max_length, with_types)
+            waiting = ahead
+        if waiting:
+            yield _block(*waiting, max_length, with_types)
+
+
+def _block(rows: list[Row], tokenised: Future, max_length: int, with_types: bool) -> dict[str, list]:
+    encodings = tokenised.result()
+    columns: dict[str, list] = {"input_ids": [encoding.ids for encoding in encodings]}
+    if with_types:
+        columns["token_type_ids"] = [encoding.type_ids for encoding in encodings]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
-    # A row of exactly `max_length` pieces may be whole: those few are counted again without a limit.
-    full = [i for i, length in enumerate(columns["length"]) if length >= max_length]
-    whole = tokenizer(*([column[i] for i in full] for column in texts), verbose=False)["input_ids"] if full else []
-    cut = [False] * len(rows)
-    for i, ids in zip(full, whole, strict=True):
-        cut[i] = len(ids) > max_length
-    columns["cut"] = cut
+    # A row of `max_length` pieces may be whole; of others one need not ask.
+    columns["cut"] = [
+        length >= max_length and bool(encoding.overflowing)
+        for length, encoding in zip(columns["length"], encodings, strict=True)
+    ]
     if rows[0].label is not None:
         columns["labels"] = [row.label for row in rows]
     return columns
@@ -153,18 +182,22 @@ class LengthBucketSampler(Sampler[int]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __iter__(self) -> Iterator[int]:
+    def order(self) -> np.ndarray:
+        """The epoch's order (rows,), of small integers."""
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.lengths))
+        order = random.permutation(np.arange(len(self.lengths), dtype=np.int32))
         whole = len(order) - len(order) % self.batch_size
-        batches: list[np.ndarray] = []
         for start in range(0, whole, self.batch_size * _BATCHES_SORTED_TOGETHER):
             near = order[start : min(start + self.batch_size * _BATCHES_SORTED_TOGETHER, whole)]
-            near = near[np.argsort(self.lengths[near], kind="stable")]
-            batches.extend(near.reshape(-1, self.batch_size))  # (batches, batch_size)
-        for batch in random.permutation(len(batches)):
-            yield from batches[batch].tolist()
-        yield from order[whole:].tolist()
+            near[:] = near[np.argsort(self.lengths[near], kind="stable")]
+        batches = order[:whole].reshape(-1, self.batch_size)  # (batches, batch_size)
+        order[:whole] = batches[random.permutation(len(batches))].reshape(-1)
+        return order
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.order()
+        for start in range(0, len(order), self.batch_size):
+            yield from order[start : start + self.batch_size].tolist()
 
 
 class ShareOfSteps(Sampler[list[int]]):
@@ -186,7 +219,7 @@ class ShareOfSteps(Sampler[list[int]]):
         return math.ceil(len(self.order) / self.at_once)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.array(list(self.order))
+        order = self.order.order()
         for start in range(0, len(order), self.step):
             examples = order[start : start + self.step]
             batches = np.array_split(examples, math.ceil(len(examples) / self.at_once) * self.count)

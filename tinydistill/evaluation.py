@@ -11,11 +11,28 @@ from transformers import PreTrainedModel
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from tinydistill import processes
+from tinydistill.data import column
 from tinydistill.distiller import accepted_inputs
 from tinydistill.precision import autocast
 
 
+def longest_first(dataset: Dataset) -> np.ndarray:
+    """The rows, longest first: memory is at its height at once, and batches of like length have padding near zero."""
+    return np.argsort(-column(dataset, "length"), kind="stable")
+
+
 @torch.inference_mode()
+def outputs_of_rows(
+    model: PreTrainedModel, dataset: Dataset, rows: np.ndarray, collate: Callable, precision: str
+) -> np.ndarray:
+    """The model's outputs on one batch, (rows, num_labels) in float32. The model is in eval mode."""
+    batch = collate(dataset.__getitems__(rows.tolist()))
+    given = {name: batch[name].to(model.device) for name in accepted_inputs(model) if name in batch}
+    with autocast(precision, model.device):
+        logits = model(**given).logits
+    return logits.float().cpu().numpy()
+
+
 def predict(
     model: PreTrainedModel,
     dataset: Dataset,
@@ -27,23 +44,18 @@ def predict(
 ) -> np.ndarray:
     """The model's outputs, (examples, num_labels) in float32, in the order of the dataset.
 
-    Examples run longest first, in batches of like length: memory is at its height at once, padding near zero.
     With `shared`, the processes of a run divide the batches among themselves; all must call, and get all outputs.
     """
     was_training = model.training
     model.eval()
-    inputs = accepted_inputs(model)
-    order = np.argsort(-np.array(dataset["length"]), kind="stable")
+    order = longest_first(dataset)
     outputs = np.zeros((len(dataset), model.config.num_labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)
     if shared:
         starts = starts[processes.index() :: processes.count()]
     for start in tqdm(starts, desc=title, leave=False, delay=2):
         rows = order[start : start + batch_size]
-        batch = collate(dataset.__getitems__(rows.tolist()))
-        with autocast(precision, model.device):
-            logits = model(**{name: batch[name].to(model.device) for name in inputs if name in batch}).logits
-        outputs[rows] = logits.float().cpu().numpy()
+        outputs[rows] = outputs_of_rows(model, dataset, rows, collate, precision)
     model.train(was_training)
     return processes.total(torch.from_numpy(outputs)).numpy() if shared else outputs
 
@@ -52,4 +64,4 @@ def evaluate(
     task: Task, model: PreTrainedModel, dataset: Dataset, collate: Callable, precision: str
 ) -> dict[str, float]:
     """The task's metrics of the model on a labelled dataset; the processes of a run share the work."""
-    return score(task, predict(model, dataset, collate, precision, shared=True), np.array(dataset["labels"]))
+    return score(task, predict(model, dataset, collate, precision, shared=True), column(dataset, "labels"))

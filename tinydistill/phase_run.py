@@ -1,33 +1,31 @@
 """One phase in its folder: what identifies it, the training itself, and what is saved."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from datasets import Dataset, concatenate_datasets
-from datasets.arrow_writer import ArrowWriter
+from datasets import concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 
 from glue_tasks.places import find_file
 from glue_tasks.task import Task
 from glue_tasks.task_file import describe_reading
 from tinydistill import precision, processes
+from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
-from tinydistill.evaluation import evaluate, predict
-from tinydistill.models import weights_digest
+from tinydistill.evaluation import evaluate
 from tinydistill.precision import device
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
 from tinydistill.task_data import load_data
+from tinydistill.teacher_logits import teacher_logits
 from tinydistill.trainer import DistillationTrainer
 
 
@@ -64,6 +62,7 @@ class PhaseRun:
         self.folder = PhaseFolder(Path(settings.output_dir), name)
         self.training = settings.training(name)
         self.precision = precision.resolve(settings.precision, device())
+        keep_freed_memory()
         self.data = processes.after_first(lambda: load_data(task, settings, tokenizer))
 
     def look(self, identity: dict[str, Any]) -> str:
@@ -84,17 +83,12 @@ class PhaseRun:
 
     def add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
-        key = f"{weights_digest(teacher)[:16]}-{self.data.train._fingerprint}-{self.precision}"
-        path = Path(self.settings.output_dir) / "cache" / f"teacher-logits-{key}.arrow"
-        if not processes.from_first(path.exists):
-            outputs = predict(
-                teacher, self.data.train, self.data.collate, self.precision, title="teacher's logits", shared=True
-            )
-            processes.from_first(lambda: _write_logits(path, outputs))
-        processes.check_shared(path)
-        self.data = replace(
-            self.data, train=concatenate_datasets([self.data.train, Dataset.from_file(str(path))], axis=1)
-        )
+        processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
+        if self.precision == "bf16":  # once, where autocast would do it for each batch
+            precision.keep_products_in_bf16(teacher)
+        cache = Path(self.settings.output_dir) / "cache"
+        logits = teacher_logits(teacher, self.data.train, self.data.collate, self.precision, cache)
+        self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
 
     def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
@@ -180,18 +174,6 @@ class PhaseRun:
         arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # whatever `accelerate launch` was told
         return arguments
-
-
-def _write_logits(path: Path, outputs: np.ndarray) -> None:
-    """outputs: (examples, num_labels). The file appears only when it is whole."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with ArrowWriter(path=str(partial)) as writer:
-            writer.write_batch({"teacher_logits": outputs})
-            writer.finalize()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

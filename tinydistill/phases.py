@@ -12,13 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from tinydistill import checks, label_order, layer_map, objectives
+from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
 from tinydistill.models import (
@@ -186,7 +186,7 @@ def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, pha
     """Notes about the teacher's dev score; stops at a teacher that knows nothing, or whose labels mean other ones."""
     dev = phase.data.main_dev
     outputs = predict(teacher, dev, phase.data.collate, phase.precision, title="teacher on dev", shared=True)
-    references = np.array(dev["labels"])
+    references = column(dev, "labels")
     unnamed = label_order.is_unnamed(task, teacher, settings.teacher)
     label_order.check_order(task, settings.teacher, outputs, references, unnamed)
     warning = checks.check_score(task, settings.teacher, outputs, references, not settings.allow_weak_teacher)

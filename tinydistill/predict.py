@@ -28,7 +28,7 @@ from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
 from tinydistill import label_order, precision
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import Collator, encode
+from tinydistill.data import Collator, column, encode
 from tinydistill.evaluation import predict
 from tinydistill.models import load_fine_tuned, load_tokenizer
 from tinydistill.runs import PhaseFolder
@@ -65,8 +65,8 @@ class _Reader:
         if 0 < rows < len(data):
             data = data.select(np.linspace(0, len(data) - 1, rows).round().astype(int))
         outputs = predict(self.model, data, Collator(self.tokenizer), self.precision, self.batch_size, title)
-        references = np.array(data["labels"]) if "labels" in data.column_names else None
-        return outputs, references, int(np.sum(data["cut"]))
+        references = column(data, "labels") if "labels" in data.column_names else None
+        return outputs, references, int(column(data, "cut").sum())
 
 
 def write_predictions(

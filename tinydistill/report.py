@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from glue_tasks.metrics import score
@@ -15,7 +14,7 @@ from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, precision
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import Collator, left_out
+from tinydistill.data import Collator, column, left_out
 from tinydistill.evaluation import predict
 from tinydistill.label_order import check_order, doubt, is_unnamed
 from tinydistill.models import load_fine_tuned, load_tokenizer, size_on_disk, weights_digest
@@ -100,7 +99,7 @@ def describe(
         collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
         scores = {}
         for split, data in dev.items():
-            outputs, references = predict(model, data, collate, how), np.array(data["labels"])
+            outputs, references = predict(model, data, collate, how), column(data, "labels")
             if split == task.dev_splits[0] and is_unnamed(task, model, paths[name]):
                 check_order(task, paths[name], outputs, references, unnamed=True)
                 if note := doubt(task, paths[name], outputs, references):

@@ -58,7 +58,7 @@ class PhaseFolder:
         another process is at work there.
         """
         if self.path.exists():
-            self._take_lock()
+            self.take_lock()
         record = self.read()
         if record is None and self.path.exists() and any(self.path.iterdir()):
             raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
@@ -89,7 +89,7 @@ class PhaseFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While this runs, a lock taken by `look` or `begin` is kept; then it is let go."""
+        """While this runs, a lock that was taken is kept; then it is let go."""
         try:
             yield
         finally:
@@ -97,7 +97,7 @@ class PhaseFolder:
                 self._lock.close()
                 self._lock = None
 
-    def _take_lock(self) -> None:
+    def take_lock(self) -> None:
         """Keep other processes from the folder. Raises UserError if one is at work there."""
         if self._lock or not fcntl:
             return
@@ -123,7 +123,7 @@ class PhaseFolder:
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Start anew: what was in the folder goes, and the settings are noted."""
-        self._take_lock()
+        self.take_lock()
         if self.path.exists():
             shutil.rmtree(self.path)
         write_json(self._record, {"state": "running", "settings": settings, "versions": versions()})

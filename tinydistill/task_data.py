@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 from glue_tasks.task import Task
-from tinydistill.data import Collator, encode, left_out
+from tinydistill.data import Collator, column, encode, left_out
 from tinydistill.settings import Settings
 
 
@@ -35,7 +34,7 @@ class Data:
         """For the report: rows read, rows cut at the maximum length, and rows left out."""
         splits = {"train": self.train, **self.dev}
         return {
-            name: {"rows": len(data), "cut": int(np.sum(data["cut"])), **self.left_out[name]}
+            name: {"rows": len(data), "cut": int(column(data, "cut").sum()), **self.left_out[name]}
             for name, data in splits.items()
         }
 

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 
 from tinydistill import processes
 from tinydistill.allocator import keep_freed_memory
-from tinydistill.data import LengthBucketSampler, ShareOfSteps
+from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.precision import autocast, keep_products_in_bf16
 
@@ -97,7 +97,7 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthBucketSampler:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.sampler = LengthBucketSampler(np.array(self.train_dataset["length"]), step, self.args.seed)
+        self.sampler = LengthBucketSampler(column(self.train_dataset, "length"), step, self.args.seed)
         return self.sampler
 
     def get_train_dataloader(self) -> DataLoader:
@@ -146,7 +146,7 @@ class DistillationTrainer(Trainer):
     def _losses_on_dev(self) -> dict[str, float]:
         """Mean loss of each objective on the dev set."""
         model = self.model.eval()
-        order = np.argsort(-np.array(self.eval_dataset["length"]), kind="stable")
+        order = np.argsort(-column(self.eval_dataset, "length"), kind="stable")
         sums = torch.zeros(len(model.objectives), dtype=torch.float64)
         starts = range(0, len(order), self.args.train_batch_size)
         for start in starts[processes.index() :: processes.count()]:

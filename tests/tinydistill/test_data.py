@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from transformers import PreTrainedTokenizerFast
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
-from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, encode
+from tinydistill import data as data_module
+from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column, encode
 
-from .conftest import make_tokenizer
+from .conftest import PIECES, WORDS, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,8 +83,92 @@ def test_the_cache_follows_the_columns_that_the_tokenizer_gives(
         assert data.column_names.count("token_type_ids") == columns
 
 
+def test_only_what_was_changed_is_tokenised_again(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's bytes, the tokenizer and the length; not the file's time, nor another reading of the same."""
+    begun = []
+    columns = data_module._columns
+    monkeypatch.setattr(data_module, "_columns", lambda *args: begun.append(args) or columns(*args))
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\ngood\t1\n")
+
+    def tokenises(one: PreTrainedTokenizerFast, max_length: int) -> bool:
+        begun.clear()
+        assert len(encode(open_table(TASKS["SST-2"], path), one, max_length, tmp_path / "cache")) == 1
+        return bool(begun)
+
+    assert tokenises(tokenizer, 8)
+    os.utime(path, (0, 0))
+    tokenizer("a longer text", padding="max_length", max_length=20)  # which the backend remembers
+    assert not tokenises(tokenizer, 8)
+    assert tokenises(tokenizer, 9)
+    assert tokenises(make_tokenizer([*PIECES, "more"]), 8)
+    write(path, "sentence\tlabel\ngood\t0\n")
+    assert tokenises(tokenizer, 8)
+    write(path, "sentence\tlabel\ngood\t1\n")
+    assert not tokenises(tokenizer, 8)
+
+
+_TEXT = st.lists(st.sampled_from([*WORDS.split(), "goods", "xyz", ".", "[SEP]"]), min_size=1, max_size=9).map(" ".join)
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT), min_size=1, max_size=8), st.integers(5, 12), st.booleans())
+def test_rows_in_blocks_are_those_one_by_one(rows: list[tuple[str, str]], max_length: int, of_pairs: bool) -> None:
+    """Against the tokenizer's own call for each row, with and without a limit."""
+    tokenizer = make_tokenizer()
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_module, "_ROWS_AT_ONCE", 3)
+        folder = Path(name)
+        header = "index\tsentence1\tsentence2\tlabel" if of_pairs else "sentence\tlabel"
+        lines = [f"0\t{a}\t{b}\tentailment" if of_pairs else f"{a}\t1" for a, b in rows]
+        path = write(folder / "train.tsv", "\n".join([header, *lines]) + "\n")
+        data = encode(open_table(TASKS["RTE" if of_pairs else "SST-2"], path), tokenizer, max_length, folder)
+        assert len(data) == len(rows)
+        for row, texts in zip(data, rows, strict=True):
+            given_ = texts if of_pairs else texts[:1]
+            alone = tokenizer(*given_, truncation="longest_first", max_length=max_length)
+            assert row["input_ids"] == alone["input_ids"]
+            assert row["token_type_ids"] == alone["token_type_ids"]
+            assert row["length"] == len(alone["input_ids"])
+            assert row["cut"] == (len(tokenizer(*given_)["input_ids"]) > max_length)
+
+
+def test_columns_are_small_and_batches_are_of_int64(tmp_path: Path) -> None:
+    """Also of a vocabulary that two bytes do not hold."""
+    large = [*PIECES, *(f"w{i}" for i in range(1 << 16))]
+    path = write(tmp_path / "train.tsv", f"sentence\tlabel\ngood\t1\nthe {large[-1]}\t0\n")
+    for pieces, of_piece in ((PIECES, "uint16"), (large, "int32")):
+        tokenizer = make_tokenizer(pieces)
+        data = encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+        types = {name: getattr(feature, "feature", feature).dtype for name, feature in data.features.items()}
+        assert types == {
+            "input_ids": of_piece,
+            "token_type_ids": "int8",
+            "length": "int32",
+            "cut": "bool",
+            "labels": "int32",
+        }
+        batch = Collator(tokenizer)(data.__getitems__([0, 1]))
+        assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+        assert batch["input_ids"][1, 2] == tokenizer.convert_tokens_to_ids(large[-1])
+    path = write(tmp_path / "sts.tsv", "sentence1\tsentence2\tscore\ngood\tfine\t0.1\n")
+    data = encode(open_table(TASKS["STS-B"], path), make_tokenizer(), 8, tmp_path / "cache")
+    assert column(data, "labels").tolist() == [0.1]  # in double precision
+    assert Collator(make_tokenizer())(data.__getitems__([0]))["labels"].dtype == torch.float32
+
+
+def test_a_column_is_that_of_the_rows(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """Of several blocks, and of rows that were chosen."""
+    path = write(tmp_path / "train.tsv", "sentence\tlabel\n" + "good\t1\nvery bad\t0\n" * 700)
+    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+    for rows in (data, data.select([1399, 4, 4, 1001]), data.select(range(3, 1300))):
+        for name in ("length", "labels", "cut"):
+            assert column(rows, name).tolist() == list(rows[name])
+
+
 _ENCODE = """
 import sys
+import tempfile
 from pathlib import Path
 from transformers import AutoTokenizer
 from glue_tasks import TASKS
@@ -139,6 +225,23 @@ def test_an_epoch_has_every_example_once(lengths: list[int], batch_size: int, ep
     order = list(sampler)
     assert sorted(order) == list(range(len(lengths)))
     assert order == list(sampler)  # by seed and epoch alone
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=400), st.integers(1, 3), st.integers(0, 3))
+def test_the_order_is_as_it_is_described(lengths: list[int], batch_size: int, epoch: int) -> None:
+    """Against lists: shuffle, sort fifty batches at a time by length, shuffle the batches; what is left stays last."""
+    random = np.random.default_rng((7, epoch))
+    order = random.permutation(len(lengths)).tolist()
+    whole = len(order) // batch_size * batch_size
+    rows, last = order[:whole], order[whole:]
+    near = [sorted(rows[i : i + 50 * batch_size], key=lengths.__getitem__) for i in range(0, whole, 50 * batch_size)]
+    rows = [row for group in near for row in group]
+    batches = [rows[i : i + batch_size] for i in range(0, whole, batch_size)]
+    expected = [row for i in random.permutation(len(batches)) for row in batches[i]] + last
+    sampler = LengthBucketSampler(np.array(lengths, dtype=np.int32), batch_size, seed=7)
+    sampler.set_epoch(epoch)
+    assert list(sampler) == sampler.order().tolist() == expected
+    assert sampler.order().dtype == np.int32
 
 
 def test_batches_are_of_like_length_and_epochs_differ() -> None:

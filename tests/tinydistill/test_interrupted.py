@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.tinydistill.runs import NARROW, QUICK, record, refused, run
+from tinydistill.data import Collator
 from tinydistill.progress import Progress
+from tinydistill.trainer import DistillationTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +46,42 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     assert "--resume" in done.stderr.splitlines()[-1]
     run("prediction", data_dir, tmp_path, *args, "--resume")
     assert record(tmp_path / "prediction")["steps"] == 4
+
+
+@pytest.mark.parametrize("at", [15, 45])  # in the first and in the second of two epochs of 27 steps
+def test_a_resumed_run_trains_on_the_rest_and_reads_nothing_else(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Its batches are those of a run that was not stopped; those before them are not even fetched."""
+    trained: list[list] = []
+    made: list[int] = []
+    step, collate = DistillationTrainer.training_step, Collator.__call__
+
+    def training_step(self: Any, model: Any, inputs: Any, *args: Any) -> Any:
+        trained.append(inputs["input_ids"].tolist())
+        return step(self, model, inputs, *args)
+
+    def counted(self: Collator, examples: list) -> Any:
+        made.append(len(examples))
+        return collate(self, examples)
+
+    monkeypatch.setattr(DistillationTrainer, "training_step", training_step)
+    monkeypatch.setattr(Collator, "__call__", counted)
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--batch-size", "4", "--eval-steps", "10"]
+    args += ["--epochs", "2", "--learning-rate", "1e-3"]
+    run("baseline", data_dir, tmp_path / "whole", *args)
+    whole = list(trained)
+    assert (len(whole), made.count(4)) == (54, 54)  # 108 rows; dev's batches are larger
+    monkeypatch.setattr(Stop, "at", at)
+    with monkeypatch.context() as patch:
+        patch.setattr("tinydistill.phase_run.Progress", Stop)
+        with pytest.raises(SystemExit):
+            run("baseline", data_dir, tmp_path / "cut", *args)
+    trained.clear()
+    made.clear()
+    run("baseline", data_dir, tmp_path / "cut", *args, "--resume")
+    assert trained == whole[at // 10 * 10 :]
+    assert made.count(4) == len(trained)
 
 
 def test_prediction_does_not_pass_over_an_unfinished_intermediate_phase(

@@ -1,0 +1,199 @@
+"""The teacher's outputs on disk: those of the teacher, taken up after a stop, shared by processes."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+
+from glue_tasks import TASKS
+from glue_tasks.files import open_table
+from tests.tinydistill.runs import NARROW, QUICK, refused, run
+from tinydistill import teacher_logits as module
+from tinydistill.data import Collator, encode
+from tinydistill.evaluation import predict
+from tinydistill.runs import PhaseFolder
+from tinydistill.teacher_logits import teacher_logits
+
+from .test_processes import ROOT, start
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """108 rows are 14 batches in 7 shards."""
+    monkeypatch.setattr(module, "_BATCH", 8)
+    monkeypatch.setattr(module, "_SHARD", 16)
+
+
+class Counted:
+    """Counts the teacher's batches; stops at the one of this number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_at: int = 0):
+        self.calls, self.stop_at, self.original = 0, stop_at, module.outputs_of_rows
+        monkeypatch.setattr(module, "outputs_of_rows", self)
+
+    def __call__(self, *args: Any) -> np.ndarray:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        return self.original(*args)
+
+
+@pytest.fixture
+def data(data_dir: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Dataset:
+    return encode(open_table(TASKS["SST-2"], data_dir / "SST-2" / "train.tsv"), tokenizer, 16, tmp_path / "cache")
+
+
+def test_each_row_has_its_own(
+    data: Dataset, teacher: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    collate = Collator(tokenizer)
+    column = teacher_logits(teacher, data, collate, "float32", tmp_path)
+    assert column.column_names == ["teacher_logits"]
+    stored = np.array(column["teacher_logits"], dtype=np.float32)
+    assert np.array_equal(stored, predict(teacher, data, collate, "float32", batch_size=8))
+    assert len(np.unique(stored, axis=0)) > 10  # or their order would tell nothing
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".arrow"]  # "" is the data's cache
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 6, 14])
+def test_a_stop_loses_a_shard_at_most(
+    data: Dataset,
+    teacher: BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: int,
+) -> None:
+    """The file is to the byte that of a run that was not stopped, and the bar begins at what is there."""
+    collate, bars = Collator(tokenizer), []
+
+    def bar(**settings: Any) -> tqdm:
+        bars.append(settings)
+        return tqdm(**settings)
+
+    monkeypatch.setattr(module, "tqdm", bar)
+    wholes, cuts = tmp_path / "whole", tmp_path / "cut"
+    teacher_logits(teacher, data, collate, "float32", wholes)
+    with monkeypatch.context() as patch:
+        Counted(patch, stop_at)
+        with pytest.raises(KeyboardInterrupt):
+            teacher_logits(teacher, data, collate, "float32", cuts)
+    there = (stop_at - 1) // 2  # shards of two batches
+    assert len(list(cuts.rglob("*.npy"))) == there
+    again = Counted(monkeypatch)
+    teacher_logits(teacher, data, collate, "float32", cuts)
+    assert again.calls == 14 - 2 * there
+    assert (bars[-1]["initial"], bars[-1]["total"]) == (16 * there, 108)
+    (whole,), (cut,) = wholes.iterdir(), cuts.iterdir()
+    assert (whole.name, whole.read_bytes()) == (cut.name, cut.read_bytes())
+    teacher_logits(teacher, data, collate, "float32", cuts)
+    assert again.calls == 14 - 2 * there  # and a second start has nothing to do
+
+
+def test_another_teacher_or_precision_has_its_own(
+    data: Dataset, teacher: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    collate, out = Collator(tokenizer), tmp_path / "out"
+    other = BertForSequenceClassification(teacher.config)
+    for count, (one, precision) in enumerate([(teacher, "float32"), (teacher, "bf16"), (other, "float32")], start=1):
+        for _ in range(2):
+            teacher_logits(one, data, collate, precision, out)
+        assert len(list(out.iterdir())) == count
+
+
+_KILLED = """
+import os, signal, sys
+import run_tinybert
+from tinydistill import teacher_logits as module
+
+module._BATCH, module._SHARD = 8, 16
+calls, original = 0, module.outputs_of_rows
+
+def outputs_of_rows(*args):
+    global calls
+    calls += 1
+    if calls == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args)
+
+module.outputs_of_rows = outputs_of_rows
+run_tinybert.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4"]
+    command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, *command, "--output-dir", str(tmp_path / "cut")], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "cut" / "cache").rglob("*.npy"))) == 3
+    counted = Counted(monkeypatch)
+    run("prediction", data_dir, tmp_path / "cut", *args)
+    assert counted.calls == 14 - 6
+    run("prediction", data_dir, tmp_path / "whole", *args)
+    for name in ("cache/teacher-logits-*.arrow", "prediction/model.safetensors"):
+        (whole,), (cut,) = ((tmp_path / out).glob(name) for out in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes()
+    assert not list((tmp_path / "cut" / "cache").rglob("*.npy"))
+
+
+def test_two_runs_do_not_work_on_the_same_outputs(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = PhaseFolder(tmp_path, "prediction")
+    other.take_lock()
+    with other.held():
+        error = refused(capsys, "prediction", data_dir, tmp_path, "--teacher", str(teacher_dir), "--student", NARROW)
+    assert f"another process is at work in {tmp_path / 'prediction'}" in error
+
+
+_SHARED = """
+import sys
+from pathlib import Path
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from glue_tasks import TASKS
+from glue_tasks.files import open_table
+from tinydistill import processes, teacher_logits as module
+from tinydistill.data import Collator, encode
+
+module._BATCH, module._SHARD = 8, 16
+folder, file, out = sys.argv[1:]
+teacher, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+with processes.together():
+    make = lambda: encode(open_table(TASKS["SST-2"], Path(file)), tokenizer, 16, Path(out) / "data")
+    column = module.teacher_logits(teacher, processes.after_first(make), Collator(tokenizer), "float32", Path(out))
+    print(len(column))
+"""
+
+
+def test_two_processes_take_up_what_one_began(
+    data: Dataset,
+    data_dir: Path,
+    teacher_dir: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = BertForSequenceClassification.from_pretrained(teacher_dir)
+    teacher_logits(teacher, data, Collator(tokenizer), "float32", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        Counted(patch, stop_at=6)
+        with pytest.raises(KeyboardInterrupt):
+            teacher_logits(teacher, data, Collator(tokenizer), "float32", tmp_path / "cut")
+    file = data_dir / "SST-2" / "train.tsv"
+    ended = start("-c", _SHARED, str(teacher_dir), str(file), str(tmp_path / "cut"))
+    assert [(code, out) for code, out, _ in ended] == [(0, "108\n")] * 2
+    (whole,), (cut,) = ((tmp_path / out).glob("*.arrow") for out in ("whole", "cut"))
+    assert (whole.name, whole.read_bytes()) == (cut.name, cut.read_bytes())
+    assert not list((tmp_path / "cut").rglob("*.npy"))

@@ -1,0 +1,99 @@
+"""The teacher's outputs on a training set: computed once for each example and kept on disk.
+
+Hours of work are not lost with the process that does it. The examples, longest first, are cut into shards of some
+hundred batches; each shard is written whole by the process that computed it, and one that is there is not computed
+again. The shards become a column in the order of the rows, and go.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from tinydistill import processes
+from tinydistill.data import Collator
+from tinydistill.evaluation import longest_first, outputs_of_rows
+from tinydistill.models import weights_digest
+
+_BATCH = 64  # examples
+_SHARD = 100 * _BATCH  # examples: a minute's work of a BERT-base on a few cores, and no file of a few bytes
+_ROWS_WRITTEN_AT_ONCE = 10_000
+
+
+def teacher_logits(teacher: PreTrainedModel, data: Dataset, collate: Collator, precision: str, cache: Path) -> Dataset:
+    """A dataset of one column `teacher_logits` (examples, num_labels) in float32, in the order of `data`.
+
+    `data` is an encoded split, whose file is named by what it was made of. The processes of a run divide the shards
+    among themselves, also where another number of processes began; all must call.
+    """
+    source = Path(data.cache_files[0]["filename"]).stem.rpartition("-")[2]
+    path = cache / f"teacher-logits-{weights_digest(teacher)[:16]}-{source}-{precision}.arrow"
+    shards = path.with_suffix(".shards")
+    if not processes.from_first(path.exists):
+        order = longest_first(data)
+        _compute(teacher, data, order, collate, precision, shards)
+        processes.wait()
+        processes.from_first(lambda: _join(order, teacher.config.num_labels, shards, path))
+    processes.from_first(lambda: shutil.rmtree(shards, ignore_errors=True))
+    processes.check_shared(path)
+    return Dataset.from_file(str(path))
+
+
+def _compute(
+    teacher: PreTrainedModel, data: Dataset, order: np.ndarray, collate: Collator, precision: str, folder: Path
+) -> None:
+    """Write the shards that are not there."""
+    processes.from_first(lambda: folder.mkdir(parents=True, exist_ok=True))
+    processes.check_shared(folder)
+    starts = range(0, len(order), _SHARD)
+    missing = processes.from_first(lambda: [start for start in starts if not _shard(folder, start).exists()])
+    there = len(order) - sum(len(order[start : start + _SHARD]) for start in missing)
+    mine = [(start, order[start : start + _SHARD]) for start in missing[processes.index() :: processes.count()]]
+    own = sum(len(rows) for _, rows in mine)
+    teacher.eval()
+    with tqdm(total=there + own, initial=there, desc="teacher's logits", unit=" rows", leave=False, delay=2) as bar:
+        for start, rows in mine:
+            outputs = np.empty((len(rows), teacher.config.num_labels), dtype=np.float32)
+            for at in range(0, len(rows), _BATCH):
+                batch = rows[at : at + _BATCH]
+                outputs[at : at + _BATCH] = outputs_of_rows(teacher, data, batch, collate, precision)
+                bar.update(len(batch))
+            _write_shard(_shard(folder, start), outputs)
+
+
+def _shard(folder: Path, start: int) -> Path:
+    return folder / f"{start:010}.npy"
+
+
+def _write_shard(path: Path, outputs: np.ndarray) -> None:
+    """outputs: (examples, num_labels). The file appears only when it is whole, and on the disk."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with open(partial, "wb") as file:
+        np.save(file, outputs)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _join(order: np.ndarray, num_labels: int, shards: Path, path: Path) -> None:
+    """All shards as one column, each row in its place. The file appears only when it is whole."""
+    outputs = np.empty((len(order), num_labels), dtype=np.float32)
+    for start in range(0, len(order), _SHARD):
+        shard = _shard(shards, start)
+        processes.check_shared(shard)  # another machine may have written it
+        outputs[order[start : start + _SHARD]] = np.load(shard)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    features = Features({"teacher_logits": List(Value("float32"), length=num_labels)})
+    try:
+        with ArrowWriter(path=str(partial), features=features) as writer:
+            for start in range(0, len(outputs), _ROWS_WRITTEN_AT_ONCE):
+                writer.write_batch({"teacher_logits": outputs[start : start + _ROWS_WRITTEN_AT_ONCE]})
+            writer.finalize()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
