@@ -48,7 +48,7 @@ from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
 from tinydistill.label_order import label_options
 from tinydistill.models import StudentSpec, build_student
-from tinydistill.precision import keep_products_in_bf16
+from tinydistill.packed import prepare_products
 from tinydistill.trainer import DistillationTrainer
 
 BATCH = 32
@@ -256,8 +256,7 @@ def measure_ours(case: Case) -> dict[str, Any]:
 
 
 def _with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
-    if setup.case.precision == "bf16":
-        keep_products_in_bf16(setup.teacher)
+    prepare_products(setup.teacher, setup.case.precision)
     outputs = predict(setup.teacher, rows, collate, setup.case.precision)
     return concatenate_datasets([rows, Dataset.from_dict({"teacher_logits": outputs})], axis=1)
 

@@ -20,6 +20,7 @@ from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import evaluate
+from tinydistill.packed import prepare_products
 from tinydistill.precision import device
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
@@ -84,10 +85,10 @@ class PhaseRun:
     def add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        if self.precision == "bf16":  # once, where autocast would do it for each batch
-            precision.keep_products_in_bf16(teacher)
+        prepare_products(teacher, self.precision)
         cache = Path(self.settings.output_dir) / "cache"
-        logits = teacher_logits(teacher, self.data.train, self.data.collate, self.precision, cache)
+        weights = self.identity["teacher_weights"]
+        logits = teacher_logits(teacher, weights, self.data.train, self.data.collate, self.precision, cache)
         self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
 
     def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 
 import torch
-from torch import nn
 
 
 def device() -> torch.device:
@@ -21,16 +20,6 @@ def resolve(precision: str, device: torch.device) -> str:
         able = torch.cpu.get_capabilities()
         return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
     return "float32"
-
-
-def keep_products_in_bf16(model: nn.Module) -> None:
-    """Hold the weights of a model's linear layers in bf16, as autocast makes them anew in each step.
-
-    For a model that is not trained: its outputs under autocast stay what they were, bit by bit.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

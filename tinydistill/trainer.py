@@ -23,7 +23,8 @@ from tinydistill import processes
 from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
-from tinydistill.precision import autocast, keep_products_in_bf16
+from tinydistill.packed import prepare_products
+from tinydistill.precision import autocast
 
 _IDLE = "idle"  # in a batch whose examples do not count
 
@@ -62,8 +63,7 @@ class DistillationTrainer(Trainer):
         self.teacher = teacher
         if teacher is not None:
             self.teacher = teacher.to(args.device).eval().requires_grad_(False)
-            if args.bf16:  # from here on the teacher runs under autocast alone
-                keep_products_in_bf16(self.teacher)
+            prepare_products(self.teacher, "bf16" if args.bf16 else "float32")
             with self._autocast():
                 self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device

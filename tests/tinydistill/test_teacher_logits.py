@@ -18,6 +18,7 @@ from tests.tinydistill.runs import NARROW, QUICK, refused, run
 from tinydistill import teacher_logits as module
 from tinydistill.data import Collator, encode
 from tinydistill.evaluation import predict
+from tinydistill.models import weights_digest
 from tinydistill.runs import PhaseFolder
 from tinydistill.teacher_logits import teacher_logits
 
@@ -54,7 +55,7 @@ def test_each_row_has_its_own(
     data: Dataset, teacher: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     collate = Collator(tokenizer)
-    column = teacher_logits(teacher, data, collate, "float32", tmp_path)
+    column = teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", tmp_path)
     assert column.column_names == ["teacher_logits"]
     stored = np.array(column["teacher_logits"], dtype=np.float32)
     assert np.array_equal(stored, predict(teacher, data, collate, "float32", batch_size=8))
@@ -80,20 +81,20 @@ def test_a_stop_loses_a_shard_at_most(
 
     monkeypatch.setattr(module, "tqdm", bar)
     wholes, cuts = tmp_path / "whole", tmp_path / "cut"
-    teacher_logits(teacher, data, collate, "float32", wholes)
+    teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", wholes)
     with monkeypatch.context() as patch:
         Counted(patch, stop_at)
         with pytest.raises(KeyboardInterrupt):
-            teacher_logits(teacher, data, collate, "float32", cuts)
+            teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", cuts)
     there = (stop_at - 1) // 2  # shards of two batches
     assert len(list(cuts.rglob("*.npy"))) == there
     again = Counted(monkeypatch)
-    teacher_logits(teacher, data, collate, "float32", cuts)
+    teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", cuts)
     assert again.calls == 14 - 2 * there
     assert (bars[-1]["initial"], bars[-1]["total"]) == (16 * there, 108)
     (whole,), (cut,) = wholes.iterdir(), cuts.iterdir()
     assert (whole.name, whole.read_bytes()) == (cut.name, cut.read_bytes())
-    teacher_logits(teacher, data, collate, "float32", cuts)
+    teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", cuts)
     assert again.calls == 14 - 2 * there  # and a second start has nothing to do
 
 
@@ -104,7 +105,7 @@ def test_another_teacher_or_precision_has_its_own(
     other = BertForSequenceClassification(teacher.config)
     for count, (one, precision) in enumerate([(teacher, "float32"), (teacher, "bf16"), (other, "float32")], start=1):
         for _ in range(2):
-            teacher_logits(one, data, collate, precision, out)
+            teacher_logits(one, weights_digest(one), data, collate, precision, out)
         assert len(list(out.iterdir())) == count
 
 
@@ -166,13 +167,15 @@ from glue_tasks import TASKS
 from glue_tasks.files import open_table
 from tinydistill import processes, teacher_logits as module
 from tinydistill.data import Collator, encode
+from tinydistill.models import weights_digest
 
 module._BATCH, module._SHARD = 8, 16
 folder, file, out = sys.argv[1:]
 teacher, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 with processes.together():
     make = lambda: encode(open_table(TASKS["SST-2"], Path(file)), tokenizer, 16, Path(out) / "data")
-    column = module.teacher_logits(teacher, processes.after_first(make), Collator(tokenizer), "float32", Path(out))
+    weights, data = weights_digest(teacher), processes.after_first(make)
+    column = module.teacher_logits(teacher, weights, data, Collator(tokenizer), "float32", Path(out))
     print(len(column))
 """
 
@@ -186,11 +189,11 @@ def test_two_processes_take_up_what_one_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher = BertForSequenceClassification.from_pretrained(teacher_dir)
-    teacher_logits(teacher, data, Collator(tokenizer), "float32", tmp_path / "whole")
+    teacher_logits(teacher, weights_digest(teacher), data, Collator(tokenizer), "float32", tmp_path / "whole")
     with monkeypatch.context() as patch:
         Counted(patch, stop_at=6)
         with pytest.raises(KeyboardInterrupt):
-            teacher_logits(teacher, data, Collator(tokenizer), "float32", tmp_path / "cut")
+            teacher_logits(teacher, weights_digest(teacher), data, Collator(tokenizer), "float32", tmp_path / "cut")
     file = data_dir / "SST-2" / "train.tsv"
     ended = start("-c", _SHARED, str(teacher_dir), str(file), str(tmp_path / "cut"))
     assert [(code, out) for code, out, _ in ended] == [(0, "108\n")] * 2

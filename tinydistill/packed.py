@@ -1,0 +1,51 @@
+"""The products of a model that is no longer trained, prepared once for all batches.
+
+oneDNN lays weights out in blocks before it multiplies, and autocast casts them to bf16; both would be done again for
+each batch. Together that is a tenth of a BERT-base's time for a batch of 32 short sentences.
+"""
+
+import torch
+from torch import Tensor, nn
+
+_ROWS = 512  # of the states that the layout is made for; for others it is as good, as measured from 60 to 4,000
+
+
+class PackedLinear(nn.Module):
+    """x W' + b of a linear layer, for the CPU and without a gradient; x is cast to the weights' type."""
+
+    weight: Tensor  # (out, in), in oneDNN's own layout
+    bias: Tensor | None  # (out,)
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype):
+        super().__init__()
+        self.dtype = dtype
+        weight = linear.weight.detach().to(dtype)
+        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS))
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().to(dtype))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., in) -> (..., out) in the weights' type."""
+        return torch.ops.mkldnn._linear_pointwise(states.to(self.dtype), self.weight, self.bias, "none", [], "")
+
+
+def prepare_products(model: nn.Module, precision: str) -> None:
+    """Prepare a model's linear layers for a precision, in place; from here on it runs at that precision alone.
+
+    On the CPU they are packed, and agree with the model's to rounding. Elsewhere their weights are held in bf16 if that
+    is the precision, as autocast makes them. What is prepared already, or has no weights of the kind, stays as it is.
+    """
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    linear_layers = [(name, module) for name, module in model.named_modules() if type(module) is nn.Linear]
+    for name, module in linear_layers:
+        if module.weight.device.type == "cpu" and _can_pack(dtype):
+            model.set_submodule(name, PackedLinear(module, dtype))
+        else:
+            for key, values in list(module.named_parameters()):  # anew: an embedding may share them
+                setattr(module, key, nn.Parameter(values.detach().to(dtype), requires_grad=False))
+
+
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Whether PyTorch was built with oneDNN, and that has products of the type for this processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
