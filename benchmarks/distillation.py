@@ -58,6 +58,7 @@ PAIRS = {
     "minilm-3l": ("MiniLM", "init:layers=3"),
 }
 PHASES = ("intermediate", "prediction", "evaluation")
+DATA_DIR, MINILM = Path("../shared/data/glue"), Path("../shared/models/minilm-l6-h384-mlm")
 EPOCHS = 3  # of the prediction phase
 
 
@@ -78,10 +79,8 @@ class Case:
 
 @exit_on_user_error(resumable=False)
 def main(
-    data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2 and RTE.")] = Path("../shared/data/glue"),
-    minilm: Annotated[Path, typer.Option(help="The small teacher, and the tokenizer of all.")] = Path(
-        "../shared/models/minilm-l6-h384-mlm"
-    ),
+    data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2 and RTE.")] = DATA_DIR,
+    minilm: Annotated[Path, typer.Option(help="The small teacher, and the tokenizer of all.")] = MINILM,
     pairs: Annotated[str, typer.Option(help=f"Of {', '.join(PAIRS)}.")] = ",".join(PAIRS),
     data: Annotated[str, typer.Option(help="Tasks: SST-2 is short, RTE and MRPC are long.")] = "SST-2,RTE",
     phases: Annotated[str, typer.Option(help=f"Of {', '.join(PHASES)}.")] = ",".join(PHASES),
@@ -226,22 +225,18 @@ def measure_ours(case: Case) -> dict[str, Any]:
         predict(setup.student, setup.rows, collate, case.precision)
         times, flops = 1, setup.gflop(lengths, False, 1)
     elif case.phase == "intermediate":
-        compared = objectives.intermediate(setup.maps)
-        same_width = setup.student.config.hidden_size == setup.teacher.config.hidden_size
-        distiller = Distiller(
-            setup.student, compared, setup.teacher.config.hidden_size, "none" if same_width else "per-layer"
-        )
-        _train(setup, distiller, setup.rows, collate, epochs=1, max_steps=3)
+        distiller = distiller_of(setup)
+        train(setup, distiller, setup.rows, collate, epochs=1, max_steps=3)
         clock = Clock()
-        _train(setup, distiller, setup.rows, collate, epochs=1)
+        train(setup, distiller, setup.rows, collate, epochs=1)
         times, flops = 1, setup.gflop(lengths, True, 3)
     else:
-        distiller = Distiller(setup.student, objectives.prediction(setup.task, 1.0))
+        distiller = distiller_of(setup)
         few = setup.rows.select(range(4 * BATCH))
-        _train(setup, distiller, _with_logits(setup, few, collate), collate, epochs=1)
+        train(setup, distiller, with_logits(setup, few, collate), collate, epochs=1)
         clock = Clock()
-        rows = _with_logits(setup, setup.rows, collate)
-        _train(setup, distiller, rows, collate, epochs=EPOCHS)
+        rows = with_logits(setup, setup.rows, collate)
+        train(setup, distiller, rows, collate, epochs=EPOCHS)
         times = EPOCHS
         flops = setup.gflop(lengths, True, 3 * EPOCHS)
     wall, processor = clock.read()
@@ -255,13 +250,23 @@ def measure_ours(case: Case) -> dict[str, Any]:
     }
 
 
-def _with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
+def distiller_of(setup: Setup) -> Distiller:
+    """What the case's phase trains."""
+    if setup.case.phase == "prediction":
+        return Distiller(setup.student, objectives.prediction(setup.task, 1.0))
+    widths = {model.config.hidden_size for model in (setup.student, setup.teacher)}
+    projection = "none" if len(widths) == 1 else "per-layer"
+    return Distiller(setup.student, objectives.intermediate(setup.maps), setup.teacher.config.hidden_size, projection)
+
+
+def with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
+    """The rows and the teacher's outputs on them, as the prediction phase keeps them."""
     prepare_products(setup.teacher, setup.case.precision)
     outputs = predict(setup.teacher, rows, collate, setup.case.precision)
     return concatenate_datasets([rows, Dataset.from_dict({"teacher_logits": outputs})], axis=1)
 
 
-def _train(
+def train(
     setup: Setup, distiller: Distiller, rows: Dataset, collate: Collator, epochs: int, max_steps: int = -1
 ) -> None:
     """As the phases do, without evaluations and checkpoints."""
