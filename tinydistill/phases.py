@@ -37,7 +37,6 @@ from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
 
-
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
 
 
