@@ -1,4 +1,4 @@
-"""A teacher whose blocks multiply 8-bit integers: twice as fast as bf16 where the processor has such products.
+"""A teacher whose blocks multiply 8-bit integers: products twice as fast as in bf16 where the processor has such.
 
 LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339): rows of states and of weights are scaled to integers, each by its
 own largest magnitude, but for the few columns of states that are far larger than the others in every trained BERT.

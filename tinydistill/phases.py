@@ -197,6 +197,7 @@ def _use_int8(teacher: PreTrainedModel, phase: PhaseRun) -> str:
     rows = np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION_ROWS)).astype(int).tolist()
     starts = range(0, len(rows), _CALIBRATION_BATCH)
     batches = [phase.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
+    print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
     int8.use_int8(teacher, batches, phase.precision)
     return (
         f"the teacher's blocks multiply in 8 bits, but for the inputs that were largest on {len(rows)} training rows "
