@@ -3,7 +3,8 @@
 LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339): rows of states and of weights are scaled to integers, each by its
 own largest magnitude, but for the few columns of states that are far larger than the others in every trained BERT.
 These are multiplied as they are. There, a column is found in each batch by a threshold; here, once, on calibration
-batches, so that what a row gives depends on no other row.
+batches, so that what a row gives depends on no other row. What is done to each row besides the products takes a third
+of BERT-base's time; in a model 384 wide it takes all that they save.
 """
 
 import functools
