@@ -149,6 +149,15 @@ def run(
             " /--no-cache-teacher",
         ),
     ] = None,
+    teacher_precision: Annotated[
+        str | None,
+        option(
+            "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, off by about "
+            "3%. On a CPU with AVX512-VNNI a BERT-base takes a third less time than in bf16, a model 384 wide no less. "
+            "Needs a C++ compiler.",
+            DISTILLATION,
+        ),
+    ] = None,
     allow_weak_teacher: Annotated[
         bool | None,
         option("Distil even from a teacher at chance level (WNLI's usual case).", DISTILLATION, "--allow-weak-teacher"),
@@ -208,6 +217,7 @@ def _with_the_others() -> contextlib.AbstractContextManager:
 _FLAGS_OF_PHASES = {
     "pretrained": (Phase.teacher, Phase.all),
     "teacher": tuple(phase for phase in Phase if phase != Phase.teacher),
+    "teacher_precision": (Phase.intermediate, Phase.prediction, Phase.all),
     **dict.fromkeys(("augment", "mlm", "vectors", "several_pieces", "variants"), (Phase.all,)),
 }
 # Flags that ask for another one.

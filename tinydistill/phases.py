@@ -12,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, label_order, layer_map, objectives
+from tinydistill import checks, int8, label_order, layer_map, objectives
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
@@ -36,6 +37,8 @@ from tinydistill.phase_run import PhaseRun, Start
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
+
+_CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
 
 
 def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
@@ -62,6 +65,8 @@ def check_ahead(task: Task, settings: Settings) -> None:
     """
     source = settings.pretrained or settings.teacher
     spec = StudentSpec.parse(settings.student)
+    if settings.teacher_precision == "int8":
+        int8.check_device(device())
     if not source:
         return
     config = load_config(source)
@@ -111,14 +116,19 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     identity |= {"student": made_from, "student_weights": weights_digest(student)}
     if distils_layers:
         identity |= {"layer_map": list(maps.blocks), "heads": settings.heads, "projection": projection}
-        identity |= {"loss_scale": settings.loss_scale}
     elif name == "prediction":
         identity |= {"temperature": settings.temperature, "cache_teacher": settings.cache_teacher}
+    in_8_bits = name != "baseline" and settings.teacher_precision == "int8"
+    if name != "baseline":
         identity |= {"loss_scale": settings.loss_scale}
+        identity |= {"teacher_precision": "int8" if in_8_bits else phase.precision}
     with phase.folder.held():
         if phase.look(identity) != "finished":
             notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]
-            notes += _check_teacher(task, teacher.to(device()), settings, phase)
+            teacher.to(device())
+            if in_8_bits:  # before its dev score is looked at, which is then that of the teacher that teaches
+                notes.append(_use_int8(teacher, phase))
+            notes += _check_teacher(task, teacher, settings, phase)
             if name == "intermediate":
                 compared = objectives.intermediate(maps, settings.loss_scale)
                 distiller = Distiller(student, compared, teacher.config.hidden_size, projection, settings.heads)
@@ -180,6 +190,20 @@ def _what_it_is(spec: StudentSpec, maps: layer_map.LayerMap) -> str:
     if spec.shape:
         return f"the student has fresh weights ({', '.join(f'{v} {k}' for k, v in asdict(spec.shape).items())})"
     return f"the student copies blocks {', '.join(map(str, maps.blocks))} of the teacher"
+
+
+def _use_int8(teacher: PreTrainedModel, phase: PhaseRun) -> str:
+    """A note; the rows to calibrate on are spread evenly over the train split, whatever the order of the batches."""
+    train = phase.data.train
+    rows = np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION_ROWS)).astype(int).tolist()
+    starts = range(0, len(rows), _CALIBRATION_BATCH)
+    batches = [phase.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
+    print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
+    int8.use_int8(teacher, batches, phase.precision)
+    return (
+        f"the teacher's blocks multiply in 8 bits, but for the inputs that were largest on {len(rows)} training rows "
+        f"({int8.OUTLIERS} of each layer at most)"
+    )
 
 
 def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, phase: PhaseRun) -> list[str]:

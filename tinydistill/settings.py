@@ -53,6 +53,7 @@ class Settings:
     logging_steps: int = 50
     padding: str = "longest"  # of the batch; or "max_length"
     precision: str = "auto"  # bf16 where the hardware multiplies it, else float32
+    teacher_precision: str = "auto"  # of the teacher that teaches: as precision; or "int8": 8-bit products
     seed: int = 42
     allow_weak_teacher: bool = False  # distil from a teacher at chance level
 
@@ -77,6 +78,7 @@ _CHOICES = {
     "padding": ("longest", "max_length"),
     "loss_scale": ("valid", "reference"),
     "precision": ("auto", "bf16", "float32"),
+    "teacher_precision": ("auto", "int8"),
     "schedule": ("linear", "constant"),
 }
 _POSITIVE = ("max_length", "batch_size", "accumulate", "temperature", "epochs", "learning_rate", "logging_steps")

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ({"--epochs": "0"}, "epochs is 0.0; it must be more than 0"),
         ({"--recipe": "none.toml"}, "there is no recipe none.toml"),
         ({"--recipe": "."}, "the recipe . is a folder"),
+        ({"--teacher-precision": "int4"}, "teacher_precision is 'int4'; it can be auto, int8"),
         ({"--seed": "5000000000"}, "seed is 5000000000; it must be 4294967295 or less"),
         (
             {"--teacher": "run/techer"},
@@ -94,6 +95,12 @@ def test_missing_flags(
         ("teacher", ["--mlm", "m"], "--phase teacher does not use --mlm"),
         ("prediction", ["--glove", "v.txt"], "--phase prediction does not use --vectors"),
         ("baseline", ["--several-pieces", "vectors"], "--phase baseline does not use --several-pieces"),
+        (
+            "teacher",
+            ["--teacher-precision", "int8"],
+            "--phase teacher does not use --teacher-precision; leave it out, or choose --phase intermediate or",
+        ),
+        ("baseline", ["--teacher-precision", "int8"], "--phase baseline does not use --teacher-precision"),
         ("evaluate", ["--N", "0"], "--phase evaluate does not use --N"),
         (
             "baseline",

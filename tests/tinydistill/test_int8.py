@@ -1,0 +1,281 @@
+"""8-bit products against a twin in double precision, and a teacher made of them; by command: test_int8_run.py."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from glue_tasks.errors import UserError
+from tests.tinydistill.test_processes import start
+from tinydistill import int8, objectives
+from tinydistill.distiller import FeatureReader
+from tinydistill.int8 import Int8Linear, use_int8
+from tinydistill.layer_map import LayerMap
+from tinydistill.precision import autocast, keep_products_in_bf16
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}
+OF_A_KIND = {
+    "electra": {"embedding_size": 16},
+    "mobilebert": {"intra_bottleneck_size": 16, "embedding_size": 16, "true_hidden_size": 16},
+    "albert": {"embedding_size": 16},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
+}
+# Linear layers of their blocks. ALBERT's one block serves twice; MobileBERT's have ways in and out of a narrow middle.
+KINDS = {"bert": 12, "roberta": 12, "electra": 12, "distilbert": 12, "albert": 6, "mobilebert": 30, "deberta-v2": 12}
+
+
+def model_of(kind: str, **changes: object) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **({} if kind == "distilbert" else SIZES) | OF_A_KIND.get(kind, {}) | changes)
+    config.vocab_size = 50
+    return AutoModelForSequenceClassification.from_config(config).eval().requires_grad_(False)
+
+
+def batch_of(lengths: list[int], seed: int = 1) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    width = max(lengths)
+    mask = torch.stack([torch.arange(width) < length for length in lengths]).long()
+    return {"input_ids": torch.randint(5, 50, mask.shape, generator=generator) * mask, "attention_mask": mask}
+
+
+def last_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], precision: str = "float32") -> torch.Tensor:
+    """Of the valid pieces."""
+    with torch.no_grad(), autocast(precision, CPU):
+        return model.base_model(**batch).last_hidden_state[batch["attention_mask"].bool()].float()
+
+
+def off_by(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((found - wanted).norm() / wanted.norm()).item()
+
+
+def rounded(values: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+    return values.detach().to(dtype).double().numpy()
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "columns"), [((1, 16), [2]), ((3, 5, 17), [0, 2, 16]), ((40, 33), [2, 7]), ((20, 8), [])]
+)
+def test_against_the_formula(shape: tuple[int, ...], columns: list[int], bias: bool, precision: str) -> None:
+    torch.manual_seed(0)
+    dtype, width = DTYPES[precision], shape[-1]
+    linear = nn.Linear(width, 21, bias=bias)
+    linear.weight.data[3] *= 50  # a large row of weights
+    linear.weight.data[5] = 0
+    states = torch.randn(shape)
+    states[..., 2] *= 300  # a column of outliers
+    states.view(-1, width)[-1:] = 0
+    x, w = states.view(-1, width).double().numpy(), linear.weight.detach().double().numpy()
+    kept = np.setdiff1d(np.arange(width), columns)
+    x_scale = np.maximum(np.abs(x[:, kept]).max(axis=1, keepdims=True) / 127, 1e-30)
+    w_scale = np.maximum(np.abs(w[:, kept]).max(axis=1, keepdims=True) / 127, 1e-30)
+    expected = (np.round(x[:, kept] / x_scale) @ np.round(w[:, kept] / w_scale).T) * x_scale * w_scale.T
+    apart = rounded(states.view(-1, width)[:, columns], dtype) @ rounded(linear.weight[:, columns], dtype).T
+    expected += apart + (linear.bias.detach().double().numpy() if bias else 0)
+
+    with torch.no_grad(), autocast(precision, CPU):
+        found = Int8Linear(linear, torch.tensor(columns, dtype=torch.long), dtype)(states)
+    assert found.dtype == dtype
+    assert found.shape == (*shape[:-1], 21)
+    off = np.abs(found.double().view(-1, 21).numpy() - expected)
+    step = 2.0**-8 if precision == "bf16" else 1e-6  # twice for bf16: the part that is kept apart is rounded too
+    assert (off <= step * (np.abs(apart) + np.abs(expected)) + 1e-6).all()
+
+
+def test_a_row_depends_on_no_other_nor_on_padding() -> None:
+    torch.manual_seed(0)
+    layer = Int8Linear(nn.Linear(64, 32), torch.tensor([4, 9]), torch.float32)
+    states = torch.randn(6, 7, 64)
+    with torch.no_grad():
+        whole = layer(states)
+        changed = states.clone()
+        changed[:, 4:] = 1e6
+        changed[3] = 0
+        assert torch.equal(layer(changed)[[0, 1, 2, 4, 5], :4], whole[[0, 1, 2, 4, 5], :4])
+        for alone in (states[2:3, 1:2], states[2:3, 1]):  # fewer rows than the product takes at once
+            torch.testing.assert_close(layer(alone).flatten(), whole[2, 1])
+
+
+def test_large_columns_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained BERTs have them, of any token and in the same columns of all layers, with small weights behind."""
+    large = [11, 40]
+    plain = model_of("bert", hidden_size=64, initializer_range=0.1)
+    for name, weight in plain.named_parameters():
+        if name.endswith("LayerNorm.weight"):
+            weight[large] *= 60
+        elif ".layer." in name and weight.shape[1:] == (64,):
+            weight[:, large] /= 60
+    batches = [batch_of([9, 4, 7]), batch_of([12, 5], seed=2)]
+    others = [column for column in range(64) if column not in large]
+    wanted, off = last_states(plain, batches[0])[:, others], {}
+    for outliers in (0, int8.OUTLIERS):
+        monkeypatch.setattr(int8, "OUTLIERS", outliers)
+        model = copy.deepcopy(plain)
+        use_int8(model, batches, "float32")
+        off[outliers] = off_by(last_states(model, batches[0])[:, others], wanted)
+    layer = model.bert.encoder.layer[1].attention.self.query
+    assert set(large) < set(layer.columns.tolist())
+    assert len(layer.columns) == 8  # of 64
+    assert 10 * off[int8.OUTLIERS] < off[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_blocks_of_a_model_and_nothing_else(kind: str) -> None:
+    model = model_of(kind)
+    batch = batch_of([9, 4, 7])
+    wanted = last_states(model, batch)
+    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    use_int8(model, [batch], "float32")
+    left = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    replaced = {name for name, module in model.named_modules() if isinstance(module, Int8Linear)}
+    assert left | replaced == names
+    assert len(replaced) == KINDS[kind]
+    assert not any(word in name for name in replaced for word in ("embedding", "pooler", "classifier"))
+    assert 0 < off_by(last_states(model, batch), wanted) < 0.03
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_what_the_student_learns_from(precision: str) -> None:
+    """Scores and hidden states are read as from any teacher, and the other layers may still be held in bf16."""
+    plain, compared = model_of("bert"), objectives.intermediate(LayerMap((0, 1)))
+    model, batch = copy.deepcopy(plain), batch_of([9, 4, 7])
+    use_int8(model, [batch], precision)
+    if precision == "bf16":
+        keep_products_in_bf16(model)
+        assert model.bert.pooler.dense.weight.dtype == torch.bfloat16
+    query = model.bert.encoder.layer[0].attention.self.query
+    assert isinstance(query, Int8Linear)
+    assert (query.weight.dtype, query.scale.dtype, query.bias.dtype) == (torch.int8, torch.float32, torch.float32)
+    valid, read = batch["attention_mask"].bool(), []
+    with torch.no_grad():
+        for each in (model, plain):
+            with autocast(precision if each is model else "float32", CPU):
+                read.append(FeatureReader(each, compared, side=1)(each, batch))
+    own, wanted = read
+    assert own.hidden.keys() == wanted.hidden.keys() == {0, 1, 2}
+    for layer, states in own.hidden.items():
+        assert off_by(states[valid].float(), wanted.hidden[layer][valid]) < 0.03
+    for block in (0, 1):
+        made, of = own.attention[block], wanted.attention[block]
+        assert made.query.dtype == DTYPES[precision]
+        assert off_by(made.query.float(), of.query) < 0.05
+
+
+def test_columns_are_found_on_valid_pieces() -> None:
+    """However they are batched: padding, whose inputs are made large here, does not count."""
+    model = model_of("bert")
+    model.bert.embeddings.word_embeddings.weight.data[0, 21] = 1e4
+    lengths = [9, 4, 7, 5]
+    together = batch_of(lengths)
+    alone = [
+        {name: column[i : i + 1, :length] for name, column in together.items()} for i, length in enumerate(lengths)
+    ]
+    found = [int8._outlier_columns(model, batches, "float32") for batches in ([together], alone, alone[::-1])]
+    assert found[0] == found[1] == found[2]
+    columns = found[0]["bert.encoder.layer.0.attention.self.query"]
+    assert len(columns) == 4  # of 32
+    assert 21 not in columns
+    assert "bert.pooler.dense" not in found[0]
+
+
+def test_compiled_once_for_all_shapes() -> None:
+    model = model_of("bert", hidden_size=40)
+    use_int8(model, [batch_of([9, 4, 7])], "bf16")
+    last_states(model, batch_of([8, 8, 3]), "bf16")
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for lengths in ([3], [1], [5, 9, 9, 2, 1], [30] * 7):
+        last_states(model, batch_of(lengths), "bf16")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+def test_processes_keep_the_same_columns_apart() -> None:
+    """The first one's, whatever another one would choose."""
+    work = """
+import torch
+from glue_tasks.errors import exit_on_user_error
+from tests.tinydistill.test_int8 import batch_of, model_of
+from tinydistill import int8, processes
+
+with exit_on_user_error(), processes.together():
+    int8._compiled = lambda function: function
+    for seed in (processes.index(), 0):
+        model = model_of("bert")
+        int8.use_int8(model, [batch_of([3, 2], seed)], "float32")
+        print([m.columns.tolist() for m in model.modules() if isinstance(m, int8.Int8Linear)])
+        if seed == 0 and processes.index() == 0:
+            own = int8._outlier_columns(model_of("bert"), [batch_of([3, 2], 1)], "float32")
+            assert list(own.values()) != [m.columns.tolist() for m in model.modules() if hasattr(m, "columns")]
+"""
+    (first, out, _), (second, other, _) = start("-c", work)
+    assert (first, second) == (0, 0)
+    assert out == other
+    assert len(set(out.splitlines())) == 1
+
+
+def test_where_there_are_no_such_products() -> None:
+    with pytest.raises(UserError, match="models run on mps here; leave out --teacher-precision int8"):
+        int8.check_device(torch.device("mps"))
+    int8._check_sizes(nn.Linear(24, 33), CPU)
+    int8._check_sizes(nn.Linear(24, 32), torch.device("cuda"))
+    with pytest.raises(UserError, match="in multiples of 8, and a layer of the teacher is 24 x 33"):
+        int8._check_sizes(nn.Linear(24, 33), torch.device("cuda"))
+
+
+def test_a_teacher_without_such_layers() -> None:
+    model = model_of("bert")
+    for block in model.bert.encoder.layer:
+        for name, module in list(block.named_modules()):
+            if isinstance(module, nn.Linear):
+                block.set_submodule(name, nn.Sequential(nn.Identity(), _Conv(module)))
+    with pytest.raises(UserError, match="type 'bert' has no linear layers in its blocks"):
+        use_int8(model, [batch_of([3])], "float32")
+
+
+class _Conv(nn.Module):
+    """GPT-2's kind of linear layer."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return states @ self.weight.T + self.bias
+
+
+def test_other_errors_are_not_taken_for_a_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(function: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(int8, "_compiled", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        use_int8(model_of("bert"), [batch_of([3])], "float32")
+
+
+def test_without_a_compiler(tmp_path: Path) -> None:
+    work = """
+from glue_tasks.errors import exit_on_user_error
+from tests.tinydistill.test_int8 import batch_of, model_of
+from tinydistill.int8 import use_int8
+
+with exit_on_user_error():
+    use_int8(model_of("bert"), [batch_of([3, 2])], "float32")
+"""
+    where = {**os.environ, "CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", work], cwd=ROOT, env=where, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: 8-bit products could not be compiled; install a C++ compiler such as g++")
+    assert "Traceback" not in done.stderr
