@@ -18,7 +18,8 @@ from tinydistill import int8, objectives
 from tinydistill.distiller import FeatureReader
 from tinydistill.int8 import Int8Linear, use_int8
 from tinydistill.layer_map import LayerMap
-from tinydistill.precision import autocast, keep_products_in_bf16
+from tinydistill.packed import PackedLinear, prepare_products
+from tinydistill.precision import autocast
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -151,9 +152,8 @@ def test_what_the_student_learns_from(precision: str) -> None:
     plain, compared = model_of("bert"), objectives.intermediate(LayerMap((0, 1)))
     model, batch = copy.deepcopy(plain), batch_of([9, 4, 7])
     use_int8(model, [batch], precision)
-    if precision == "bf16":
-        keep_products_in_bf16(model)
-        assert model.bert.pooler.dense.weight.dtype == torch.bfloat16
+    prepare_products(model, precision)
+    assert isinstance(model.bert.pooler.dense, PackedLinear)
     query = model.bert.encoder.layer[0].attention.self.query
     assert isinstance(query, Int8Linear)
     assert (query.weight.dtype, query.scale.dtype, query.bias.dtype) == (torch.int8, torch.float32, torch.float32)
