@@ -45,9 +45,13 @@ def sdpa_with_scores(
     if dropout and plain and query.device.type == "cpu":
         output = _with_dropout(query, key, value, attention_mask, scale, dropout)
     else:
-        output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scale, **kwargs
-        )
+        # On CPUs the fused attention is faster in float32 than in bf16, casts included.
+        states = (x.float() if x.device.type == "cpu" else x for x in (query, key, value))
+        with torch.autocast(query.device.type, enabled=False):
+            output, _ = sdpa_attention_forward(
+                module, *states, attention_mask, dropout=dropout, scaling=scale, **kwargs
+            )
+        output = output.to(value.dtype)
     if _call_order is not None:
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):

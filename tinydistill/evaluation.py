@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from tinydistill import processes
+from tinydistill.attention import replace_attention
 from tinydistill.data import column
 from tinydistill.distiller import accepted_inputs
+from tinydistill.packed import packed_products
 from tinydistill.precision import autocast
 
 
@@ -48,14 +50,16 @@ def predict(
     """
     was_training = model.training
     model.eval()
+    replace_attention(model)
     order = longest_first(dataset)
     outputs = np.zeros((len(dataset), model.config.num_labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)
     if shared:
         starts = starts[processes.index() :: processes.count()]
-    for start in tqdm(starts, desc=title, leave=False, delay=2):
-        rows = order[start : start + batch_size]
-        outputs[rows] = outputs_of_rows(model, dataset, rows, collate, precision)
+    with packed_products(model, precision):
+        for start in tqdm(starts, desc=title, leave=False, delay=2):
+            rows = order[start : start + batch_size]
+            outputs[rows] = outputs_of_rows(model, dataset, rows, collate, precision)
     model.train(was_training)
     return processes.total(torch.from_numpy(outputs)).numpy() if shared else outputs
 

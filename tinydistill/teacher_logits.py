@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from tinydistill import processes
+from tinydistill.attention import replace_attention
 from tinydistill.data import Collator
 from tinydistill.evaluation import longest_first, outputs_of_rows
 
@@ -58,6 +59,7 @@ def _compute(
     mine = [(start, order[start : start + _SHARD]) for start in missing[processes.index() :: processes.count()]]
     own = sum(len(rows) for _, rows in mine)
     teacher.eval()
+    replace_attention(teacher)
     with tqdm(total=there + own, initial=there, desc="teacher's logits", unit=" rows", leave=False, delay=2) as bar:
         for start, rows in mine:
             outputs = np.empty((len(rows), teacher.config.num_labels), dtype=np.float32)

@@ -1,12 +1,14 @@
 """Products prepared once give what the model's own give."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from tinydistill import packed
-from tinydistill.packed import PackedLinear, prepare_products
+from tinydistill.packed import PackedLinear, packed_products, prepare_products
 from tinydistill.precision import autocast
 
 CPU = torch.device("cpu")
@@ -44,15 +46,14 @@ def model() -> BertForSequenceClassification:
 def test_a_model_gives_what_it_gave(precision: str, able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed, and where they cannot be packed: in bf16 as autocast casts, in float32 as they are."""
     if not able:
-        monkeypatch.setattr(packed, "_can_pack", lambda dtype: False)
+        monkeypatch.setattr(packed, "_can_pack", lambda *of: False)
     bert = model()
     ids, mask = torch.randint(5, 60, (3, 7)), torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6])
     with torch.no_grad(), autocast(precision, CPU):
         before = bert(ids, mask, output_hidden_states=True)
         prepare_products(bert, precision)
         after = bert(ids, mask, output_hidden_states=True)
-    layers = [type(module) for module in bert.modules() if isinstance(module, nn.Linear | PackedLinear)]
-    assert layers == 14 * [PackedLinear if able else nn.Linear]
+    assert [type(layer) for layer in _layers(bert)] == 14 * [PackedLinear if able else nn.Linear]
     assert bert.bert.embeddings.word_embeddings.weight.dtype == torch.float32
     close = {"rtol": 0, "atol": 0} if not able else {"rtol": 1e-2, "atol": 1e-2} if precision == "bf16" else {}
     for one, other in zip(before.hidden_states, after.hidden_states, strict=True):
@@ -71,9 +72,31 @@ def test_what_is_prepared_stays_as_it_is() -> None:
 @pytest.mark.parametrize("able", [True, False])
 def test_embeddings_that_share_a_layers_weights_stay_float32(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not able:
-        monkeypatch.setattr(packed, "_can_pack", lambda dtype: False)
+        monkeypatch.setattr(packed, "_can_pack", lambda *of: False)
     embedding = nn.Embedding(9, 4)
     holder = nn.Sequential(embedding, nn.Linear(4, 9))
     holder[1].weight = embedding.weight
     prepare_products(holder, "bf16")
     assert embedding.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_for_as_long_as_a_context_lasts(precision: str) -> None:
+    bert = model()
+    layers, weights = _layers(bert), {name: values.clone() for name, values in bert.state_dict().items()}
+    ids = torch.randint(5, 60, (3, 7))
+    with torch.inference_mode(), autocast(precision, CPU):
+        before = bert(ids).logits
+        with contextlib.suppress(KeyboardInterrupt), packed_products(bert, precision):
+            inside = bert(ids).logits
+            assert {type(layer) for layer in _layers(bert)} == {PackedLinear}
+            raise KeyboardInterrupt
+    close = {"rtol": 1e-2, "atol": 1e-2} if precision == "bf16" else {}
+    torch.testing.assert_close(inside, before, **close)
+    assert all(one is other for one, other in zip(_layers(bert), layers, strict=True))
+    assert all(torch.equal(values, weights[name]) for name, values in bert.state_dict().items())
+    bert.train()(ids).logits.sum().backward()  # can still be trained
+
+
+def _layers(bert: nn.Module) -> list[nn.Module]:
+    return [module for module in bert.modules() if isinstance(module, nn.Linear | PackedLinear)]
