@@ -45,13 +45,8 @@ def sdpa_with_scores(
     if dropout and plain and query.device.type == "cpu":
         output = _with_dropout(query, key, value, attention_mask, scale, dropout)
     else:
-        # On CPUs the fused attention is faster in float32 than in bf16, casts included.
-        states = (x.float() if x.device.type == "cpu" else x for x in (query, key, value))
-        with torch.autocast(query.device.type, enabled=False):
-            output, _ = sdpa_attention_forward(
-                module, *states, attention_mask, dropout=dropout, scaling=scale, **kwargs
-            )
-        output = output.to(value.dtype)
+        options = {"dropout": dropout, "scaling": scale, **kwargs}
+        output = _fused(module, query, key, value, attention_mask, options)
     if _call_order is not None:
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):
@@ -59,16 +54,32 @@ def sdpa_with_scores(
     return output, QueriesAndKeys(query, key, scale)
 
 
+def _fused(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
+) -> Tensor:
+    """PyTorch's own, (B, L, H, d); on the CPU in float32, where it is faster than in bf16, casts included."""
+    if query.device.type != "cpu":
+        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
+    with torch.autocast("cpu", enabled=False):
+        output, _ = sdpa_attention_forward(module, _wide(query), _wide(key), _wide(value), mask, **options)
+    return output.to(value.dtype)
+
+
 def _with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, p: float) -> Tensor:
     """As PyTorch's attention computes it in training on the CPU, where it has no fused one; ours draws faster.
 
     Scores and softmax are float32, whatever the precision. Returns (B, L, H, d).
     """
-    scores = (query.float() * scale) @ key.float().transpose(-1, -2)  # (B, H, L, L)
-    if mask is not None:  # (B, 1, L, L), True where a token is seen, or what is added
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    chances = drop_out(scores.softmax(-1), p)
-    return (chances.to(value.dtype) @ value).transpose(1, 2).contiguous()
+    with torch.autocast("cpu", enabled=False):
+        scores = (_wide(query) * scale) @ _wide(key).transpose(-1, -2)  # (B, H, L, L)
+        if mask is not None:  # (B, 1, L, L), True where a token is seen, or what is added
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        chances = drop_out(scores.softmax(-1), p)
+        return (chances.to(value.dtype) @ value).transpose(1, 2).contiguous()
+
+
+def _wide(states: Tensor) -> Tensor:
+    return states.to(torch.promote_types(states.dtype, torch.float32))
 
 
 AttentionInterface.register(NAME, sdpa_with_scores)

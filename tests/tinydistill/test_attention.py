@@ -21,6 +21,7 @@ from transformers import (
 from glue_tasks.errors import UserError
 from tinydistill import attention
 from tinydistill.attention import ScoreReader
+from tinydistill.precision import autocast
 
 WIDE = {"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 16}
 CONFIGS = {
@@ -125,7 +126,8 @@ def test_attention_with_dropout_is_the_softmax_with_some_of_its_chances_dropped(
     module = torch.nn.Module()
     module.is_causal = False  # type: ignore[assignment]
     given = mask if masked else None
-    output, _ = attention.sdpa_with_scores(module, query, key, value, given, scaling=0.5, dropout=0.3)
+    with autocast("bf16", torch.device("cpu")):  # casts no product in it
+        output, _ = attention.sdpa_with_scores(module, query, key, value, given, scaling=0.5, dropout=0.3)
     weights = torch.randn_like(output, dtype=torch.float64)
     (output.double() * weights).sum().backward()
 
@@ -160,3 +162,21 @@ def test_training_takes_our_dropout_and_padding_stays_unseen(family: str, monkey
         outputs.append(model.train()(**inputs).logits)
     assert len(calls) == 2 * 3
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_scores_lose_nothing_to_bf16(dropout: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores of a hundred, which bf16 would round to the next half: chances would be off by a third."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(attention, "drop_out", lambda chances, p: chances)
+    query, key, value = (torch.randn(2, 3, 6, 16).to(dtype) for _ in range(3))
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    with autocast("bf16", torch.device("cpu")):
+        output, _ = attention.sdpa_with_scores(module, query, key, value, None, scaling=20.0, dropout=dropout)
+    assert output.dtype == dtype
+    chances = (20.0 * query.double() @ key.double().transpose(-1, -2)).softmax(-1)
+    expected = (chances @ value.double()).transpose(1, 2)
+    close = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(output.double(), expected, rtol=close, atol=close)
