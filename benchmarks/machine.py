@@ -85,4 +85,7 @@ class MemoryWatch:
 def alone(measure: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
     """Run a measurement in a process of its own, so that its memory is its own too."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, args)
+        measured = pool.apply(measure, args)
+        pool.close()
+        pool.join()
+    return measured
