@@ -5,6 +5,7 @@ each batch. Together that is a tenth of a BERT-base's time for a batch of 32 sho
 """
 
 import contextlib
+import platform
 from collections.abc import Iterator
 
 import torch
@@ -70,5 +71,7 @@ def _linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
 def _can_pack(linear: nn.Linear, dtype: torch.dtype) -> bool:
     """Whether PyTorch was built with oneDNN, and that has products of the type for this processor."""
     if linear.weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):  # on others oneDNN hands on to libraries not tried here
         return False
     return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -98,5 +98,15 @@ def test_for_as_long_as_a_context_lasts(precision: str) -> None:
     bert.train()(ids).logits.sum().backward()  # can still be trained
 
 
+@pytest.mark.parametrize("precision", DTYPES)
+def test_another_kind_of_processor_packs_nothing(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed.platform, "machine", lambda: "aarch64")
+    bert = model()
+    with packed_products(bert, precision):
+        assert {type(layer) for layer in _layers(bert)} == {nn.Linear}
+    prepare_products(bert, precision)
+    assert {layer.weight.dtype for layer in _layers(bert)} == {DTYPES[precision]}
+
+
 def _layers(bert: nn.Module) -> list[nn.Module]:
     return [module for module in bert.modules() if isinstance(module, nn.Linear | PackedLinear)]
