@@ -163,8 +163,8 @@ def test_mnli_selects_by_the_matched_set_and_reports_both(masked_lm_dir: Path, t
         text = "\n".join(["sentence1\tsentence2\tgold_label", *lines]) + "\n"
         (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
     args = ["--task", "MNLI", "--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "out"), *QUICK]
-    args += ["--pretrained", str(masked_lm_dir), "--student", "init:layers=2", "--teacher-lr", "5e-3"]
-    run_tinybert.main(["--phase", "all", *args, "--max-steps", "60", "--eval-steps", "20"])
+    args += ["--pretrained", str(masked_lm_dir), "--student", "init:layers=2", "--teacher-lr", "2e-3"]
+    run_tinybert.main(["--phase", "all", *args, "--max-steps", "200", "--eval-steps", "40"])
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     for phase, entry in (("teacher", report["teacher"]), ("prediction", report["students"]["prediction"])):
         assert entry["dev"].keys() == {"dev", "dev_mismatched"}

@@ -58,8 +58,9 @@ def test_each_row_has_its_own(
     column = teacher_logits(teacher, weights_digest(teacher), data, collate, "float32", tmp_path)
     assert column.column_names == ["teacher_logits"]
     stored = np.array(column["teacher_logits"], dtype=np.float32)
-    assert np.array_equal(stored, predict(teacher, data, collate, "float32", batch_size=8))
-    assert len(np.unique(stored, axis=0)) > 10  # or their order would tell nothing
+    expected = predict(teacher, data, collate, "float32", batch_size=8)  # by packed products: equal to rounding
+    np.testing.assert_allclose(stored, expected, rtol=0, atol=1e-7)
+    assert len(np.unique(stored.round(6), axis=0)) > 10  # or their order would tell nothing
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".arrow"]  # "" is the data's cache
 
 
