@@ -153,7 +153,7 @@ def run(
         str | None,
         option(
             "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, off by about "
-            "3%. On a CPU with AVX512-VNNI a BERT-base takes a third less time than in bf16, a model 384 wide no less. "
+            "3%. Pays for a teacher as wide as BERT-base, long texts and CPUs with 8-bit products (docs/speed.md). "
             "Needs a C++ compiler.",
             DISTILLATION,
         ),

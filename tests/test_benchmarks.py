@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_runs_each_as_a_module() -> None:
     done = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "for name in attention_loss augmentation distillation step_profile training_data;" in done.stdout
+    assert "for name in attention_loss augmentation distillation step_parts step_profile training_data;" in done.stdout
     assert "python -m benchmarks.$name" in done.stdout
 
 

@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep large blocks that were freed, where it would give them back to the system at once.
 
     The gradient of BERT's word embeddings, 38 MB for a student of width 312, is made anew in each step; taken from the
-    system page by page that costs more than all products of a small student with short texts.
+    system page by page it costs as much as the products of a small student with short texts (docs/speed.md).
     Reference: mallopt(3). With another C library nothing is done.
     """
     if not sys.platform.startswith("linux"):

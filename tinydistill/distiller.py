@@ -34,6 +34,7 @@ class FeatureReader:
         layers = {
             name: {pair[side] for o in objectives if o.feature == name for pair in o.layers} for name in _BY_LAYER
         }
+        replace_attention(model)
         self.hidden = sorted(layers["hidden"])
         self.scores = ScoreReader(model, layers["attention"]) if layers["attention"] else None
         self.needs_logits = any(o.feature in ("logits", "labels") for o in objectives)
@@ -87,7 +88,6 @@ class Distiller(nn.Module):
         self.objectives = list(objectives)
         self.projection = projection
         self.heads = heads
-        replace_attention(student)
         replace_dropout(student)
         self.read = FeatureReader(student, objectives, side=0)
         count = {"per-layer": len(self.read.hidden), "shared": 1, "none": 0}[projection]

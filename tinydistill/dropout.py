@@ -1,7 +1,6 @@
-"""Dropout for training on the CPU at a third of the time: four draws from each 64 random bits.
+"""Dropout for training on the CPU in less than half the time: four draws from each 64 random bits.
 
-PyTorch draws one number after another for it, in one thread; in a small student with short texts that takes a tenth of
-a step. Elsewhere than on the CPU PyTorch's own is used.
+PyTorch draws one number after another for it, in one thread. Elsewhere than on the CPU PyTorch's own is used.
 """
 
 from typing import Any

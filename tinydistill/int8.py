@@ -1,10 +1,10 @@
-"""A teacher whose blocks multiply 8-bit integers: products twice as fast as in bf16 where the processor has such.
+"""A teacher whose blocks multiply 8-bit integers.
 
 LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339): rows of states and of weights are scaled to integers, each by its
 own largest magnitude, but for the few columns of states that are far larger than the others in every trained BERT.
 These are multiplied as they are. There, a column is found in each batch by a threshold; here, once, on calibration
-batches, so that what a row gives depends on no other row. What is done to each row besides the products takes a third
-of BERT-base's time; in a model 384 wide it takes all that they save.
+batches, so that what a row gives depends on no other row. What is done to each row besides the products takes much of
+what they save: it pays for wide models and long texts (docs/speed.md).
 """
 
 import functools

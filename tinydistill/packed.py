@@ -1,7 +1,7 @@
 """The products of a model that is no longer trained, prepared once for all batches.
 
 oneDNN lays weights out in blocks before it multiplies, and autocast casts them to bf16; both would be done again for
-each batch. Together that is a tenth of a BERT-base's time for a batch of 32 short sentences.
+each batch (docs/speed.md).
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-_ROWS = 512  # of the states that the layout is made for; for others it is as good, as measured from 60 to 4,000
+_ROWS = 512  # of the states that the layout is made for; for others it serves as well
 
 
 class PackedLinear(nn.Module):

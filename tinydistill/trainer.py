@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from tinydistill import processes
-from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.packed import prepare_products
@@ -58,7 +57,6 @@ class DistillationTrainer(Trainer):
             eval_dataset=dev_dataset,
             callbacks=[_TellWhere(self)],
         )
-        keep_freed_memory()
         self.score = score
         self.teacher = teacher
         if teacher is not None:
