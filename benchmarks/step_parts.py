@@ -50,8 +50,8 @@ def main() -> None:
                 parts = _query_key_value(length, size)
                 _in_turns(
                     f"bf16 attention, {length} pieces, heads of {size}",
-                    partial(_plain_attention, *parts, 0.0),
-                    partial(_our_attention, *parts, 0.0),
+                    partial(_plain_attention, parts, p=0.0),
+                    partial(_our_attention, parts, p=0.0),
                 )
         for dtype in (torch.bfloat16, torch.float32):
             for rows in (416, 2_048):
@@ -71,17 +71,19 @@ def _query_key_value(length: int, size: int, requires_grad: bool = False) -> lis
     return [each.requires_grad_(requires_grad) for each in states]
 
 
-def _plain_attention(query: Tensor, key: Tensor, value: Tensor, p: float) -> Tensor:
+def _plain_attention(parts: list[Tensor], p: float) -> Tensor:
+    query, key, value = parts
     mask = _mask(query)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout_p=p).transpose(1, 2).contiguous()
 
 
-def _our_attention(query: Tensor, key: Tensor, value: Tensor, p: float) -> Tensor:
+def _our_attention(parts: list[Tensor], p: float) -> Tensor:
+    query, key, value = parts
     return sdpa_with_scores(_ATTENDS_TO_ALL, query, key, value, _mask(query), dropout=p)[0]
 
 
 def _and_back(attention: Callable[..., Tensor], parts: list[Tensor]) -> None:
-    attention(*parts, 0.1).sum().backward()
+    attention(parts, p=0.1).sum().backward()
 
 
 _ATTENDS_TO_ALL = nn.Module()
@@ -95,7 +97,7 @@ def _mask(query: Tensor) -> Tensor:
     return mask
 
 
-def _products(sizes: tuple[int, int], rows: int, dtype: torch.dtype) -> list[Callable[[], None]]:
+def _products(sizes: tuple[int, int], rows: int, dtype: torch.dtype) -> list[Callable[[], object]]:
     """Of twelve layers, one after the other: weights that were used last lie in the cache."""
     plain = [nn.Linear(*sizes, dtype=dtype) for _ in range(12)]
     packed = [PackedLinear(layer, dtype) for layer in plain]
