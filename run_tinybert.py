@@ -153,8 +153,8 @@ def run(
         str | None,
         option(
             "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, off by about "
-            "3%. Pays for a teacher as wide as BERT-base, long texts and CPUs with 8-bit products (docs/speed.md). "
-            "Needs a C++ compiler.",
+            "3%. Half as fast again as bf16 for a teacher of BERT-base's width (docs/speed.md). Needs an x86 "
+            "processor with AVX512-VNNI and a C++ compiler.",
             DISTILLATION,
         ),
     ] = None,

@@ -39,7 +39,7 @@ def _factors(states: Tensor, p: float) -> Tensor:
     count = states.numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     draws = bits.view(torch.int16)[:count].view(states.shape)  # uniform from -2¹⁵ to 2¹⁵ - 1
-    kept = draws >= round(p * _DRAWS) - _DRAWS // 2
+    kept = (draws >= round(p * _DRAWS) - _DRAWS // 2).view(torch.int8)  # faster to convert than truth values
     return kept.to(states.dtype).mul_(1 / (1 - p) if p < 1 else 0.0)
 
 

@@ -1,13 +1,14 @@
 """A teacher whose blocks multiply 8-bit integers.
 
-LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339): rows of states and of weights are scaled to integers, each by its
-own largest magnitude, but for the few columns of states that are far larger than the others in every trained BERT.
-These are multiplied as they are. There, a column is found in each batch by a threshold; here, once, on calibration
-batches, so that what a row gives depends on no other row. What is done to each row besides the products takes much of
-what they save: it pays for wide models and long texts (docs/speed.md).
+Each row of states is scaled to unsigned integers from its smallest to its largest value, each row of weights to signed
+ones by its largest magnitude. In every trained BERT a few columns of states are far larger than the others and would
+leave these no steps; so a column is first divided, and its weights multiplied, by the root of what its largest input is
+to its largest weight (SmoothQuant, Xiao et al. 2022, arXiv 2211.10438, equation 4 with alpha 0.5). The largest inputs
+are found once, on calibration batches, so that what a row gives depends on no other row.
 """
 
 import functools
+import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,36 +21,37 @@ from tinydistill import processes
 from tinydistill.distiller import accepted_inputs
 from tinydistill.precision import autocast
 
-# Columns kept apart. Of a MiniLM fine-tuned on SST-2 the last hidden states are off by 6.6% without any, 3.1% with 8,
-# 3.0% with 16 and 2.8% with 32, which take a twentieth of a block's time.
-OUTLIERS = 16
-_LARGEST = 127
-_ROWS_AT_LEAST = 17  # CUDA's product takes no fewer, and a compiled function would be made anew for a single row
-_MULTIPLE = 8  # of CUDA's product, in both sizes of the weights
+_STEPS, _LARGEST = 255, 127  # of states, of weights
+_ROWS = 512  # of the states that the layout is made for; for others it serves as well
+_ROWS_AT_LEAST = 2  # for a single one the compiled functions would be made anew
 
 
 class Int8Linear(nn.Module):
-    """x W' + b of a linear layer: the given columns of x in `dtype`, the others in 8-bit integers."""
+    """x W' + b of a linear layer, both factors in 8-bit integers."""
 
-    weight: Tensor  # (out, in), int8; zero in the columns kept apart
+    weight: Tensor  # (out, in), int8, in oneDNN's own layout
     scale: Tensor  # (out,), float32
-    columns: Tensor  # (k,)
-    others: Tensor  # (in,): 0 in the columns kept apart, else 1
-    outlier_weight: Tensor  # (out, k), of `dtype`
+    zero: Tensor  # (out,), int32: the zero points of the weights
+    sums: Tensor  # (out,), float32: of the rows of the scaled weights
+    smooth: Tensor  # (in,), float32: what the states' columns are multiplied by
     bias: Tensor  # (out,), float32
 
-    def __init__(self, linear: nn.Linear, columns: Tensor, dtype: torch.dtype):
+    def __init__(self, linear: nn.Linear, largest: Tensor, dtype: torch.dtype):
+        """`largest` (in,): the largest magnitudes of the inputs; `dtype` is the result's."""
         super().__init__()
+        self.dtype = dtype
         weight = linear.weight.detach().float()
-        columns = columns.to(weight.device)
-        others = torch.ones_like(weight[0]).index_fill(0, columns, 0)
-        rest = weight * others
-        scale = rest.abs().amax(dim=1).clamp(min=1e-12) / _LARGEST
-        self.register_buffer("weight", (rest / scale[:, None]).round().to(torch.int8))
+        factor = (largest.clamp(min=1e-5) / weight.abs().amax(dim=0).clamp(min=1e-5)).sqrt()
+        weight = weight * factor
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / _LARGEST
+        integers = (weight / scale[:, None]).round()
+        self.register_buffer(
+            "weight", torch.ops.onednn.qlinear_prepack(integers.to(torch.int8), [_ROWS, weight.shape[1]])
+        )
         self.register_buffer("scale", scale)
-        self.register_buffer("columns", columns)
-        self.register_buffer("others", others)
-        self.register_buffer("outlier_weight", weight[:, columns].to(dtype))
+        self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int32))
+        self.register_buffer("sums", integers.sum(dim=1) * scale)
+        self.register_buffer("smooth", 1 / factor)
         bias = torch.zeros_like(scale) if linear.bias is None else linear.bias.detach().float()
         self.register_buffer("bias", bias)
 
@@ -60,26 +62,25 @@ class Int8Linear(nn.Module):
         count = len(rows)
         if count < _ROWS_AT_LEAST:
             rows = nn.functional.pad(rows, (0, 0, 0, _ROWS_AT_LEAST - count))
-        dtype = self.outlier_weight.dtype
-        integers, scale, outliers = _compiled(_quantise)(rows, self.columns, self.others, dtype)
-        # To float32 by itself: in one compiled pass with bf16 this step alone takes longer than all the rest.
-        product = torch._int_mm(integers, self.weight.T).float()
-        apart = nn.functional.linear(outliers, self.outlier_weight)
-        result = _compiled(_dequantise)(product, scale, self.scale, apart, self.bias)
+        integers, step, low = _compiled(_quantise)(rows, self.smooth)
+        product = torch.ops.onednn.qlinear_pointwise(
+            integers, 1.0, 0, self.weight, self.scale, self.zero, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        result = _compiled(_dequantise)(product, step, low, self.sums, self.bias, self.dtype)
         return result[:count].reshape(*states.shape[:-1], -1)
 
 
-def _quantise(rows: Tensor, columns: Tensor, others: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """(M, in) -> integers (M, in), their scale by row (M, 1), and the columns kept apart (M, k)."""
-    outliers = rows[:, columns].to(dtype)
-    rest = rows.float() * others
-    scale = rest.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / _LARGEST
-    return (rest / scale).round().to(torch.int8), scale, outliers
+def _quantise(rows: Tensor, smooth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(M, in) -> integers (M, in), and by row (M, 1) how much a step is and where 0 lies."""
+    smoothed = rows.float() * smooth
+    low = smoothed.amin(dim=-1, keepdim=True)
+    step = ((smoothed.amax(dim=-1, keepdim=True) - low) / _STEPS).clamp(min=1e-12)
+    return ((smoothed - low) / step).round().to(torch.uint8), step, low
 
 
-def _dequantise(product: Tensor, row_scale: Tensor, scale: Tensor, apart: Tensor, bias: Tensor) -> Tensor:
-    """(M, out) of integers, and (M, out) of the columns kept apart -> their sum."""
-    return (product * row_scale * scale + apart + bias).to(apart.dtype)
+def _dequantise(product: Tensor, step: Tensor, low: Tensor, sums: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """(M, out) of the integers -> of what they stand for."""
+    return (product * step + low * sums + bias).to(dtype)
 
 
 @functools.cache
@@ -90,9 +91,15 @@ def _compiled(function: Callable) -> Callable:
 
 def check_device(device: torch.device) -> None:
     """Raises UserError where there is no product of 8-bit integers."""
-    if device.type not in ("cpu", "cuda"):
+    if device.type != "cpu":
         raise UserError(
-            f"8-bit products are for CPUs and CUDA, and models run on {device.type} here; leave out "
+            f"8-bit products are for the CPU, and models run on {device.type} here; leave out --teacher-precision int8"
+        )
+    # Older x86 processors add pairs of products in 16 bits, which overflow.
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if not (x86 and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
+        raise UserError(
+            "8-bit products need an x86 processor with AVX512-VNNI, which is not here; leave out "
             "--teacher-precision int8"
         )
 
@@ -100,19 +107,18 @@ def check_device(device: torch.device) -> None:
 def use_int8(teacher: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], precision: str) -> None:
     """Replace the linear layers of a model's blocks; head, pooler and embeddings stay as they are.
 
-    The columns kept apart are those of the largest inputs in the batches. All processes of a run take the first one's.
-    The model is run once, so that what has to be compiled is. Raises UserError if the model has no such layers, if its
-    device has no such product, or without a C++ compiler.
+    The largest inputs are those in the batches. All processes of a run take the first one's. The model is run once, so
+    that what has to be compiled is. Raises UserError if the model has no such layers, if its device has no such
+    product, or without a C++ compiler.
     """
     check_device(teacher.device)
     batches = list(batches)
-    columns = processes.from_first(lambda: _outlier_columns(teacher, batches, precision))
-    for name, chosen in columns.items():
+    largest = processes.from_first(lambda: _largest_inputs(teacher, batches, precision))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    for name, of_columns in largest.items():
         linear = teacher.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        _check_sizes(linear, teacher.device)
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        teacher.set_submodule(name, Int8Linear(linear, torch.tensor(chosen, dtype=torch.long), dtype))
+        teacher.set_submodule(name, Int8Linear(linear, torch.tensor(of_columns), dtype))
     try:
         _run(teacher, batches[0], precision)
     except Exception as error:
@@ -124,17 +130,8 @@ def use_int8(teacher: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], 
         ) from None
 
 
-def _check_sizes(linear: nn.Linear, device: torch.device) -> None:
-    """Raises UserError if CUDA cannot multiply such a layer."""
-    if device.type == "cuda" and (linear.in_features % _MULTIPLE or linear.out_features % _MULTIPLE):
-        raise UserError(
-            f"CUDA multiplies 8-bit integers in multiples of {_MULTIPLE}, and a layer of the teacher is "
-            f"{linear.in_features} x {linear.out_features}; leave out --teacher-precision int8"
-        )
-
-
-def _outlier_columns(model: PreTrainedModel, batches: list[Mapping[str, Tensor]], precision: str) -> dict:
-    """Name of each linear layer in the blocks -> its input columns of largest magnitude over all valid pieces."""
+def _largest_inputs(model: PreTrainedModel, batches: list[Mapping[str, Tensor]], precision: str) -> dict:
+    """Name of each linear layer in the blocks -> its inputs' largest magnitudes by column, over all valid pieces."""
     largest: dict[str, Tensor] = {}
 
     def note(name: str, states: Tensor, valid: Tensor) -> None:
@@ -164,9 +161,7 @@ def _outlier_columns(model: PreTrainedModel, batches: list[Mapping[str, Tensor]]
             f"a teacher of type {model.config.model_type!r} has no linear layers in its blocks; leave out "
             "--teacher-precision int8"
         )
-    return {
-        name: seen.topk(min(OUTLIERS, len(seen) // 8)).indices.sort().values.tolist() for name, seen in largest.items()
-    }
+    return {name: seen.tolist() for name, seen in largest.items()}
 
 
 def _in_list(name: str) -> bool:

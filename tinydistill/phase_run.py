@@ -20,7 +20,6 @@ from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import evaluate
-from tinydistill.models import weights_digest
 from tinydistill.packed import prepare_products
 from tinydistill.precision import device
 from tinydistill.progress import Progress
@@ -86,10 +85,11 @@ class PhaseRun:
     def add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        weights = weights_digest(teacher)  # of those it has now: in 8 bits they are others
+        in_8_bits = self.identity["teacher_precision"] == "int8"
+        name = self.identity["teacher_weights"][:16] + ("-int8" if in_8_bits else "")
         prepare_products(teacher, self.precision)
         cache = Path(self.settings.output_dir) / "cache"
-        logits = teacher_logits(teacher, weights, self.data.train, self.data.collate, self.precision, cache)
+        logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
         self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
 
     def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:

@@ -200,10 +200,7 @@ def _use_int8(teacher: PreTrainedModel, phase: PhaseRun) -> str:
     batches = [phase.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
     print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
     int8.use_int8(teacher, batches, phase.precision)
-    return (
-        f"the teacher's blocks multiply in 8 bits, but for the inputs that were largest on {len(rows)} training rows "
-        f"({int8.OUTLIERS} of each layer at most)"
-    )
+    return f"the teacher's blocks multiply in 8 bits, scaled by their largest inputs on {len(rows)} training rows"
 
 
 def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, phase: PhaseRun) -> list[str]:

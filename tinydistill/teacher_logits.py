@@ -26,16 +26,16 @@ _ROWS_WRITTEN_AT_ONCE = 10_000
 
 
 def teacher_logits(
-    teacher: PreTrainedModel, weights: str, data: Dataset, collate: Collator, precision: str, cache: Path
+    teacher: PreTrainedModel, name: str, data: Dataset, collate: Collator, precision: str, cache: Path
 ) -> Dataset:
     """A dataset of one column `teacher_logits` (examples, num_labels) in float32, in the order of `data`.
 
-    `weights` is the digest of the teacher's. `data` is an encoded split, whose file is named by what it was made of.
-    The processes of a run divide the shards among themselves, also where another number of processes began; all must
-    call.
+    `name` tells teachers apart that give other outputs. `data` is an encoded split, whose file is named by what it was
+    made of. The processes of a run divide the shards among themselves, also where another number of processes began;
+    all must call.
     """
     source = Path(data.cache_files[0]["filename"]).stem.rpartition("-")[2]
-    path = cache / f"teacher-logits-{weights[:16]}-{source}-{precision}.arrow"
+    path = cache / f"teacher-logits-{name}-{source}-{precision}.arrow"
     shards = path.with_suffix(".shards")
     if not processes.from_first(path.exists):
         order = longest_first(data)

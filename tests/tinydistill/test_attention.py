@@ -144,6 +144,50 @@ def test_attention_with_dropout_is_the_softmax_with_some_of_its_chances_dropped(
         torch.testing.assert_close(own.grad.double(), twin.grad, **close)
 
 
+@pytest.mark.parametrize("mask", [None, "bool", "row", "float"])
+@pytest.mark.parametrize("length", [1, 7, 8, 13, 15, 16, 17, 23, 24, 31, 32, 47])
+def test_any_number_of_keys(length: int, mask: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled up or not; by the formula in float64, value and gradient."""
+    torch.manual_seed(length)
+    query, key, value = (torch.randn(3, 2, length, 5).requires_grad_() for _ in range(3))
+    seen = torch.ones(3, 1, 1 if mask == "row" else length, length, dtype=torch.bool)
+    if mask:
+        seen[1, :, :, length // 2 + 1 :] = False
+    added = torch.randn(seen.shape).masked_fill(~seen, -torch.inf) if mask == "float" else torch.zeros(seen.shape)
+    given = {None: None, "float": added}.get(mask, seen)
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    keys: list[int] = []
+    plain = attention.sdpa_attention_forward
+    monkeypatch.setattr(
+        attention, "sdpa_attention_forward", lambda *of, **more: keys.append(of[2].shape[2]) or plain(*of, **more)
+    )
+    output, made_of = attention.sdpa_with_scores(module, query, key, value, given, output_attentions=True)
+    weights = torch.randn_like(output, dtype=torch.float64)
+    (output.double() * weights).sum().backward()
+    assert keys == [{8: 16, 13: 16, 15: 16, 24: 32, 31: 32}.get(length, length)]
+    assert made_of is None
+
+    twins = [x.detach().double().requires_grad_() for x in (query, key, value)]
+    scores = (twins[0] @ twins[1].transpose(-1, -2)) / 5**0.5 + added.double()
+    expected = (scores.masked_fill(~seen, -torch.inf).softmax(-1) @ twins[2]).transpose(1, 2)
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
+    for own, twin in zip((query, key, value), twins, strict=True):
+        assert own.grad is not None
+        torch.testing.assert_close(own.grad.double(), twin.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_the_scores_are_those_of_the_keys_that_are_there() -> None:
+    query, key, value = (torch.randn(1, 2, 13, 4) for _ in range(3))
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    module.returns_scores = True  # type: ignore[assignment]
+    _, made_of = attention.sdpa_with_scores(module, query, key, value, None, output_attentions=True)
+    assert made_of is not None
+    assert torch.equal(made_of.key, key)
+
+
 @pytest.mark.parametrize("family", CONFIGS)
 def test_training_takes_our_dropout_and_padding_stays_unseen(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever stands in padded places: with equal draws, the outputs are equal."""

@@ -63,7 +63,7 @@ def test_the_losses_are_those_of_float32(in_float32: Path, in_8_bits: Path) -> N
 def test_what_is_said_of_it(
     in_float32: Path, in_8_bits: Path, data_dir: Path, given: list[str], capsys: pytest.CaptureFixture
 ) -> None:
-    note = "the teacher's blocks multiply in 8 bits, but for the inputs that were largest on 108 training rows"
+    note = "the teacher's blocks multiply in 8 bits, scaled by their largest inputs on 108 training rows"
     report = json.loads((in_8_bits / "report.json").read_text(encoding="utf-8"))
     for phase in PHASES:
         assert record(in_float32 / phase)["settings"]["teacher_precision"] == "float32"
