@@ -62,6 +62,7 @@ PAIRS = {
 PHASES = ("intermediate", "prediction", "evaluation")
 DATA_DIR, MINILM = Path("../shared/data/glue"), Path("../shared/models/minilm-l6-h384-mlm")
 _EVALUATION_STEPS = 8  # of the reference, which take as long as one of training
+_STEPS_TO_WARM_UP = 8  # of ours: until what a step has freed is enough for the next one
 EPOCHS = 3  # of the prediction phase
 
 
@@ -94,8 +95,9 @@ def main(
 ) -> None:
     """Time the plain reference and ours for each pair of models, task and phase."""
     check_inputs(data_dir=data_dir, minilm=minilm)
-    if rows < BATCH * (reference_steps + 1):  # one to warm up
-        raise UserError(f"--rows is {rows}; {reference_steps} steps need {BATCH * (reference_steps + 1)} or more")
+    needed = BATCH * max(reference_steps + 1, _STEPS_TO_WARM_UP)
+    if rows < needed:
+        raise UserError(f"--rows is {rows}; {needed} or more are needed")
     peaks = {"float32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
     print(f"matrix products: {peaks['float32']:.0f} GFLOP/s in float32, {peaks['bf16']:.0f} in bf16")
     runs = []
@@ -240,13 +242,13 @@ def measure_ours(case: Case) -> dict[str, Any]:
         times, flops = 1, setup.gflop(lengths, False, 1)
     elif case.phase == "intermediate":
         distiller = distiller_of(setup)
-        train(setup, distiller, setup.rows, collate, epochs=1, max_steps=3)
+        train(setup, distiller, setup.rows, collate, epochs=1, max_steps=_STEPS_TO_WARM_UP)
         clock = Clock()
         train(setup, distiller, setup.rows, collate, epochs=1)
         times, flops = 1, setup.gflop(lengths, True, 3)
     else:
         distiller = distiller_of(setup)
-        few = setup.rows.select(range(4 * BATCH))
+        few = setup.rows.select(range(_STEPS_TO_WARM_UP * BATCH))
         train(setup, distiller, with_logits(setup, few, collate), collate, epochs=1)
         clock = Clock()
         rows = with_logits(setup, setup.rows, collate)

@@ -22,7 +22,7 @@ STEPS = 30
 # What PyTorch's operations are, by how their names begin; the first that fits. In a phase with the teacher in each
 # step, its packed products are told from the student's.
 KINDS = {
-    "teacher's products": ("mkldnn::_linear_pointwise", "aten::_int_mm"),
+    "teacher's products": ("mkldnn::_linear_pointwise", "onednn::qlinear_pointwise"),
     "student's products": ("aten::mm", "aten::addmm"),
     "attention and its loss": ("aten::_scaled_dot_product", "aten::bmm", "aten::_softmax", "aten::baddbmm"),
     "casts and copies": ("aten::copy_",),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augmentation, distillation, step_profile, training_data
+from benchmarks import augmentation, distillation, step_profile, teacher_precision, training_data
 from benchmarks.machine import MemoryWatch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_runs_each_as_a_module() -> None:
     done = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "for name in attention_loss augmentation distillation step_parts step_profile training_data;" in done.stdout
+    names = "attention_loss augmentation distillation step_parts step_profile teacher_precision training_data"
+    assert f"for name in {names};" in done.stdout
     assert "python -m benchmarks.$name" in done.stdout
 
 
-@pytest.mark.parametrize("benchmark", [augmentation, distillation, step_profile, training_data])
+@pytest.mark.parametrize("benchmark", [augmentation, distillation, step_profile, teacher_precision, training_data])
 def test_without_real_data(
     benchmark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

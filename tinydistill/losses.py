@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tinydistill import squares
+
 
 class QueriesAndKeys(NamedTuple):
     """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask."""
@@ -48,7 +50,7 @@ def attention_mse_of_authors(student: QueriesAndKeys, teacher: QueriesAndKeys, m
 
 
 # Up to so many tokens for each of the dₛ + dₜ dimensions the scores are faster (benchmarks/attention_loss.py).
-_SCORES_PER_WIDTH = 1.25
+_SCORES_PER_WIDTH = 1.5
 
 
 def _sum_of_squares(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
@@ -60,9 +62,7 @@ def _sum_of_squares(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: T
 
 def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
     """By the scores of both."""
-    ours, theirs = (of.query.float() @ of.key.float().transpose(-1, -2) * of.scale for of in (student, teacher))
-    pairs = queries[:, None, :, None] & keys[:, None, None, :]  # (B, 1, L, L)
-    return (ours - theirs).masked_fill(~pairs, 0.0).square().sum((1, 2, 3))
+    return squares.of_scores(student, teacher, queries[:, :, None] & keys[:, None, :])
 
 
 def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
@@ -90,8 +90,7 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     TinyBERT, equations 8 and 9. student, teacher: (B, L, D). Returns (B,).
     """
     valid = mask.to(torch.bool)
-    squares = (student.float() - teacher.float()).masked_fill(~valid[:, :, None], 0.0).square()
-    return squares.sum((1, 2)) / (valid.sum(1) * student.shape[-1])
+    return squares.of_states(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
 
 
 def hidden_mse_of_authors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
