@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tinydistill.allocator import keep_freed_memory
 from tinydistill.attention import sdpa_with_scores
 from tinydistill.dropout import dropout
+from tinydistill.losses import hidden_mse
 from tinydistill.packed import PackedLinear
 
 ROUNDS = 30
@@ -44,6 +45,14 @@ def main() -> None:
             partial(_and_back, _plain_attention, parts),
             partial(_and_back, _our_attention, parts),
         )
+    for length in (13, 64):
+        hidden, teachers = (torch.randn(BATCH, length, 768, dtype=torch.bfloat16) for _ in range(2))
+        given = hidden.requires_grad_(), teachers, _mask(hidden[:, None])[:, 0, 0]
+        _in_turns(
+            f"squared error of bf16 states, {length} pieces of 768, forward and backward",
+            partial(_value_and_gradient, _plain_hidden_mse, *given),
+            partial(_value_and_gradient, hidden_mse, *given),
+        )
     with torch.inference_mode():
         for size in (312 // HEADS, 64):
             for length in (13, 26, 70, 128):
@@ -59,6 +68,15 @@ def main() -> None:
                     _in_turns(
                         f"product in {dtype}, {rows} rows, {sizes[0]} to {sizes[1]}", *_products(sizes, rows, dtype)
                     )
+
+
+def _plain_hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    squares = (student.float() - teacher.float()).masked_fill(~mask[:, :, None], 0.0).square()
+    return squares.sum((1, 2)) / (mask.sum(1) * student.shape[-1])
+
+
+def _value_and_gradient(loss: Callable[..., Tensor], *of: Tensor) -> None:
+    loss(*of).sum().backward()
 
 
 def _gradient() -> None:
