@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinydistill import losses
+from tinydistill import losses, squares
 from tinydistill.losses import QueriesAndKeys
 
 # Lengths of the examples of a batch; L is the longest, or longer still.
@@ -53,6 +53,20 @@ def test_attention_mse(
                 for j in range(n):
                     total += (s[b, h, i, j] - t[b, h, i, j]) ** 2
         assert got[b].item() == pytest.approx(total / (heads * n * n), rel=1e-5)
+
+
+def test_sums_of_many_squares_lose_no_digits() -> None:
+    """A million scores or values of an example: added up one by one, they would be off by 1e-5."""
+    torch.manual_seed(0)
+    student, teacher = factors(2, 12, 300, 4), factors(2, 12, 300, 6)
+    counts = torch.ones(2, 300, 300, dtype=torch.bool)
+    expected = np.square(scores_of(student) - scores_of(teacher)).sum((1, 2, 3))
+    assert squares.of_scores(student, teacher, counts).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    own, others = torch.randn(2, 512, 2048), torch.randn(2, 512, 2048)
+    expected = np.square(own.double().numpy() - others.double().numpy()).sum((1, 2))
+    assert squares.of_states(own, others, counts[:, 0].new_ones(2, 512)).tolist() == pytest.approx(
+        expected.tolist(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
