@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 import typer
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.distillation import BATCH, DATA_DIR, MINILM
 from benchmarks.machine import check_inputs
@@ -87,10 +87,9 @@ def _errors(data_dir: Path, model: Path) -> Iterator[tuple[str, float]]:
     for precision in ("bf16", "int8", "8 bits, the plain way"):
         other = copy.deepcopy(encoder)
         if precision == "8 bits, the plain way":
-            for block in other.encoder.layer:
-                for name, linear in list(block.named_modules()):
-                    if isinstance(linear, nn.Linear):
-                        block.set_submodule(name, PlainInt8(linear))
+            for name, linear in list(other.named_modules()):
+                if isinstance(linear, nn.Linear) and any(part.isdigit() for part in name.split(".")):  # in a block
+                    other.set_submodule(name, PlainInt8(linear))
         else:
             _prepare(other, precision, train)
         how = "float32" if precision.startswith("8") else precision
@@ -114,7 +113,7 @@ def _rounded(rows: Tensor) -> Tensor:
     return (rows / step).round() * step
 
 
-def _batches(data_dir: Path, split: str, tokenizer: PreTrainedModel) -> list[Batch]:
+def _batches(data_dir: Path, split: str, tokenizer: PreTrainedTokenizerBase) -> list[Batch]:
     task = get_task("SST-2")
     texts = [row.texts[0] for row in open_table(task, find_file(task, data_dir, split), split)]
     texts = texts[:: max(1, len(texts) // ROWS)][:ROWS] if split == "train" else texts

@@ -72,7 +72,7 @@ def _fused(
 def _filled_up(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys that are masked, up to a multiple of 16: of others PyTorch takes the exponentials of the rest one by one.
 
-    For 9 to 15 keys that is up to half of the time; for many the rest is a small part, and a copy costs more.
+    For 9 to 15 keys that is much of the time; for many the rest is a small part, and a copy costs more.
     """
     length = key.shape[2]
     more = -length % _LANES
@@ -98,7 +98,7 @@ def _with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
 
 
 def _added(mask: Tensor) -> Tensor:
-    """What to add to scores, (B, 1, L, L): to fill in each head's own takes four times as long, there and back."""
+    """What to add to scores, (B, 1, L, L): made once for all heads, and without a gradient."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 

@@ -31,7 +31,6 @@ class Int8Linear(nn.Module):
 
     weight: Tensor  # (out, in), int8, in oneDNN's own layout
     scale: Tensor  # (out,), float32
-    zero: Tensor  # (out,), int32: the zero points of the weights
     sums: Tensor  # (out,), float32: of the rows of the scaled weights
     smooth: Tensor  # (in,), float32: what the states' columns are multiplied by
     bias: Tensor  # (out,), float32
@@ -49,7 +48,6 @@ class Int8Linear(nn.Module):
             "weight", torch.ops.onednn.qlinear_prepack(integers.to(torch.int8), [_ROWS, weight.shape[1]])
         )
         self.register_buffer("scale", scale)
-        self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int32))
         self.register_buffer("sums", integers.sum(dim=1) * scale)
         self.register_buffer("smooth", 1 / factor)
         bias = torch.zeros_like(scale) if linear.bias is None else linear.bias.detach().float()
@@ -64,7 +62,7 @@ class Int8Linear(nn.Module):
             rows = nn.functional.pad(rows, (0, 0, 0, _ROWS_AT_LEAST - count))
         integers, step, low = _compiled(_quantise)(rows, self.smooth)
         product = torch.ops.onednn.qlinear_pointwise(
-            integers, 1.0, 0, self.weight, self.scale, self.zero, None, 1.0, 0, torch.float32, "none", [], ""
+            integers, 1.0, 0, self.weight, self.scale, None, None, 1.0, 0, torch.float32, "none", [], ""
         )
         result = _compiled(_dequantise)(product, step, low, self.sums, self.bias, self.dtype)
         return result[:count].reshape(*states.shape[:-1], -1)
