@@ -49,8 +49,8 @@ from tinydistill.distiller import Distiller
 from tinydistill.evaluation import predict
 from tinydistill.int8 import use_int8
 from tinydistill.label_order import label_options
-from tinydistill.models import StudentSpec, build_student
 from tinydistill.packed import prepare_products
+from tinydistill.students import StudentSpec, build_student
 from tinydistill.trainer import DistillationTrainer
 
 BATCH = 32

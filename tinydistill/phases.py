@@ -21,22 +21,14 @@ from glue_tasks.task import Task
 from tinydistill import checks, int8, label_order, layer_map, objectives
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
+from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.evaluation import predict
-from tinydistill.models import (
-    StudentSpec,
-    build_student,
-    load_classifier,
-    load_config,
-    load_fine_tuned,
-    load_projections,
-    load_tokenizer,
-    student_config,
-    weights_digest,
-)
+from tinydistill.models import load_classifier, load_fine_tuned, weights_digest
 from tinydistill.phase_run import PhaseRun, Start
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
+from tinydistill.students import StudentSpec, build_student, load_projections, student_config
 
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
 

@@ -29,8 +29,9 @@ from glue_tasks.writers import TableWriter
 from tinydistill import label_order, precision
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, encode
+from tinydistill.encoders.load import load_tokenizer
 from tinydistill.evaluation import predict
-from tinydistill.models import load_fine_tuned, load_tokenizer
+from tinydistill.models import load_fine_tuned
 from tinydistill.runs import PhaseFolder
 
 

@@ -15,9 +15,10 @@ from glue_tasks.writers import write_json
 from tinydistill import latency, precision
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, left_out
+from tinydistill.encoders.load import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.label_order import check_order, doubt, is_unnamed
-from tinydistill.models import load_fine_tuned, load_tokenizer, size_on_disk, weights_digest
+from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Settings

@@ -23,7 +23,8 @@ from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tinydistill.label_order import align, compare_orders, is_unnamed, start_order
 from tinydistill.layer_map import uniform
-from tinydistill.models import StudentSpec, build_student, load_classifier, load_fine_tuned
+from tinydistill.models import load_classifier, load_fine_tuned
+from tinydistill.students import StudentSpec, build_student
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
 

@@ -19,20 +19,12 @@ from transformers import (
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tinydistill.distiller import Distiller
+from tinydistill.encoders.load import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
-from tinydistill.models import (
-    SHAPES,
-    Shape,
-    StudentSpec,
-    build_student,
-    load_classifier,
-    load_projections,
-    load_tokenizer,
-    size_on_disk,
-    weights_digest,
-)
+from tinydistill.models import load_classifier, size_on_disk, weights_digest
 from tinydistill.objectives import intermediate
 from tinydistill.phase_run import save_student
+from tinydistill.students import SHAPES, Shape, StudentSpec, build_student, load_projections
 
 from .conftest import PIECES, tiny_bert_config
 
