@@ -191,7 +191,10 @@ def run(
     dry_run: Annotated[bool, option("Print the resolved settings and stop.", RUN, "--dry-run")] = False,
     seed: Annotated[int | None, option("Default: 42.", RUN)] = None,
     precision: Annotated[
-        str | None, option("`bf16`, `float32` or `auto` (default): bf16 where the hardware has it.", RUN)
+        str | None,
+        option(
+            "`bf16`, `fp16`, `float32` or `auto` (default): bf16 where the hardware has it, fp16 on older GPUs.", RUN
+        ),
     ] = None,
     eval_steps: Annotated[
         int | None, option("Steps between evaluations and checkpoints. Default: once an epoch.", RUN)

@@ -68,14 +68,15 @@ class TableWriter:
 
 
 def write_json(path: Path, content: Any, writer: str = "") -> None:
-    """Write a JSON file whole or not at all, making its folder if need be.
+    """Write a JSON file whole or not at all, making its folder if need be. Raises ValueError at NaN or infinity, which
+    JSON does not have.
 
     `writer` keeps apart processes that may write it at the same moment.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}{writer}.partial")
     try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as failure:
         failure.filename = str(path)  # a full disk does not say which file

@@ -49,7 +49,8 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples of one forward pass.")] = 64,
     precision: Annotated[
-        str, typer.Option(help="`bf16`, `float32`, or `auto`: bf16 where the hardware has it.")
+        str,
+        typer.Option(help="`bf16`, `fp16`, `float32`, or `auto`: bf16 where the hardware has it, fp16 on older GPUs."),
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over predictions that are there.")] = False,
 ) -> None:
@@ -63,8 +64,8 @@ def predict(
     from glue_tasks.task_file import choose_task
 
     chosen = choose_task(task, task_file)
-    if precision not in ("auto", "bf16", "float32"):
-        raise UserError(f"--precision is {precision!r}; it can be auto, bf16 or float32")
+    if precision not in ("auto", "bf16", "fp16", "float32"):
+        raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")
 
     from tinydistill.predict import write_predictions  # seconds to import
 

@@ -8,6 +8,7 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from tinydistill import processes
@@ -27,12 +28,22 @@ def longest_first(dataset: Dataset) -> np.ndarray:
 def outputs_of_rows(
     model: PreTrainedModel, dataset: Dataset, rows: np.ndarray, collate: Callable, precision: str
 ) -> np.ndarray:
-    """The model's outputs on one batch, (rows, num_labels) in float32. The model is in eval mode."""
+    """The model's outputs on one batch, (rows, num_labels) in float32. The model is in eval mode.
+
+    Raises UserError if one is NaN or infinite: no score, and no student, could be made of it.
+    """
     batch = collate(dataset.__getitems__(rows.tolist()))
     given = {name: batch[name].to(model.device) for name in accepted_inputs(model) if name in batch}
     with autocast(precision, model.device):
         logits = model(**given).logits
-    return logits.float().cpu().numpy()
+    outputs = logits.float().cpu().numpy()
+    if not np.isfinite(outputs).all():
+        row = rows[~np.isfinite(outputs).all(-1)].min()
+        raise UserError(
+            f"a model ({model.config.model_type}, {model.config.num_hidden_layers} layers) gives an output that is not "
+            f"finite, first at row {row + 1:,}; try --precision float32, or train it again with a lower learning rate"
+        )
+    return outputs
 
 
 def predict(

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill.encoders.load import load_config, load_pretrained
+from tinydistill.encoders.load import load_config, load_model
 from tinydistill.label_order import align, label_options, permute_outputs, start_order
 
 
@@ -21,11 +21,8 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     own labels is kept, in the task's order. Without, the model must have been saved with a head, which stays as it is;
     raises UserError if it was not.
     """
-    # Sizes that do not fit are told below: the error of transformers only points to a table in its log.
-    options: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    if fresh_head:
-        options |= label_options(task)
-    model, info = load_pretrained(AutoModelForSequenceClassification, name, **options)
+    head = label_options(task) if fresh_head else {}
+    model, info = load_model(AutoModelForSequenceClassification, name, **head)
     body = f"{model.base_model_prefix}."
     for key, saved, wanted in sorted(info["mismatched_keys"]):
         # A head of another size is meant to be replaced; a body that does not fit would silently be random.

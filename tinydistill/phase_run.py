@@ -1,5 +1,6 @@
 """One phase in its folder: what identifies it, the training itself, and what is saved."""
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from datasets import concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 
+from glue_tasks.errors import UserError
 from glue_tasks.places import find_file
 from glue_tasks.task import Task
 from glue_tasks.task_file import describe_reading
@@ -27,7 +29,7 @@ from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
 from tinydistill.task_data import load_data
 from tinydistill.teacher_logits import teacher_logits
-from tinydistill.trainer import DistillationTrainer
+from tinydistill.trainer import DistillationTrainer, not_finite
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,16 @@ class PhaseRun:
 
     def look(self, identity: dict[str, Any]) -> str:
         """What the folder holds of a run with these settings, the models of which are in `identity`."""
-        dev_paths = [find_file(self.task, Path(self.settings.data_dir), split) for split in self.task.dev_splits]
+        folder = Path(self.settings.data_dir)
+        paths = {"train": self.data.train_path}
+        paths |= {split: find_file(self.task, folder, split) for split in self.task.dev_splits}
         settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
         settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
         settings |= {"processes": processes.count()}
         settings |= describe_reading(self.task)
         if self.settings.task_file:
             settings |= {"task_file": self.settings.task_file}
-        settings |= {"data": {path.name: file_digest(path) for path in (self.data.train_path, *dev_paths)}}
+        settings |= {"data": {split: file_digest(path) for split, path in paths.items()}}
         self.identity = settings
         self.state = processes.from_first(lambda: self.folder.look(settings, self.start.resume, self.start.overwrite))
         if self.state == "finished":
@@ -131,7 +135,12 @@ class PhaseRun:
         processes.from_first(lambda: self._finish(distiller, measured))
 
     def _finish(self, distiller: Distiller, measured: dict[str, Any]) -> None:
-        save_student(distiller, self.tokenizer, self.folder.path)
+        if name := not_finite(distiller):
+            raise UserError(
+                f"training diverged: the weights {name} are not finite at its end; start anew with a lower "
+                "--learning-rate and --overwrite"
+            )
+        save_student(distiller, self.tokenizer, self.settings.max_length, self.folder.path)
         self.folder.finish({"data": self.data.describe(), **measured})
 
     def _score(self) -> Callable[[PreTrainedModel], dict[str, float]]:
@@ -149,12 +158,13 @@ class PhaseRun:
             max_steps=settings.max_steps or -1,
             learning_rate=training.learning_rate,
             lr_scheduler_type=training.schedule,
-            warmup_steps=training.warmup,
+            warmup_steps=training.warmup if training.warmup < 1 else steps,  # a share below 1, else a number of steps
             per_device_train_batch_size=settings.batch_size,
             gradient_accumulation_steps=settings.accumulate,
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             bf16=self.precision == "bf16",
+            fp16=self.precision == "fp16",
             use_cpu=device().type == "cpu",
             ddp_find_unused_parameters=False,  # what no objective reaches is frozen
             seed=settings.seed,
@@ -171,17 +181,27 @@ class PhaseRun:
             dataloader_pin_memory=device().type == "cuda",
             disable_tqdm=True,
             report_to="none",
+            logging_nan_inf_filter=False,  # which would log a loss that is not finite as 0
             log_level="error",
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
-        arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # whatever `accelerate launch` was told
+        arguments.mixed_precision = (
+            self.precision if self.precision != "float32" else "no"
+        )  # whatever `accelerate launch` was told
         return arguments
 
 
-def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save the student as a plain transformers model, and the projections beside it for a later phase."""
+def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
+    """Save the student as a plain transformers model, and the projections beside it for a later phase.
+
+    Its tokenizer cuts at the length of the training, and pads and cuts only when asked to, whatever call came last.
+    """
     distiller.student.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    own = copy.deepcopy(tokenizer)
+    own.model_max_length = max_length
+    own.backend_tokenizer.no_truncation()
+    own.backend_tokenizer.no_padding()
+    own.save_pretrained(folder)
     if distiller.projections:
         safetensors.torch.save_file(distiller.projections.state_dict(), str(folder / "projections.safetensors"))
 

@@ -4,6 +4,10 @@ import contextlib
 
 import torch
 
+from glue_tasks.errors import UserError
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def device() -> torch.device:
     """Where models run: the accelerator if there is one, else the CPU."""
@@ -11,11 +15,13 @@ def device() -> torch.device:
 
 
 def resolve(precision: str, device: torch.device) -> str:
-    """`auto` is bf16 where the hardware multiplies it (CPU: AVX512-BF16 or AMX), else float32."""
+    """`auto` is bf16 where the hardware multiplies it (CPU: AVX512-BF16 or AMX), fp16 on older GPUs, else float32."""
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("precision fp16 is for GPUs; take bf16 or float32 on this processor")
     if precision != "auto":
         return precision
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
@@ -24,4 +30,4 @@ def resolve(precision: str, device: torch.device) -> str:
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
     """The context in which models run at the precision."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, dtype=_TYPES.get(precision), enabled=precision in _TYPES)

@@ -77,13 +77,24 @@ _CHOICES = {
     "heads": ("match", "mean"),
     "padding": ("longest", "max_length"),
     "loss_scale": ("valid", "reference"),
-    "precision": ("auto", "bf16", "float32"),
+    "precision": ("auto", "bf16", "fp16", "float32"),
     "teacher_precision": ("auto", "int8"),
     "schedule": ("linear", "constant"),
 }
 _POSITIVE = ("max_length", "batch_size", "accumulate", "temperature", "epochs", "learning_rate", "logging_steps")
 _NOT_NEGATIVE = ("max_steps", "weight_decay", "max_grad_norm", "eval_steps", "warmup", "seed")
-_LARGEST_SEED = 2**32 - 1  # numpy's
+# Beyond these training only ruins the student: AdamW moves each weight by about the learning rate in a step, and takes
+# the rate's share of the decay off it; a softmax of such a temperature is a maximum, or the same for all labels.
+_AT_MOST = {
+    "seed": 2**32 - 1,  # numpy's
+    "learning_rate": 1.0,
+    "weight_decay": 1.0,
+    "warmup": 1.0,
+    "epochs": 10_000.0,
+    "max_grad_norm": 1e6,
+    "temperature": 1_000.0,
+}
+_AT_LEAST = {"temperature": 0.01}
 
 
 def resolve(
@@ -123,8 +134,10 @@ def resolve(
             raise UserError(f"{name} is {value!r}; it can be {', '.join(_CHOICES[name])}")
         if (name in _POSITIVE and not value > 0) or (name in _NOT_NEGATIVE and not value >= 0):
             raise UserError(f"{name} is {value}; it must be {'more than 0' if name in _POSITIVE else '0 or more'}")
-    if settings.seed > _LARGEST_SEED:
-        raise UserError(f"seed is {settings.seed}; it must be {_LARGEST_SEED} or less")
+        if name in _AT_MOST and value > _AT_MOST[name]:
+            raise UserError(f"{name} is {value}; it must be {_AT_MOST[name]:.10g} or less")
+        if name in _AT_LEAST and value < _AT_LEAST[name]:
+            raise UserError(f"{name} is {value}; it must be {_AT_LEAST[name]:.10g} or more")
     if settings.loss_scale == "reference" and settings.padding != "max_length":
         raise UserError(
             "loss_scale reference counts padding, and would depend on the sentences that share a batch; set padding to "

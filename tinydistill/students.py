@@ -3,7 +3,6 @@
 import copy
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill.encoders.load import load_config
+from tinydistill.encoders.load import find_file, load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier
@@ -122,21 +121,20 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     Known are our own `projections.safetensors` and, inside the weights, the `fit_denses.<m>` and the single shared
     `fit_dense` of the published TinyBERT students.
     """
-    folder = Path(name)
-    if (own := folder / "projections.safetensors").is_file():
+    if own := find_file(name, "projections.safetensors"):
         try:
             return load_file(own)
         except SafetensorError as error:
             raise UserError(f"{own} is damaged ({error}); remove it, and new projections are made") from None
-    if (path := folder / "model.safetensors").is_file():
+    if path := find_file(name, "model.safetensors"):
         with safe_open(path, "pt") as file:
-            weights = {key: file.get_tensor(key) for key in file.keys() if key.startswith("fit_dense")}  # noqa: SIM118
-    elif (path := folder / "pytorch_model.bin").is_file():
+            weights = {key: file.get_tensor(key) for key in file.keys() if "fit_dense" in key}  # noqa: SIM118
+    elif path := find_file(name, "pytorch_model.bin"):
         weights = torch.load(path, map_location="cpu", weights_only=True)
     else:
         return {}
     found = {}
     for key, tensor in weights.items():
-        if match := re.fullmatch(r"fit_dense(?:s\.(\d+))?\.(weight|bias)", key):
+        if match := re.fullmatch(r"(?:module\.)?fit_dense(?:s\.(\d+))?\.(weight|bias)", key):
             found[f"{match[1] or 0}.{match[2]}"] = tensor.float()
     return found

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
+from glue_tasks.errors import UserError
 from tinydistill import processes
 from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
@@ -61,7 +62,7 @@ class DistillationTrainer(Trainer):
         self.teacher = teacher
         if teacher is not None:
             self.teacher = teacher.to(args.device).eval().requires_grad_(False)
-            prepare_products(self.teacher, "bf16" if args.bf16 else "float32")
+            prepare_products(self.teacher, self.precision)
             with self._autocast():
                 self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
@@ -153,13 +154,53 @@ class DistillationTrainer(Trainer):
             teacher = self._teacher_features(batch)
             with self._autocast():
                 losses = model(batch, teacher)
-            sums += torch.stack([losses[o.name].sum() for o in model.objectives]).double().cpu()
+            sums += torch.stack([losses[o.name].sum() for o in model.objectives]).cpu().double()
         model.train()
         means = (processes.total(sums) / len(order)).tolist()
+        for objective, mean in zip(model.objectives, means, strict=True):
+            if not math.isfinite(mean):
+                raise UserError(self._diverged(f"the loss of {objective.name} on dev is not finite"))
         return {f"loss_{o.name}": mean for o, mean in zip(model.objectives, means, strict=True)}
 
     def _autocast(self) -> contextlib.AbstractContextManager:
-        return autocast("bf16" if self.args.bf16 else "float32", self.args.device)
+        return autocast(self.precision, self.args.device)
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "float32"
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Tensor, grad_norm: Tensor | float | None, *args: Any, **kw: Any
+    ) -> None:
+        """A step that is not finite ends the run before anything is made of it.
+
+        On an accelerator it is looked at where the Trainer waits for the device anyway; once a loss is not finite, those
+        after it are not either.
+        """
+        control = self.control
+        if self.args.device.type == "cpu" or control.should_log or control.should_evaluate or control.should_save:
+            self._check_step(grad_norm, kw.get("learning_rate"))
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kw)
+
+    def _check_step(self, grad_norm: Tensor | float | None, rate: float | None) -> None:
+        """Raises UserError if a component of the loss, the gradient or, before a checkpoint, a weight is not finite."""
+        for name, value in self._sums.items():
+            if not math.isfinite(value):
+                raise UserError(self._diverged(f"the loss of {name} is not finite", rate))
+        # A step in fp16 that overflows is left out, and the next one is scaled down.
+        if grad_norm is not None and not math.isfinite(grad_norm) and not self.args.fp16:
+            raise UserError(self._diverged("the gradient is not finite", rate))
+        if self.control.should_save and (name := not_finite(self.model)):
+            raise UserError(self._diverged(f"the weights {name} are not finite", rate))
+
+    def _diverged(self, what: str, rate: float | None = None) -> str:
+        rate = self._get_learning_rate() if rate is None else rate
+        steps = sorted(int(path.name.rpartition("-")[2]) for path in Path(self.args.output_dir).glob("checkpoint-*"))
+        good = f"; the last good checkpoint is that of step {steps[-1]}" if steps else ""
+        return (
+            f"training diverged: {what} at step {self.state.global_step} (learning rate {rate:.3g}){good}; start anew "
+            "with a lower --learning-rate and --overwrite"
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of each objective since the last log beside their weighted sum, `loss`."""
@@ -180,6 +221,11 @@ class DistillationTrainer(Trainer):
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         safetensors.torch.save_model(self.model, str(folder / "model.safetensors"))
+
+
+def not_finite(model: nn.Module) -> str:
+    """The first weights that hold a NaN or infinity, or ""."""
+    return next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), "")
 
 
 class _TellWhere(TrainerCallback):

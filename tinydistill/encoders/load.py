@@ -1,30 +1,57 @@
 """Configurations, tokenizers and weights, loaded from a folder or the hub; what cannot be is one sentence."""
 
+import json
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import cached_file, logging
 
 from glue_tasks.errors import UserError
+from glue_tasks.tally import warn_once
 
 # Loading a pretrained body under a new head is what we do; transformers' table about it says nothing new.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-def load_config(name: str) -> PreTrainedConfig:
-    """The configuration of a folder or hub id; UserError if there is none."""
-    return load_pretrained(AutoConfig, name)
+def load_config(name: str, **options: object) -> PreTrainedConfig:
+    """The configuration of a folder or hub id, with entries of `options` in place of its own.
+
+    Raises UserError if there is none.
+    """
+    try:
+        entries, _ = PreTrainedConfig.get_config_dict(name)
+    except (OSError, ValueError):
+        entries = {}
+    if "model_type" not in entries and entries.keys() >= _OF_BERT:
+        warn_once(
+            f"the configuration of {name} does not say what it is of; its fields are BERT's, and it is taken for one"
+        )
+        return BertConfig.from_dict({**entries, "_name_or_path": name}, **options)
+    return load_pretrained(AutoConfig, name, **options)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub id; UserError if it is missing or has no fast form."""
-    tokenizer = load_pretrained(AutoTokenizer, name)
+    """The tokenizer of a folder or hub id, in its fast form and able to pad.
+
+    Raises UserError if it is missing, has no fast form, or neither a piece for padding nor another to take for it.
+    """
+    config = load_config(name)
+    tokenizer = load_pretrained(AutoTokenizer, name, config=config)
     # From a folder without its files transformers makes one to which every word is unknown.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise UserError(
@@ -33,7 +60,106 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         )
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {name} has no fast form; save it with one (tokenizer.json)")
+    if tokenizer.pad_token_id is None:
+        pad = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        if pad is None:
+            raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
+        tokenizer.pad_token = pad  # any will do: padding is masked
+    return _with_case(name, tokenizer, config)
+
+
+def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer, as cased or accented as its vocabulary.
+
+    From a vocab.txt alone transformers makes one that takes capitals and accents away; a vocabulary that holds many
+    pieces which such a text can never give is of a model that keeps them.
+    """
+    share = unreachable_share(tokenizer)
+    if share < _FEW:
+        return tokenizer
+    if not find_file(name, "tokenizer.json") and not _states_case(name):
+        for keeps in ({"strip_accents": False}, {"do_lower_case": False, "strip_accents": False}):
+            other = load_pretrained(AutoTokenizer, name, config=config, **keeps)
+            if unreachable_share(other) < _FEW:
+                warn_once(
+                    f"{name} has a vocab.txt and no tokenizer_config.json: its vocabulary holds capitals or accents, so "
+                    "they are kept"
+                )
+                return other
+    warn_once(
+        f"the tokenizer of {name} takes capitals or accents away, and {share:.0%} of its vocabulary has them; if the "
+        'model is a cased one, set "do_lower_case": false in its tokenizer_config.json and remove tokenizer.json'
+    )
     return tokenizer
+
+
+def unreachable_share(tokenizer: PreTrainedTokenizerBase) -> float:
+    """The share of the vocabulary's words that the tokenizer's normaliser changes, so that no text gives them."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if normalizer is None or type(tokenizer.backend_tokenizer.model).__name__ != "WordPiece":
+        return 0.0
+    special = set(tokenizer.all_special_tokens)
+    words = [piece.removeprefix("##") for piece in tokenizer.get_vocab() if piece not in special]
+    words = [word for word in words if not (word.startswith(("[", "<")) and word.endswith(("]", ">")))]
+    # Only letters: symbols are composed in other ways by some normalisers.
+    words = [word for word in words if word.isalpha() and not "\u2e80" <= word[0] <= "\u9fff"]
+    return sum(normalizer.normalize_str(word) != word for word in words) / max(len(words), 1)
+
+
+def _states_case(name: str) -> bool:
+    path = find_file(name, "tokenizer_config.json")
+    try:
+        return path is not None and "do_lower_case" in json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+
+
+def find_file(name: str, file: str) -> Path | None:
+    """A file of a model folder or hub id, from the cache or the hub; None if it has none."""
+    path = cached_file(
+        name,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return Path(path) if path else None
+
+
+def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model in float32 and transformers' account of the weights that fitted (`missing_keys`, `mismatched_keys`).
+
+    options: entries of the configuration in place of its own. Raises UserError if the file has weights which the model
+    built by the configuration does not use, other than heads, or if a weight is not finite.
+    """
+    # Sizes that do not fit are left to the caller: the error of transformers only points to a table in its log.
+    how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    how["config"] = load_config(name, **options)
+    model, info = load_pretrained(auto_class, name, **how)
+    if any(key.startswith("module.") for key in info["unexpected_keys"]):
+        warn_once(f"the weights of {name} were saved from DataParallel; `module.` before their names is left out")
+        model, info = load_pretrained(auto_class, name, **how, key_mapping={r"^module\.": ""})
+    unused = sorted(key for key in info["unexpected_keys"] if not _MAY_STAY_UNUSED.search(key))
+    if unused:
+        raise UserError(
+            f"the weights of {name} do not fit its configuration: {unused[0]} and {len(unused) - 1} more are not used by "
+            f"the {model.config.num_hidden_layers}-layer model that config.json describes; take both from the same model"
+        )
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
+    return model, info
+
+
+# Fields that BERT's configuration had before it named its type, as the published TinyBERT archives have it.
+_OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "type_vocab_size"}
+_FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
+# Heads of other tasks, poolers, TinyBERT's projections, and buffers that a model makes itself.
+_MAY_STAY_UNUSED = re.compile(
+    r"^(\w+\.)?(cls|lm_head|predictions|sop_classifier|seq_relationship|discriminator_predictions|generator_\w+|"
+    r"vocab_\w+|pre_classifier|classifier|classification_head|score|qa_outputs|head|decoder|fit_denses?|pooler|dense|"
+    r"layer_norm|mask_predictions|lm_predictions)\b|position_ids$|token_type_ids$|inv_freq$|rel_pos_bias|^pooler\."
+)
 
 
 # What is raised for a file of weights that is cut off or no such file, besides torch's RuntimeError.
@@ -42,6 +168,7 @@ _WHAT = {AutoConfig: "configuration", AutoTokenizer: "tokenizer"}  # else a mode
 
 
 def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
+    """What `auto_class.from_pretrained` gives, never running code that lies beside the weights; UserError if nothing."""
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local and not folder.is_dir():
@@ -49,9 +176,14 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
     if looks_local and not (folder / "config.json").is_file():
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
-        return auto_class.from_pretrained(name, **options)
+        return auto_class.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, *_DAMAGED) as error:
         reason = " ".join(str(error).split())[:200]
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model whose "
+                "type transformers knows"
+            ) from None
         if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
             raise UserError(
                 f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
