@@ -192,9 +192,7 @@ def run(
     seed: Annotated[int | None, option("Default: 42.", RUN)] = None,
     precision: Annotated[
         str | None,
-        option(
-            "`bf16`, `fp16`, `float32` or `auto` (default): bf16 where the hardware has it, fp16 on older GPUs.", RUN
-        ),
+        option("`bf16`, `fp16`, `float32` or `auto` (default): the fastest that the hardware has.", RUN),
     ] = None,
     eval_steps: Annotated[
         int | None, option("Steps between evaluations and checkpoints. Default: once an epoch.", RUN)

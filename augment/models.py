@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
 from glue_tasks import UserError
+from tinydistill.encoders.limits import position_limit
 
 
 def load_masked_lm(name: str) -> tuple[Any, Any]:
@@ -44,12 +45,7 @@ def load_masked_lm(name: str) -> tuple[Any, Any]:
 
 def longest_input(model: Any, tokenizer: Any) -> int:
     """Pieces that the model can take at once, special ones included."""
-    places = model.config.max_position_embeddings
-    for name, module in model.named_modules():
-        # RoBERTa and its kin count positions from behind that of the padding.
-        if name.endswith(".position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            places -= module.padding_idx + 1
-    return min(tokenizer.model_max_length, places)
+    return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
 
 
 def choose_device(name: str) -> torch.device:

@@ -50,7 +50,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Examples of one forward pass.")] = 64,
     precision: Annotated[
         str,
-        typer.Option(help="`bf16`, `fp16`, `float32`, or `auto`: bf16 where the hardware has it, fp16 on older GPUs."),
+        typer.Option(help="`bf16`, `fp16`, `float32`, or `auto`: the fastest that the hardware has."),
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over predictions that are there.")] = False,
 ) -> None:

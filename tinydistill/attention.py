@@ -45,7 +45,9 @@ def sdpa_with_scores(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     plain = not getattr(module, "is_causal", True) and kwargs.get("position_bias") is None
     if dropout and plain and query.device.type == "cpu":
-        output = _with_dropout(query, key, value, attention_mask, scale, dropout)
+        output = _with_dropout(
+            query, _for_each_head(key, query), _for_each_head(value, query), attention_mask, scale, dropout
+        )
     else:
         seen = (key, value, attention_mask)
         if plain and query.device.type == "cpu":
@@ -55,7 +57,13 @@ def sdpa_with_scores(
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):
         return output, None
-    return output, QueriesAndKeys(query, key, scale)
+    return output, QueriesAndKeys(query, _for_each_head(key, query), scale)
+
+
+def _for_each_head(states: Tensor, query: Tensor) -> Tensor:
+    """Keys or values (B, heads of keys, L, d) as (B, H, L, d): several heads of queries may share one of keys."""
+    heads = query.shape[1] // states.shape[1]
+    return states if heads == 1 else states.repeat_interleave(heads, dim=1)
 
 
 def _fused(
@@ -160,6 +168,8 @@ def _attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     if len(found) != model.config.num_hidden_layers:
         raise UserError(
             f"models of type {model.config.model_type!r} do not give their attention scores through transformers' "
-            "attention interface; use a BERT, RoBERTa, ELECTRA, DistilBERT or ALBERT"
+            "attention interface; their attention "
+            "scores cannot be compared: distil from them by --phase prediction alone, which needs none, or choose a "
+            "BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT or ModernBERT"
         )
     return found

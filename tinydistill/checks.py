@@ -1,24 +1,35 @@
 """What is looked at before a step is taken: mistakes that would otherwise train quietly to nothing."""
 
 import numpy as np
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import chance_score, score
 from glue_tasks.task import Task
+from tinydistill.encoders.limits import position_limit
+
+_SHUFFLES, _AS_GOOD = 200, 5  # of 200 shuffles of the labels at most 5 may score as well: p < 0.025
 
 
 def check_score(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, required: bool = True) -> str:
     """Compares the teacher's dev score with chance; returns a warning, or "" if all is well.
 
-    outputs: (examples, num_labels), references: (examples,). Raises UserError, if `required`, for a teacher that is
-    not two standard errors above the best constant answer: a head that was never trained is above it half of the time.
+    outputs: (examples, num_labels), references: (examples,). Raises UserError, if `required`, for a teacher that does
+    not beat the best constant answer, or whose answers score as well when the labels are shuffled (a permutation test):
+    such as a head that was never trained. Other than a distance from the constant answer's score, this also tells a
+    good teacher where nearly all rows have the same label.
     """
     metric = task.main_metric
     reached, chance = score(task, outputs, references)[metric], chance_score(task, references)
-    spread = (chance * (1 - chance)) ** 0.5 if metric == "accuracy" else 1.0
-    if reached > chance + 2 * spread / len(references) ** 0.5:
-        return ""
+    if reached > chance:
+        random = np.random.default_rng(0)
+        as_good = 0
+        for _ in range(_SHUFFLES):
+            as_good += score(task, outputs, random.permutation(references))[metric] >= reached
+            if as_good >= _AS_GOOD:
+                break
+        else:
+            return ""
     sentence = (
         f"the teacher {name} scores {reached:.3f} ({metric}) on dev, no better than chance ({chance:.3f}) as far as "
         f"{len(references):,} rows can tell"
@@ -70,10 +81,8 @@ def check_fit(
     check_positions(teacher, "teacher", max_length)
 
 
-def check_positions(config: PreTrainedConfig, who: str, max_length: int) -> None:
+def check_positions(model: PreTrainedModel | PreTrainedConfig, who: str, max_length: int) -> None:
     """Raises UserError if the model cannot read so many pieces."""
-    limit = getattr(config, "max_position_embeddings", None) or max_length
-    # RoBERTa counts its positions from the padding id upwards.
-    limit -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    if max_length > limit:
+    limit = position_limit(model)
+    if limit is not None and max_length > limit:
         raise UserError(f"--max-length {max_length} is more than the {who}'s {limit} positions; use a shorter one")

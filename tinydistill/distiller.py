@@ -1,6 +1,5 @@
 """What a phase trains: the student and its projections, compared with the teacher by a list of objectives."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from transformers import PreTrainedModel
 
 from tinydistill.attention import ScoreReader, replace_attention
 from tinydistill.dropout import replace_dropout
+from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.losses import QueriesAndKeys
 from tinydistill.objectives import Objective
 
@@ -57,12 +57,6 @@ class FeatureReader:
 
 
 _BY_LAYER = ("hidden", "attention")
-
-
-def accepted_inputs(model: PreTrainedModel) -> list[str]:
-    """The columns of a batch that the model's forward takes."""
-    named = inspect.signature(model.forward).parameters
-    return [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in named]
 
 
 class Distiller(nn.Module):

@@ -14,7 +14,7 @@ from glue_tasks.task import Task
 from tinydistill import processes
 from tinydistill.attention import replace_attention
 from tinydistill.data import column
-from tinydistill.distiller import accepted_inputs
+from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.packed import packed_products
 from tinydistill.precision import autocast
 

@@ -194,23 +194,29 @@ def _lead_over_choice(task: Task, outputs: np.ndarray, references: np.ndarray) -
     return sum(leads) / 2**0.5  # each of variance 1
 
 
-def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> None:
-    """Raises UserError if the model's answers on dev fit another order of its labels clearly better.
+def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> str:
+    """Compares the order of the model's outputs with the one that its answers on dev fit best.
 
-    Clearly is by two standard errors; for a model with names, which count for something, by a tenth of recall besides,
-    above chance too.
+    Another order that is better by two standard errors is a UserError for a model without names. Names are believed:
+    a model that has them and is better by a tenth of recall besides, above chance too, gets a warning, which is
+    returned; else "".
     """
     if task.is_regression:
-        return
+        return ""
     recall, (best, *_) = compare_orders(task, outputs, references)
     needed = 0.0 if unnamed else max(recall, 1 / task.num_labels) + _MARGIN
     ahead = best.lead < -_CLEAR and best.recall > needed
-    if ahead and _lead_over_choice(task, outputs, references) < -_CLEAR:
-        raise UserError(
-            f"by {len(references):,} dev rows the labels of {name} are in the order {best.meanings(task)}, not in that "
-            f"of {task.name}: of each label's rows {best.recall:.3f} are right in that order, {recall:.3f} as they "
-            "stand; name them so in its config.json (id2label and label2id), and its outputs are put right"
-        )
+    if not (ahead and _lead_over_choice(task, outputs, references) < -_CLEAR):
+        return ""
+    sentence = (
+        f"by {len(references):,} dev rows the labels of {name} are in the order {best.meanings(task)}, not in that "
+        f"of {task.name}: of each label's rows {best.recall:.3f} are right in that order, {recall:.3f} as they stand"
+    )
+    if not unnamed:
+        return f"{sentence}; its names are believed, and stay"
+    raise UserError(
+        f"{sentence}; name them so in its config.json (id2label and label2id), and its outputs are put right"
+    )
 
 
 def doubt(task: Task, name: str, outputs: np.ndarray, references: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from tinydistill.distiller import accepted_inputs
+from tinydistill.encoders.limits import accepted_inputs
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, int8, label_order, layer_map, objectives
+from tinydistill import checks, int8, label_order, layer_map, objectives, probe
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.evaluation import predict
+from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier, load_fine_tuned, weights_digest
 from tinydistill.phase_run import PhaseRun, Start
 from tinydistill.precision import device
@@ -40,8 +41,9 @@ def train_teacher(task: Task, settings: Settings, start: Start) -> Path:
     phase = PhaseRun("teacher", task, settings, start, tokenizer)
     set_seed(settings.seed)  # of the fresh head
     model = load_classifier(settings.pretrained, task, fresh_head=True)
-    checks.check_positions(model.config, "model", settings.max_length)
+    checks.check_positions(model, "model", settings.max_length)
     checks.check_pieces(model.config, tokenizer, f"model {settings.pretrained}")
+    _try_phase("teacher", task, settings, model.config)
     identity = {"pretrained": settings.pretrained, "pretrained_weights": weights_digest(model)}
     with phase.folder.held():
         if phase.look(identity) != "finished":
@@ -65,10 +67,38 @@ def check_ahead(task: Task, settings: Settings) -> None:
     if not settings.pretrained and any("SequenceClassification" in name for name in config.architectures or ()):
         label_order.named_order(task, config, source)
     student = student_config(spec, config, task)
-    layer_map.choose(settings.layer_map, config.num_hidden_layers, student.num_hidden_layers)
+    config.update(label_options(task))  # as its head will be, or is
+    student.update(label_options(task))
+    maps = layer_map.choose(settings.layer_map, config.num_hidden_layers, student.num_hidden_layers)
     checks.check_fit(config, student, _projection(settings, config, student), settings.heads, settings.max_length)
     if spec.path:
         checks.check_vocabulary(load_tokenizer(source), load_tokenizer(spec.path), spec.path)
+    if settings.pretrained:
+        _try_phase("teacher", task, settings, config)
+    for name in ("intermediate", "prediction"):
+        _try_phase(name, task, settings, student, config, maps)
+
+
+def _try_phase(
+    name: str,
+    task: Task,
+    settings: Settings,
+    student: PreTrainedConfig,
+    teacher: PreTrainedConfig | None = None,
+    maps: layer_map.LayerMap | None = None,
+) -> None:
+    """Raises UserError if models of these configurations cannot do the phase."""
+    if name == "intermediate":
+        assert maps is not None
+        assert teacher is not None
+        compared = objectives.intermediate(maps, settings.loss_scale)
+        options = {"projection": _projection(settings, teacher, student), "heads": settings.heads}
+        probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
+    elif name == "prediction":
+        compared = objectives.prediction(task, settings.temperature, settings.loss_scale)
+        probe.check_phase(name, compared, student, teacher, settings.max_length)
+    else:
+        probe.check_phase(name, objectives.gold_labels(task), student, None, settings.max_length)
 
 
 def _projection(settings: Settings, teacher: PreTrainedConfig, student: PreTrainedConfig) -> str:
@@ -102,6 +132,7 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     )
     checks.check_pieces(teacher.config, tokenizer, f"teacher {settings.teacher}")
     checks.check_pieces(student.config, tokenizer, f"student {student_name}")
+    _try_phase(name, task, settings, student.config, teacher.config, maps)
 
     phase = PhaseRun(name, task, settings, start, tokenizer)
     identity: dict[str, Any] = {"teacher": settings.teacher, "teacher_weights": teacher_weights}
@@ -201,7 +232,9 @@ def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, pha
     outputs = predict(teacher, dev, phase.data.collate, phase.precision, title="teacher on dev", shared=True)
     references = column(dev, "labels")
     unnamed = label_order.is_unnamed(task, teacher, settings.teacher)
-    label_order.check_order(task, settings.teacher, outputs, references, unnamed)
+    order = label_order.check_order(task, settings.teacher, outputs, references, unnamed)
+    if order:
+        print(f"note: {order}")  # also where the next check ends the run
     warning = checks.check_score(task, settings.teacher, outputs, references, not settings.allow_weak_teacher)
     doubt = label_order.doubt(task, settings.teacher, outputs, references) if unnamed else ""
     if doubt and not settings.allow_weak_teacher:
@@ -211,7 +244,7 @@ def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, pha
         )
     reached = ", ".join(f"{name} {value:.4f}" for name, value in score(task, outputs, references).items())
     print(f"teacher on dev: {reached}")
-    return [note for note in (warning, doubt) if note]
+    return [note for note in (warning, order, doubt) if note]
 
 
 def _warm_start(distiller: Distiller, student: str) -> list[str]:

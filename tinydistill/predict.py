@@ -104,7 +104,7 @@ def write_predictions(
     model, reordered = load_fine_tuned(model_name, task)
     notes += reordered
     max_length = max_length or trained_length(model_name) or task.max_length
-    check_positions(model.config, f"model {model_name}", max_length)
+    check_positions(model, f"model {model_name}", max_length)
     tokenizer = load_tokenizer(model_name)
     check_pieces(model.config, tokenizer, f"model {model_name}")
     where = precision.device()

@@ -93,7 +93,7 @@ def describe(
     entries = {}
     for name, model in models.items():
         folder = Path(paths[name])
-        check_positions(model.config, f"model {paths[name]}", settings.max_length)
+        check_positions(model, f"model {paths[name]}", settings.max_length)
         tokenizer = load_tokenizer(paths[name])
         check_pieces(model.config, tokenizer, f"model {paths[name]}")
         dev = load_dev(task, settings, tokenizer)

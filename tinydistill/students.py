@@ -1,8 +1,9 @@
 """Students: built from the teacher, from a shape, or loaded."""
 
-import copy
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -76,41 +77,86 @@ def build_student(
     set_seed(seed)
     if spec.path:
         return load_classifier(spec.path, task, fresh_head=True)
-    student = AutoModelForSequenceClassification.from_config(student_config(spec, teacher.config, task)).float()
+    student = AutoModelForSequenceClassification.from_config(
+        student_config(spec, teacher.config, task, layer_map.blocks)
+    ).float()
     if spec.teacher_layers:
         _copy_blocks(teacher, student, layer_map)
     return student
 
 
-def student_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> PreTrainedConfig:
-    """What the student's configuration is or will be. Raises UserError if its sizes cannot be."""
+def student_config(
+    spec: StudentSpec, teacher: PreTrainedConfig, task: Task, blocks: Sequence[int] = ()
+) -> PreTrainedConfig:
+    """What the student's configuration is or will be. Raises UserError if its sizes cannot be.
+
+    blocks: the teacher's block of each of the student's, from which it takes what a configuration lists block by block
+    (local or global attention); without them they are spread evenly.
+    """
     if spec.path:
         return load_config(spec.path)
-    config = copy.deepcopy(teacher)
-    config.update(label_options(task))
-    config.num_hidden_layers = spec.num_layers()
+    depth, own_depth = teacher.num_hidden_layers, spec.num_layers()
+    blocks = blocks or [(i + 1) * depth // own_depth - 1 for i in range(own_depth)]
+    entries = {**teacher.to_dict(), **label_options(task)}
+    if task.is_regression:  # one value without a name
+        entries.pop("id2label", None), entries.pop("label2id", None)
+    # DistilBERT has names of its own, which its configuration maps.
+    names = {name: teacher.attribute_map.get(name, name) for name in ("num_hidden_layers", "num_attention_heads")}
+    names |= {"hidden_size": teacher.attribute_map.get("hidden_size", "hidden_size")}
+    for name, value in entries.items():
+        if isinstance(value, list | tuple) and len(value) == depth and name != "architectures":
+            entries[name] = [value[block] for block in blocks]
+    entries[names["num_hidden_layers"]] = own_depth
+    if getattr(teacher, "num_hidden_groups", 1) > 1:  # of ALBERT: each block has its own copy
+        entries["num_hidden_groups"] = own_depth
     if spec.shape:
-        config.hidden_size, config.num_attention_heads = spec.shape.hidden, spec.shape.heads
-        # DistilBERT alone calls the width of its feed-forward network otherwise.
-        setattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size", spec.shape.ffn)
         if spec.shape.hidden % spec.shape.heads:
             raise UserError(f"a hidden size of {spec.shape.hidden} does not divide into {spec.shape.heads} heads")
-        if hasattr(config, "embedding_size") and config.embedding_size == teacher.hidden_size:
-            config.embedding_size = spec.shape.hidden
-    return config
+        entries |= {names["hidden_size"]: spec.shape.hidden, names["num_attention_heads"]: spec.shape.heads}
+        # DistilBERT alone calls the width of its feed-forward network otherwise.
+        entries["hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"] = spec.shape.ffn
+        _fit_to_shape(entries, teacher, spec.shape)
+    return type(teacher).from_dict(entries)
+
+
+# Sizes that follow from the width and the heads of a model, and are those of the teacher if they stay.
+_OF_THE_WIDTH = ("embedding_size", "pooler_hidden_size", "true_hidden_size", "intra_bottleneck_size")
+
+
+def _fit_to_shape(entries: dict[str, Any], teacher: PreTrainedConfig, shape: Shape) -> None:
+    """Change what else depends on the shape; a bottleneck of the teacher's, which no shape names, goes."""
+    for name in _OF_THE_WIDTH:
+        bottleneck = name in ("true_hidden_size", "intra_bottleneck_size")
+        if name in entries and (bottleneck or entries[name] == teacher.hidden_size):
+            entries[name] = shape.hidden
+    if "use_bottleneck" in entries:  # MobileBERT
+        entries["use_bottleneck"] = False
+    if entries.get("head_dim") is not None:
+        entries["head_dim"] = shape.hidden // shape.heads
+    if entries.get("num_key_value_heads") is not None:
+        entries["num_key_value_heads"] = shape.heads
 
 
 def _copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: LayerMap) -> None:
     """Embeddings, pooler and head from the teacher; block i from the teacher block that will teach it."""
-    depth = teacher.config.num_hidden_layers
-    stacks = [n for n, m in teacher.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    sources: dict[str, tuple[int, ...]] = {}  # of each list of blocks, which is as long as the model is deep
+    depths = (teacher.config.num_hidden_layers, student.config.num_hidden_layers)
+    lists = {name: len(module) for name, module in teacher.named_modules() if isinstance(module, nn.ModuleList)}
+    groups = getattr(teacher.config, "num_hidden_groups", 1)
+    for name, module in student.named_modules():
+        if not isinstance(module, nn.ModuleList) or any(name.startswith(f"{stack}.") for stack in sources):
+            continue
+        if groups > 1 and len(module) == depths[1] and lists[name] == groups:  # ALBERT
+            sources[name] = tuple(int(block / (depths[0] / groups)) for block in layer_map.blocks)
+        elif (lists[name], len(module)) == depths:
+            sources[name] = layer_map.blocks
     weights = teacher.state_dict()
     own = {}
     for key in student.state_dict():
         source = key
-        for stack in stacks:
+        for stack, blocks in sources.items():
             if match := re.match(rf"{re.escape(stack)}\.(\d+)\.", key):
-                source = f"{stack}.{layer_map.blocks[int(match[1])]}.{key[match.end() :]}"
+                source = f"{stack}.{blocks[int(match[1])]}.{key[match.end() :]}"
         own[key] = weights[source]
     student.load_state_dict(own)
 

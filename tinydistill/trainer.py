@@ -174,8 +174,8 @@ class DistillationTrainer(Trainer):
     ) -> None:
         """A step that is not finite ends the run before anything is made of it.
 
-        On an accelerator it is looked at where the Trainer waits for the device anyway; once a loss is not finite, those
-        after it are not either.
+        On an accelerator it is looked at where the Trainer waits for the device anyway; once a loss is not finite,
+        those after it are not either.
         """
         control = self.control
         if self.args.device.type == "cpu" or control.should_log or control.should_evaluate or control.should_save:

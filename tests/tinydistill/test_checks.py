@@ -70,3 +70,21 @@ def test_a_student_that_does_not_fit(teacher: BertForSequenceClassification) -> 
     checks.check_fit(teacher.config, narrow.config, "shared", "match", 32)
     with pytest.raises(UserError, match="--max-length 33 is more than the student's 32 positions"):
         checks.check_fit(teacher.config, narrow.config, "shared", "match", 33)
+
+
+@pytest.mark.parametrize("most", [0.75, 0.9, 0.97])
+@pytest.mark.parametrize("task", ["SST-2", "MRPC"])
+def test_a_perfect_teacher_of_a_skewed_dev_set(task: str, most: float) -> None:
+    references = (np.arange(102) < most * 102).astype(int)
+    assert checks.check_score(TASKS[task], "t", np.eye(2)[references], references) == ""
+
+
+@pytest.mark.parametrize("task", ["SST-2", "MRPC", "CoLA"])
+def test_a_random_head_is_refused_on_a_skewed_dev_set(task: str) -> None:
+    random = np.random.default_rng(1)
+    references = (random.random(200) < 0.8).astype(int)
+    taken = 0
+    for _ in range(100):
+        leaning = random.normal(size=(200, 2)) + random.normal(size=2) * 3
+        taken += not checks.check_score(TASKS[task], "t", leaning, references, required=False)
+    assert taken <= 5

@@ -172,7 +172,10 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     [
         ("./nowhere", "there is no model folder"),
         ("a/b/c", "there is no model folder"),
-        ("no-such/model", "there is no folder no-such/model here, and the (model|tokenizer) of that name could not"),
+        (
+            "no-such/model",
+            "there is no folder no-such/model here, and the (model|tokenizer) of that name could not",
+        ),
     ],
 )
 def test_a_model_that_is_not_there(name: str, message: str) -> None:

@@ -38,9 +38,7 @@ def load_config(name: str, **options: object) -> PreTrainedConfig:
     except (OSError, ValueError):
         entries = {}
     if "model_type" not in entries and entries.keys() >= _OF_BERT:
-        warn_once(
-            f"the configuration of {name} does not say what it is of; its fields are BERT's, and it is taken for one"
-        )
+        warn_once(f"the configuration of {name} has no model_type; its fields are BERT's, and it is taken for one")
         return BertConfig.from_dict({**entries, "_name_or_path": name}, **options)
     return load_pretrained(AutoConfig, name, **options)
 
@@ -82,8 +80,7 @@ def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrained
             other = load_pretrained(AutoTokenizer, name, config=config, **keeps)
             if unreachable_share(other) < _FEW:
                 warn_once(
-                    f"{name} has a vocab.txt and no tokenizer_config.json: its vocabulary holds capitals or accents, so "
-                    "they are kept"
+                    f"{name} has capitals or accents in its vocab.txt, and no tokenizer_config.json: they are kept"
                 )
                 return other
     warn_once(
@@ -142,8 +139,9 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     unused = sorted(key for key in info["unexpected_keys"] if not _MAY_STAY_UNUSED.search(key))
     if unused:
         raise UserError(
-            f"the weights of {name} do not fit its configuration: {unused[0]} and {len(unused) - 1} more are not used by "
-            f"the {model.config.num_hidden_layers}-layer model that config.json describes; take both from the same model"
+            f"the weights of {name} do not fit its configuration: {unused[0]} and {len(unused) - 1} more have no place "
+            f"in the model of {model.config.num_hidden_layers} layers that config.json describes; take both from the "
+            "same model"
         )
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -168,7 +166,7 @@ _WHAT = {AutoConfig: "configuration", AutoTokenizer: "tokenizer"}  # else a mode
 
 
 def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
-    """What `auto_class.from_pretrained` gives, never running code that lies beside the weights; UserError if nothing."""
+    """What `auto_class.from_pretrained` gives; code that lies beside the weights is never run. UserError if nothing."""
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local and not folder.is_dir():
@@ -181,8 +179,8 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         reason = " ".join(str(error).split())[:200]
         if "trust_remote_code" in str(error):
             raise UserError(
-                f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model whose "
-                "type transformers knows"
+                f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
+                "whose type transformers knows"
             ) from None
         if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
             raise UserError(
@@ -190,10 +188,10 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
             ) from None
         if isinstance(error, RuntimeError):  # out of memory, or a fault of ours
             raise
-        what = _WHAT.get(auto_class, "model")
         if looks_local:
+            what = _WHAT.get(auto_class, "model")
             raise UserError(f"cannot load the {what} of {name}; check the folder's files ({reason})") from None
         raise UserError(
-            f"there is no folder {name} here, and the {what} of that name could not be had from the hub either; check "
+            f"there is no folder {name} here, and the model of that name could not be had from the hub either; check "
             f"the path, or download it to a folder on a machine with a network ({reason})"
         ) from None

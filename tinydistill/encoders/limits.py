@@ -1,0 +1,34 @@
+"""What a model can take: how many pieces, and which columns of a batch."""
+
+import inspect
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+
+def position_limit(model: PreTrainedModel | PreTrainedConfig) -> int | None:
+    """How many pieces the model takes at once, special ones included; None if it knows no limit.
+
+    Of a configuration the model is built without memory for its weights. RoBERTa and its kin (MPNet, data2vec, XLM-R
+    ...) count positions from behind that of the padding, which takes places of the table away.
+    """
+    if isinstance(model, PreTrainedConfig):
+        limit = getattr(model, "max_position_embeddings", None)
+        try:
+            with torch.device("meta"):
+                model = AutoModel.from_config(model)
+        except Exception:  # told where the model itself is built
+            return limit
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return module.num_embeddings - (module.padding_idx + 1 if module.padding_idx is not None else 0)
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def accepted_inputs(model: PreTrainedModel) -> list[str]:
+    """The columns of a batch that the model's forward takes; no segment ids where it has but one segment."""
+    named = inspect.signature(model.forward).parameters
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in named]
+    segments = getattr(model.config, "type_vocab_size", None)
+    return [name for name in names if name != "token_type_ids" or segments is None or segments > 1]

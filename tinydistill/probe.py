@@ -1,0 +1,86 @@
+"""Each model of a phase is tried before its first step: built, run on two rows, saved and loaded.
+
+Architectures differ in what they let themselves be asked for. What does not work is told at once, and not after hours
+of training, when a student cannot be saved.
+"""
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from glue_tasks.errors import UserError
+from tinydistill.distiller import Distiller, FeatureReader
+from tinydistill.objectives import Objective
+
+_ROWS, _MOST_PIECES = 2, 64
+
+
+@contextlib.contextmanager
+def _told(phase: str, config: PreTrainedConfig) -> Iterator[None]:
+    """What goes wrong inside, as a sentence. Draws of random numbers leave those that follow as they were."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if isinstance(error, torch.OutOfMemoryError | MemoryError | OSError):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            other = "; --phase prediction alone may work" if phase == "intermediate" else ""
+            raise UserError(
+                f"the {phase} phase does not work with models of type {config.model_type!r} ({reason}){other}; choose "
+                "another, such as a BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT or ModernBERT"
+            ) from None
+
+
+def check_phase(
+    phase: str,
+    objectives: Sequence[Objective],
+    student_config: PreTrainedConfig,
+    teacher_config: PreTrainedConfig | None,
+    max_length: int,
+    **options: Any,
+) -> None:
+    """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
+
+    teacher_config: None for a phase that learns from gold labels. options: of the Distiller. Raises UserError if
+    anything of it fails.
+    """
+    with _told(phase, student_config):
+        student = AutoModelForSequenceClassification.from_config(copy.deepcopy(student_config)).float()
+        teacher, features = None, None
+        if teacher_config is not None:
+            teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(teacher_config)).float().eval()
+        width = teacher.config.hidden_size if teacher is not None else 0
+        distiller = Distiller(student, objectives, width, **options)
+        batch = _batch(student, teacher, max_length)
+        if teacher is not None:
+            with torch.no_grad():
+                features = FeatureReader(teacher, objectives, side=1)(teacher, batch)
+        losses = distiller(batch, features)
+        torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
+        with tempfile.TemporaryDirectory() as folder:
+            safetensors.torch.save_model(distiller, str(Path(folder) / "distiller.safetensors"))
+            student.save_pretrained(folder)
+            AutoModelForSequenceClassification.from_pretrained(folder)
+
+
+def _batch(student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int) -> dict[str, torch.Tensor]:
+    """Two rows, the second half as long and in two segments."""
+    length = min(max_length, _MOST_PIECES)
+    pieces = min(model.config.vocab_size for model in (student, teacher) if model is not None)
+    mask = torch.ones(_ROWS, length, dtype=torch.long)
+    mask[1, (length + 1) // 2 :] = 0
+    types = torch.zeros_like(mask)
+    types[:, length // 4 : (length + 1) // 2] = 1
+    labels = torch.zeros(_ROWS, dtype=torch.float32 if student.config.num_labels == 1 else torch.long)
+    ids = torch.full((_ROWS, length), pieces - 1)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, "labels": labels}
