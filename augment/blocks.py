@@ -10,7 +10,6 @@ the folder, or fill one each on machines of their own, whose files are then put 
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +71,7 @@ class Blocks:
         self.folder.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
         content |= {"header": plan.header, "rows": plan.rows, "left_out": plan.left_out}
-        write_json(self.folder / "run.json", content, writer=f".{uuid.uuid4().hex}")  # shards may begin together
+        write_json(self.folder / "run.json", content)
 
     def is_finished(self, block: int) -> bool:
         return self._rows(block).exists()

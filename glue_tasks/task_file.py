@@ -23,21 +23,6 @@ _TABLES = ("files", "other_files", "column_aliases")
 KEYS = (*_TEXT, *_TEXTS, *_NUMBERS, *_RATES, *_TABLES, "header")
 _NEEDED = ("name", "text_columns", "label_column", "labels")
 
-# Of a run what tells one version of the file from another: what is read, and how it is scored.
-_READING = (
-    "text_columns",
-    "label_column",
-    "labels",
-    "label_codes",
-    "metrics",
-    "files",
-    "columns",
-    "headerless",
-    "column_aliases",
-    "unscored_labels",
-    "separator",
-)
-
 
 def load_task(path: Path) -> Task:
     """The task that a TOML file describes.
@@ -81,16 +66,6 @@ def choose_task(task: Task | str | None, path: Path | str | None) -> Task:
     if task.endswith(".toml"):
         raise UserError(f"{task} is a task file; give it with --task-file")
     return get_task(task)
-
-
-def describe_reading(task: Task) -> dict[str, Any]:
-    """How the files of a user's own task are read and scored, for the record of a run; {} for a task of the tables.
-
-    Such a task may be another by the time the run is taken up again.
-    """
-    if TASKS.get(task.name) == task:
-        return {}
-    return {f"task_{field}": getattr(task, field) for field in _READING}
 
 
 def check_task(task: Task) -> None:

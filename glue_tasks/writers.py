@@ -1,13 +1,20 @@
 """Files written whole or not at all: tables of tab-separated cells, and JSON."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 _BREAKS = re.compile(r"[\t\r\n]+")
 
@@ -67,19 +74,42 @@ class TableWriter:
             self._partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any, writer: str = "") -> None:
-    """Write a JSON file whole or not at all, making its folder if need be. Raises ValueError at NaN or infinity, which
-    JSON does not have.
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write to, which becomes `path` when the block ends without an error, and is gone otherwise.
 
-    `writer` keeps apart processes that may write it at the same moment.
+    Several processes may make the same file at once: each has its own, and keeps it locked. What a killed one has left
+    is not locked, and is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}{writer}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as failure:
-        failure.filename = str(path)  # a full disk does not say which file
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
+    for left in path.parent.iterdir():
+        if left.name.startswith(f"{path.name}.") and left.suffix == ".partial":
+            _remove_unlocked(left)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    with open(partial, "wb") as lock:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield partial
+            partial.replace(path)
+        except OSError as failure:
+            failure.filename = failure.filename or str(path)  # a full disk does not say which file
+            raise
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _remove_unlocked(path: Path) -> None:
+    with contextlib.suppress(OSError), open(path, "rb") as file:  # or it is in use, or gone by now
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all, making its folder if need be. Raises ValueError at NaN or infinity, which
+    JSON does not have.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -14,22 +13,17 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
-from datasets.fingerprint import Hasher
 from torch.utils.data import Sampler
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.files import Row, Table
-from glue_tasks.writers import write_json
+from glue_tasks.reading import reading_digest
+from glue_tasks.seals import fingerprint, is_whole, seal
+from glue_tasks.writers import whole_file
 
 _ROWS_AT_ONCE = 1_000  # tokenised in one call, in parallel inside the tokenizer
 _BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:
@@ -37,31 +31,31 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
 
     `length` counts pieces, `cut` says that the row was longer than `max_length` pieces and lost its end (a pair loses
     the end of its longer text first). The file in `cache_dir` is named by what it was made of, so that a second start
-    reads it at once, and appears only when it is whole.
+    reads it at once, and appears only when it is whole; a record beside it, written last, tells whether it still is.
     """
     key = hashlib.sha256(
         "\0".join(
             [
-                file_digest(table.path),
-                Hasher.hash((table.task, table.label_position, table.skip_bad_rows)),
+                fingerprint(table.path)["sha256"],
+                table.path.suffix,
+                reading_digest(table.task),
+                f"{table.label_position} {table.skip_bad_rows}",
                 _pieces_of(tokenizer),
                 str(max_length),
             ]
         ).encode()
     ).hexdigest()[:16]
     path = cache_dir / f"{table.path.stem}-{key}.arrow"
-    if not path.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")  # two phases may encode the same file at once
-        try:
-            with ArrowWriter(path=str(partial), features=_features(table, tokenizer)) as writer:
-                for columns in _columns(table, tokenizer, max_length):
-                    writer.write_batch(columns)
-                writer.finalize()
-            write_json(_left_out_path(path), table.tally.left_out(), writer=f".{os.getpid()}")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    record = _record_of(path)
+    if not is_whole(record):
+        with (
+            whole_file(path) as partial,
+            ArrowWriter(path=str(partial), features=_features(table, tokenizer)) as writer,
+        ):
+            for columns in _columns(table, tokenizer, max_length):
+                writer.write_batch(columns)
+            writer.finalize()
+        seal(record, path, left_out=table.tally.left_out())
     return Dataset.from_file(str(path))
 
 
@@ -73,10 +67,11 @@ def column(data: Dataset, name: str) -> np.ndarray:
 
 def left_out(data: Dataset) -> dict[str, int]:
     """How many rows of its file an encoded dataset is without, by the reason."""
-    return json.loads(_left_out_path(Path(data.cache_files[0]["filename"])).read_text(encoding="utf-8"))
+    record = _record_of(Path(data.cache_files[0]["filename"]))
+    return json.loads(record.read_text(encoding="utf-8"))["left_out"]
 
 
-def _left_out_path(path: Path) -> Path:
+def _record_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 

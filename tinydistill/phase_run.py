@@ -11,15 +11,22 @@ from typing import Any
 import safetensors.torch
 import torch
 from datasets import concatenate_datasets
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
 from glue_tasks.errors import UserError
 from glue_tasks.places import find_file
+from glue_tasks.reading import describe_reading
+from glue_tasks.seals import fingerprint
 from glue_tasks.task import Task
-from glue_tasks.task_file import describe_reading
 from tinydistill import precision, processes
 from tinydistill.allocator import keep_freed_memory
-from tinydistill.data import file_digest
 from tinydistill.distiller import Distiller
 from tinydistill.evaluation import evaluate
 from tinydistill.packed import prepare_products
@@ -79,7 +86,7 @@ class PhaseRun:
         settings |= describe_reading(self.task)
         if self.settings.task_file:
             settings |= {"task_file": self.settings.task_file}
-        settings |= {"data": {split: file_digest(path) for split, path in paths.items()}}
+        settings |= {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
         self.identity = settings
         self.state = processes.from_first(lambda: self.folder.look(settings, self.start.resume, self.start.overwrite))
         if self.state == "finished":
@@ -117,8 +124,9 @@ class PhaseRun:
             torch.manual_seed(self.settings.seed + processes.index())  # or dropout would be the same in all processes
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         trainer.add_callback(Progress(self.name))
+        trainer.add_callback(_Checkpoints(self.folder))
         started = time.perf_counter()
-        checkpoint = processes.from_first(self.folder.last_checkpoint) if self.state == "continue" else None
+        checkpoint = processes.from_first(self._last_checkpoint) if self.state == "continue" else None
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.perf_counter() - started
         history = trainer.state.log_history
@@ -133,6 +141,11 @@ class PhaseRun:
         }
         processes.wait()  # until all have read the best checkpoint, which goes with the others
         processes.from_first(lambda: self._finish(distiller, measured))
+
+    def _last_checkpoint(self) -> Path | None:
+        if checkpoint := self.folder.last_checkpoint():
+            self.folder.go_back_to(checkpoint)
+        return checkpoint
 
     def _finish(self, distiller: Distiller, measured: dict[str, Any]) -> None:
         if name := not_finite(distiller):
@@ -172,7 +185,6 @@ class PhaseRun:
             save_strategy=every,
             eval_steps=settings.eval_steps or None,
             save_steps=settings.eval_steps or 500,
-            save_total_limit=1,
             load_best_model_at_end=keeps_best,
             metric_for_best_model=f"eval_{self.task.main_metric}" if keeps_best else None,
             greater_is_better=True if keeps_best else None,
@@ -189,6 +201,20 @@ class PhaseRun:
             self.precision if self.precision != "float32" else "no"
         )  # whatever `accelerate launch` was told
         return arguments
+
+
+class _Checkpoints(TrainerCallback):
+    """Seals each checkpoint when it is written, and finds the best one also where the folder was moved."""
+
+    def __init__(self, folder: PhaseFolder):
+        self.folder = folder
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        processes.from_first(lambda: self.folder.seal_checkpoint(state.global_step))
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if state.best_global_step:  # the Trainer noted a path
+            state.best_model_checkpoint = str(self.folder.checkpoints / f"checkpoint-{state.best_global_step}")
 
 
 def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:

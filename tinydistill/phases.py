@@ -144,7 +144,7 @@ def train_student(name: str, task: Task, settings: Settings, start: Start) -> Pa
     in_8_bits = name != "baseline" and settings.teacher_precision == "int8"
     if name != "baseline":
         identity |= {"loss_scale": settings.loss_scale}
-        identity |= {"teacher_precision": "int8" if in_8_bits else phase.precision}
+        identity |= {"teacher_precision": "int8" if in_8_bits else "auto"}
     with phase.folder.held():
         if phase.look(identity) != "finished":
             notes += [_what_it_is(spec, maps), *(_head_of(spec.path, task) if spec.path else [])]

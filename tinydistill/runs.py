@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from glue_tasks.errors import UserError
+from glue_tasks.seals import damage, seal
 from glue_tasks.writers import write_json
 from tinydistill import __version__
 
@@ -32,18 +33,21 @@ class PhaseFolder:
         self.checkpoints = self.path / "checkpoints"
         self._record = self.path / "run.json"
         self._lock: IO[str] | None = None
+        self._damage: dict[int, str] = {}  # of each checkpoint that was looked at
 
     def read(self) -> dict[str, Any] | None:
         """What `run.json` holds, or None if the phase never began here. Raises UserError if it cannot be read."""
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
-            if isinstance(record, dict) and "state" in record:
+            if isinstance(record, dict) and "state" in record and isinstance(record.get("settings"), dict):
                 return record
         except FileNotFoundError:
             return None
         except ValueError:  # no JSON
             pass
-        raise UserError(f"{self._record} is no record of a run; remove it, or choose another folder")
+        raise UserError(
+            f"{self._record} is no record of a run, or is damaged; --overwrite it, or choose another folder"
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -57,28 +61,25 @@ class PhaseFolder:
         Raises UserError if the folder holds another run, an unfinished one and `resume` was not asked for, or if
         another process is at work there.
         """
-        if self.path.exists():
-            self.take_lock()
-        record = self.read()
-        if record is None and self.path.exists() and any(self.path.iterdir()):
-            raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
-        if record is None or overwrite or (record["state"] == "running" and self.last_checkpoint() is None):
+        self.take_lock()  # of two processes that see no run here, one begins it
+        if overwrite:
             return "new"
-        # Compared as they are saved: JSON has no tuples.
-        given, saved = json.loads(json.dumps(settings)), record["settings"]
-        if _differing(given, saved):
-            names = _differing(given, saved)
-            details = ", ".join(
-                f"other {name.replace('_', ' ')}"
-                if name.endswith("_weights")
-                else f"{name} was {saved.get(name)!r} and is now {given.get(name)!r}"
-                for name in names[:3]
-            )
+        record = self.read()
+        if record is None and self.path.exists() and any(path.suffix != ".partial" for path in self.path.iterdir()):
+            raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
+        if record is None or record["state"] == "cleared":
+            return "new"
+        if record["state"] == "running" and self.last_checkpoint() is None:
+            for told in self._damage.values():
+                print(f"note: {told}; with no whole checkpoint the run starts anew")
+            return "new"
+        if names := _differing(settings, record):
             raise UserError(
-                f"{self.path} holds a run with other settings ({details}); choose another --output-dir, "
+                f"{self.path} holds a run with other settings ({', '.join(names[:3])}); choose another --output-dir, "
                 "or --overwrite it"
             )
         if record["state"] == "finished":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # a kill may have left some
             return "finished"
         if not resume:
             raise UserError(
@@ -124,23 +125,63 @@ class PhaseFolder:
     def begin(self, settings: dict[str, Any]) -> None:
         """Start anew: what was in the folder goes, and the settings are noted."""
         self.take_lock()
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        if self.path.exists():  # killed amid the removal, it is known for a folder of ours
+            write_json(self._record, {"state": "cleared", "settings": {}})
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path != self._record:
+                    path.unlink()
         write_json(self._record, {"state": "running", "settings": settings, "versions": versions()})
 
-    def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end; those cut off by a kill are removed.
+    def seal_checkpoint(self, step: int) -> None:
+        """Note what tells a checkpoint's files, and remove those that no longer serve: the last two are kept, and the
+        best ones up to each. Raises UserError if the folder was deleted."""
+        if not self._record.exists():
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it holds files of somebody else
+                self.path.rmdir()
+            raise UserError(f"{self.path} was deleted while the run was at work; start it again")
+        folder = self._checkpoint(step)
+        seal(folder / _SEAL, *(path for path in sorted(folder.iterdir()) if path.name != _SEAL))
+        kept = self._steps()[:2]
+        kept += [_best_step(self._checkpoint(step)) or 0 for step in kept]
+        for other in self._steps():
+            if other not in kept:
+                shutil.rmtree(self._checkpoint(other))
 
-        The Trainer writes `trainer_state.json` last, so a checkpoint in which it can be read is whole.
-        """
-        steps = {int(path.name.rpartition("-")[2]): path for path in self.checkpoints.glob("checkpoint-*")}
-        for _, path in sorted(steps.items(), reverse=True):
-            try:
-                json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-                return path
-            except (FileNotFoundError, json.JSONDecodeError):
-                shutil.rmtree(path)
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint whose files are as they were written, and those of the best one up to it too."""
+        for step in self._steps():
+            if not self._damage_of(step) and not self._damage_of(_best_step(self._checkpoint(step)) or step):
+                return self._checkpoint(step)
         return None
+
+    def go_back_to(self, checkpoint: Path) -> None:
+        """Remove the checkpoints after it, which are not whole, and say why they are not used."""
+        last = int(checkpoint.name.rpartition("-")[2])
+        for step in self._steps():
+            if step > last:
+                why = (
+                    self._damage.get(step)
+                    or f"that of step {_best_step(self._checkpoint(step))}, its best, is not whole"
+                )
+                print(f"note: the checkpoint of step {step} is not used ({why}); the run goes on from step {last}")
+                shutil.rmtree(self._checkpoint(step))
+
+    def _steps(self) -> list[int]:
+        """Of the checkpoints there are, the newest first."""
+        return sorted(
+            (int(path.name.rpartition("-")[2]) for path in self.checkpoints.glob("checkpoint-*")), reverse=True
+        )
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"checkpoint-{step}"
+
+    def _damage_of(self, step: int) -> str:
+        if step not in self._damage:
+            self._damage[step] = damage(self._checkpoint(step) / _SEAL)
+        return self._damage[step]
 
     def finish(self, record: dict[str, Any]) -> None:
         """Mark the run as finished, with what it measured; its checkpoints have served."""
@@ -148,14 +189,40 @@ class PhaseFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
+def _best_step(checkpoint: Path) -> int | None:
+    """The step of the best checkpoint up to this one, if the phase looks for one."""
+    try:
+        return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["best_global_step"]
+    except (OSError, ValueError, KeyError):  # it is not whole
+        return None
+
+
+_SEAL = "files.json"  # in each checkpoint, written last
 # Told and not compared: what they name is compared by its content, and a path may be written in two ways.
 _NAMES = frozenset({"teacher", "student", "pretrained", "train_file", "task_file"})
 
 
-def _differing(given: dict[str, Any], saved: dict[str, Any]) -> list[str]:
-    """What differs, digests last: another seed or shape makes other weights, and says more."""
-    names = sorted((given.keys() | saved.keys()) - _NAMES, key=lambda name: (name.endswith("_weights"), name))
-    return [name for name in names if given.get(name) != saved.get(name)]
+# These do not change the student but in the last digits: an unfinished run keeps to them, to end as it would have.
+_OF_THE_MACHINE = frozenset({"precision", "processes"})
+
+
+def _differing(given: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """What differs, in words; digests last: another seed or shape makes other weights, and says more."""
+    given = json.loads(json.dumps(given))  # as they are saved: JSON has no tuples
+    saved = record["settings"]
+    left = _NAMES | (_OF_THE_MACHINE if record["state"] == "finished" else frozenset())
+    names = sorted((given.keys() | saved.keys()) - left, key=lambda name: (_is_digest(name), name))
+    return [
+        f"other {name.replace('_', ' ')}"
+        if _is_digest(name)
+        else f"{name} was {saved.get(name)!r} and is now {given.get(name)!r}"
+        for name in names
+        if given.get(name) != saved.get(name)
+    ]
+
+
+def _is_digest(name: str) -> bool:
+    return name.endswith(("_weights", "_data", "_from_record"))
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,8 @@ from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from glue_tasks.seals import is_whole, seal
+from glue_tasks.writers import whole_file
 from tinydistill import processes
 from tinydistill.attention import replace_attention
 from tinydistill.data import Collator
@@ -37,13 +39,13 @@ def teacher_logits(
     source = Path(data.cache_files[0]["filename"]).stem.rpartition("-")[2]
     path = cache / f"teacher-logits-{name}-{source}-{precision}.arrow"
     shards = path.with_suffix(".shards")
-    if not processes.from_first(path.exists):
+    if processes.from_first(lambda: not is_whole(path.with_suffix(".json"))):
         order = longest_first(data)
         _compute(teacher, data, order, collate, precision, shards)
         processes.wait()
         processes.from_first(lambda: _join(order, teacher.config.num_labels, shards, path))
     processes.from_first(lambda: shutil.rmtree(shards, ignore_errors=True))
-    processes.check_shared(path)
+    processes.check_shared(path.with_suffix(".json"))
     return Dataset.from_file(str(path))
 
 
@@ -54,7 +56,8 @@ def _compute(
     processes.from_first(lambda: folder.mkdir(parents=True, exist_ok=True))
     processes.check_shared(folder)
     starts = range(0, len(order), _SHARD)
-    missing = processes.from_first(lambda: [start for start in starts if not _shard(folder, start).exists()])
+    done = lambda start: is_whole(_shard(folder, start).with_suffix(".json"))  # noqa: E731
+    missing = processes.from_first(lambda: [start for start in starts if not done(start)])
     there = len(order) - sum(len(order[start : start + _SHARD]) for start in missing)
     mine = [(start, order[start : start + _SHARD]) for start in missing[processes.index() :: processes.count()]]
     own = sum(len(rows) for _, rows in mine)
@@ -76,12 +79,11 @@ def _shard(folder: Path, start: int) -> Path:
 
 def _write_shard(path: Path, outputs: np.ndarray) -> None:
     """outputs: (examples, num_labels). The file appears only when it is whole, and on the disk."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         np.save(file, outputs)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+    seal(path.with_suffix(".json"), path)
 
 
 def _join(order: np.ndarray, num_labels: int, shards: Path, path: Path) -> None:
@@ -89,15 +91,11 @@ def _join(order: np.ndarray, num_labels: int, shards: Path, path: Path) -> None:
     outputs = np.empty((len(order), num_labels), dtype=np.float32)
     for start in range(0, len(order), _SHARD):
         shard = _shard(shards, start)
-        processes.check_shared(shard)  # another machine may have written it
+        processes.check_shared(shard.with_suffix(".json"))  # another machine may have written it
         outputs[order[start : start + _SHARD]] = np.load(shard)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     features = Features({"teacher_logits": List(Value("float32"), length=num_labels)})
-    try:
-        with ArrowWriter(path=str(partial), features=features) as writer:
-            for start in range(0, len(outputs), _ROWS_WRITTEN_AT_ONCE):
-                writer.write_batch({"teacher_logits": outputs[start : start + _ROWS_WRITTEN_AT_ONCE]})
-            writer.finalize()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, ArrowWriter(path=str(partial), features=features) as writer:
+        for start in range(0, len(outputs), _ROWS_WRITTEN_AT_ONCE):
+            writer.write_batch({"teacher_logits": outputs[start : start + _ROWS_WRITTEN_AT_ONCE]})
+        writer.finalize()
+    seal(path.with_suffix(".json"), path)

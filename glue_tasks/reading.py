@@ -1,0 +1,91 @@
+"""What decides how a task's files are read: for the record of a run, and for the names of cached rows."""
+
+import functools
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from glue_tasks import TASKS, files
+from glue_tasks.task import Task
+
+# Of a task what is read, and how it is scored; not what it is called, says of itself, or how it is trained.
+_FIELDS = (
+    "text_columns",
+    "label_column",
+    "labels",
+    "label_codes",
+    "metrics",
+    "files",
+    "columns",
+    "headerless",
+    "has_torn_rows",
+    "column_aliases",
+    "only",
+    "unscored_labels",
+    "separator",
+    "id_column",
+)
+
+
+def describe_reading(task: Task) -> dict[str, Any]:
+    """How the files of a user's own task are read and scored, for the record of a run; {} for a task of the tables.
+
+    Such a task may be another by the time the run is taken up again.
+    """
+    return {} if TASKS.get(task.name) == task else {f"task_{name}": value for name, value in _reading(task).items()}
+
+
+def reading_digest(task: Task) -> str:
+    """SHA-256 of all that turns a file into this task's rows: its fields, its function, and the code that reads."""
+    return _digest(repr(sorted((name, repr(value)) for name, value in _reading(task).items())), _of_package())
+
+
+def _reading(task: Task) -> dict[str, Any]:
+    described = {field: getattr(task, field) for field in _FIELDS}
+    return described | ({"from_record": code_digest(task.from_record)} if task.from_record else {})
+
+
+def code_digest(function: Callable) -> str:
+    """SHA-256 of a function's source, and that of the functions and values of its package that it uses."""
+    return _digest(*_sources(function, set()))
+
+
+def _sources(function: Callable, seen: set[Any]) -> Iterator[str]:
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
+    if code is None or code in seen:
+        return
+    seen.add(code)
+    try:
+        yield inspect.getsource(function)
+    except (OSError, TypeError):  # made in an interactive session
+        yield f"{code.co_code!r} {code.co_consts!r}"
+    package = function.__module__.partition(".")[0]
+    own = function.__globals__
+    closed_over = {**own, **inspect.getclosurevars(function).nonlocals}
+    for name in sorted({*code.co_names, *code.co_freevars}):
+        value = closed_over.get(name)
+        if callable(value):
+            if getattr(value, "__module__", "").partition(".")[0] == package:
+                yield from _sources(value, seen)
+        elif name in closed_over and not inspect.ismodule(value):
+            yield f"{name} = {value!r}"
+
+
+@functools.cache
+def _of_package() -> str:
+    """The digest of the modules that read files, this package's from `files` on; a task's fields are told apart."""
+    found, waiting = set(), [files.__name__]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not name.startswith(f"{__package__}.") or name == Task.__module__:
+            continue
+        found.add(name)
+        waiting += [getattr(value, "__module__", "") or "" for value in vars(sys.modules[name]).values()]
+    return _digest(*(inspect.getsource(sys.modules[name]) for name in sorted(found)))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

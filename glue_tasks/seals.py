@@ -1,0 +1,50 @@
+"""Files known by size and SHA-256 in a record that is written last: one that was cut, emptied or changed is found."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from glue_tasks.writers import write_json
+
+logger = logging.getLogger(__name__)
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """A file's bytes and the digest that `sha256sum` gives."""
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def seal(record: Path, *files: Path, **more: Any) -> None:
+    """Write what tells these files, which lie beside the record, and whatever else it is to hold."""
+    write_json(record, {**more, "files": {path.name: fingerprint(path) for path in files}})
+
+
+def damage(record: Path) -> str:
+    """What is not as it was when the record was written, in words; "" if all is whole."""
+    if not record.exists():
+        return f"there is no {record}"
+    try:
+        files = json.loads(record.read_text(encoding="utf-8"))["files"]
+        expected = {record.with_name(name): (told["bytes"], told["sha256"]) for name, told in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{record} is damaged"
+    for path, (size, _) in expected.items():
+        if not path.is_file():
+            return f"there is no {path}"
+        if path.stat().st_size != size:
+            return f"{path} is damaged: it has {path.stat().st_size:,} bytes, not {size:,}"
+    for path, (_, digest) in expected.items():
+        if fingerprint(path)["sha256"] != digest:
+            return f"{path} is damaged: it is not what was written"
+    return ""
+
+
+def is_whole(record: Path) -> bool:
+    """Whether the files are there and as they were. It is told where they are damaged: their maker makes them anew."""
+    told = damage(record)
+    if told and record.exists():
+        logger.warning("%s; it is made anew", told)
+    return not told
