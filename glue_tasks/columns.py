@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from glue_tasks.cells import SEPARATORS, Cells
-from glue_tasks.labels import read_label
+from glue_tasks.labels import composed, is_unscored, read_label
 from glue_tasks.lines import Fault, shown
+from glue_tasks.official_columns import known_columns
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
 
@@ -50,7 +52,7 @@ def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fa
 
 
 def _letters(name: str) -> str:
-    return "".join(name.split()).strip("\ufeff").casefold()
+    return composed("".join(name.split()).strip("\ufeff").casefold())
 
 
 def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[Cells | None, tuple[int, ...]] | Fault:
@@ -82,6 +84,22 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     if labelled and any(_is_label(task, cell) for cell in first):
         return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
     return by_name
+
+
+def columns_by_number(task: Task, labelled: bool, rows: Sequence[Cells]) -> Cells | None:
+    """What the columns of a published task's table without a header are called, if that is certain.
+
+    `rows` are the first ones. By the number of columns and by where all of them have a label or, in a test split, the
+    number of the row: where a header has none.
+    """
+    fitting = set()
+    for columns in known_columns(task, labelled):
+        sign = task.label_column if labelled else task.id_column
+        if len(columns) == len(rows[0]) and sign in columns:
+            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
+            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
+                fitting.add(columns)
+    return fitting.pop() if len(fitting) == 1 else None
 
 
 def columns_without_header(task: Task, width: int) -> Cells:
@@ -118,14 +136,14 @@ def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
 
 
 def _is_label(task: Task, written: str) -> bool:
-    return written.strip() in task.unscored_labels or read_label(task, written) is not None
+    return is_unscored(task, written) or read_label(task, written) is not None
 
 
 def _is_names(task: Task, cells: Cells) -> bool:
     """Whether every cell is the name of one of the task's columns."""
     aliases = (alias for names in task.column_aliases.values() for alias in names)
-    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases))}
-    return {*map(_letters, cells)} <= known
+    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases, task.id_column))}
+    return {*map(_letters, cells)} <= known - {""}
 
 
 def cells_of_records(
@@ -160,15 +178,17 @@ def cells_of_records(
             if len(positions) == _SETS_KEPT:
                 positions.clear()
             positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
-        yield line, _cells(record, positions[names])
+        yield line, _cells(record, positions[names], wanted.index(task.id_column) if task.id_column in wanted else -1)
 
 
-def _cells(record: Record, names: tuple[str, ...] | Fault) -> Cells | Fault:
+def _cells(record: Record, names: tuple[str, ...] | Fault, id_at: int) -> Cells | Fault:
     if isinstance(names, Fault):
         return names
     cells = []
-    for name in names:
-        cell = _text(record[name])
+    for at, name in enumerate(names):
+        value = record[name]
+        is_empty = value is None or value != value  # NaN: what a table makes of nothing
+        cell = "" if is_empty and at != id_at else _text(value)
         if isinstance(cell, Fault):
             return Fault(f"column {name} holds {cell.what}", cell.cure)
         cells.append(cell)
@@ -184,8 +204,8 @@ def _text(value: Any) -> str | Fault:
         return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+    if isinstance(value, int | Decimal) or (isinstance(value, float) and not math.isnan(value)):
         return str(value)
     if value is None or isinstance(value, float):
-        return Fault("nothing", 'take the row out; an empty text is written ""')
+        return Fault("nothing", "take the row out, or number it")
     return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")

@@ -184,7 +184,7 @@ def layout(task: Task, table: Table, outputs: np.ndarray) -> tuple[tuple[str, ..
 
 def _ids(task: Task, table: Table, rows: int) -> Iterable[str]:
     """What the rows are called: the column that the task names, if the file has it, else numbers from 0."""
-    columns = table.header or task.columns
+    columns = table.columns
     if not task.id_column or task.id_column not in columns:
         return map(str, range(rows))
     place = columns.index(task.id_column)
