@@ -142,8 +142,8 @@ def _is_label(task: Task, written: str) -> bool:
 def _is_names(task: Task, cells: Cells) -> bool:
     """Whether every cell is the name of one of the task's columns."""
     aliases = (alias for names in task.column_aliases.values() for alias in names)
-    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases, task.id_column))}
-    return {*map(_letters, cells)} <= known - {""}
+    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases, "id", "idx", "index"))}
+    return {*map(_letters, cells)} <= known
 
 
 def cells_of_records(

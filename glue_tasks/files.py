@@ -177,7 +177,7 @@ def open_table(
     opened = _open_records if suffix_of(path) in RECORDS else _open_grid
     try:
         table = opened(task, path, split, labelled, skip_bad_rows)
-        if not labelled or _has_labels(table):
+        if not labelled or _has_labels(table, when_unknown=needs_labels):
             return table
         raise UserError(
             f"{path} has no labels: {shown(task.label_column)} is empty or -1 in every row, as in the hub's test splits"
@@ -193,17 +193,17 @@ def open_table(
         return table
 
 
-def _has_labels(table: Table) -> bool:
-    """Whether a row has a label, as nearly always the first. What cannot be read is told by the reading."""
+def _has_labels(table: Table, when_unknown: bool) -> bool:
+    """Whether a row has a label, as nearly always the first; `when_unknown` if none has a column for it that can be
+    read."""
     at = table.label_position
     assert at is not None
-    rows = (cells for _, cells in table.read() if not isinstance(cells, Fault) and len(cells) > at)
-    unlabelled = 0
-    for cells in rows:
-        if not is_no_label(table.task, cells[at]):
-            return True
-        unlabelled += 1
-    return not unlabelled
+    for _, cells in table.read():
+        if not isinstance(cells, Fault) and len(cells) >= len(table.columns):
+            if not is_no_label(table.task, cells[at]):
+                return True
+            when_unknown = False
+    return when_unknown
 
 
 def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
@@ -245,15 +245,17 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         raise UserError(first.at(path, line))
     found = find_header(task, split, labelled, first)
     columns = columns_without_header(task, len(first))
+    by_number = None
     if isinstance(found, Fault) or (found[0] is None and len(first) != len(columns)):
         start = [cells for _, cells in itertools.islice(read_all(), _ROWS_LOOKED_AT) if not isinstance(cells, Fault)]
-        if by_number := columns_by_number(task, labelled, start):
+        by_number = columns_by_number(task, labelled, start)
+        if by_number:
             columns = by_number
             found = None, tuple(columns.index(name) for name in wanted_columns(task, labelled))
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
     header, positions = found
-    if header is None and split not in task.headerless:
+    if header is None and (by_number or split not in task.headerless):
         warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
 
     def read() -> Iterator[tuple[int, Cells | Fault]]:
