@@ -4,6 +4,7 @@ A row that cannot be read is a Fault in its place, where it is known where the n
 """
 
 import csv
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,29 +104,16 @@ def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Faul
     Raises UserError where a quotation does not end: which rows it swallowed is not known.
     """
     csv.field_size_limit(_LARGEST_CELL)  # of every reader in the process: its default is too short for a document
-    after_spaces = _quotation_after_spaces(path, separator)
-    width = blank = bare = 0
-    example = (0, "")
-    for line, cells, written, unreadable in _csv_rows(path, separator, skip_spaces=after_spaces is not None):
+    state = path.stat()
+    skip_spaces = _begin_after_spaces(path, separator, state.st_size, state.st_mtime_ns)
+    width = blank = 0
+    for line, cells, _, unreadable in _csv_rows(path, separator, skip_spaces):
         if cells:
             width = width or len(cells)
             if width == 1 and blank:
                 yield blank, _BLANK
-            if found := _bare(cells, written):
-                bare += len(found)
-                example = example if example[0] else (line, found[0])
             yield line, unreadable or tuple(cells)
         blank = line if width and not cells else 0
-    if after_spaces:
-        warn_once(
-            f"{path}: quotations begin after a space, such as {shown(after_spaces[1], 60)} on line {after_spaces[0]}; "
-            "they are read as quoted cells, and spaces at the start of a cell are left out"
-        )
-    if bare:
-        warn_once(
-            f"{path}: {bare:,} cells hold quotation marks and are not quoted themselves, such as "
-            f"{shown(example[1], 60)} on line {example[0]}; the marks are read as they stand"
-        )
 
 
 def _csv_rows(
@@ -161,28 +149,39 @@ def _csv_rows(
         ) from None
 
 
-def _bare(cells: list[str], written: list[str]) -> list[str]:
-    """The cells that hold quotation marks and are not quoted as they are written."""
-    marked = [cell for cell in cells if '"' in cell]
-    row = "".join(written) if marked else ""
-    return [cell for cell in marked if '"' + cell.replace('"', '""') + '"' not in row]
+@functools.lru_cache(maxsize=64)
+def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> bool:
+    """Whether quotations begin after a space (`1, "a, b"`), and the file can be read as if such spaces were not there.
 
-
-def _quotation_after_spaces(path: Path, separator: str) -> tuple[int, str] | None:
-    """The first quotation that begins after a space, and its line, if the whole file can be read without such spaces.
-
-    RFC 4180 has no such quotation: it would be a mark inside a cell that is not quoted.
+    RFC 4180 has no such quotation: it would be a mark inside a cell that is not quoted. What is done is told. The whole
+    file is looked at, once: `size` and `changed` are those of the file that was.
     """
     sign = re.compile(rb'(^|%b) +"' % re.escape(separator.encode()))
     if not any(sign.search(line) for line in raw_lines(path)):
-        return None  # as nearly always
+        return False  # as nearly always
     try:
         for line, cells, written, _ in _csv_rows(path, separator, skip_spaces=False):
-            found = next((cell for cell in _bare(cells, written) if re.match(' +"', cell)), None)
-            if found is not None:
-                for _ in _csv_rows(path, separator, skip_spaces=True):
-                    pass
-                return line, found.lstrip()
+            for cell in cells:
+                # Text of a quoted cell may begin so too.
+                if re.match(' +"', cell) and '"' + cell.replace('"', '""') + '"' not in "".join(written):
+                    return _can_skip_spaces(path, separator, f"such as {shown(cell.strip(), 60)} on line {line}")
     except UserError:
         pass  # told by the reading itself
-    return None
+    return False
+
+
+def _can_skip_spaces(path: Path, separator: str, example: str) -> bool:
+    try:
+        for _ in _csv_rows(path, separator, skip_spaces=True):
+            pass
+    except UserError:
+        warn_once(
+            f"{path}: cells have quotation marks after a space, {example}, and are not quoted throughout; the marks "
+            "are read as they stand"
+        )
+        return False
+    warn_once(
+        f"{path}: quotations begin after a space, {example}; they are read as quoted cells, and spaces at the start of "
+        "a cell are left out"
+    )
+    return True

@@ -78,6 +78,8 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
         return first, by_name
     if is_row and not isinstance(by_position, Fault):
         return None, by_position
+    if first[0].lstrip().startswith(("{", "[{")):
+        return Fault(by_name.what, "the file looks like JSON; give it a name that ends in .jsonl")
     if len(first) == 1 and (sign := next((sign for sign in "\t;|," if sign in first[0]), "")):
         cure = "save the file as .tsv with tabs or as .csv with commas, or say separator in a task file"
         return Fault(by_name.what, f"{by_name.cure}; if {SEPARATORS[sign]} is between them, {cure}")

@@ -32,7 +32,10 @@ class FileLabels:
         where = f"{shown(written)!r} in column {task.label_column.removeprefix('column ')}"
         if task.is_regression:
             return Fault(f"{where} is not a number")
-        return Fault(f"unknown label {where}", f"{task.name} has {', '.join(task.label_codes or task.labels)}")
+        cure = f"{task.name} has {', '.join(task.label_codes or task.labels)}"
+        if task.hub is None and not task.label_codes and plain(written).isdigit():
+            cure += "; if the file numbers them, say how in label_codes of the task"
+        return Fault(f"unknown label {where}", cure)
 
     def _check_order(self, line: int, written: str) -> None:
         task, is_number = self.task, number_of_hub(self.task, written) is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from glue_tasks.errors import UserError
 from glue_tasks.labels import composed
-from glue_tasks.lines import SUFFIXES, TEXT_SUFFIXES
+from glue_tasks.lines import SUFFIXES, TEXT_SUFFIXES, shown
 from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 
@@ -84,7 +84,9 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
             raise NotThere(f"there is no folder {needed}; {cure}, or name another with --data-dir")
     found = _files(task, folder, split)
     if not found:
-        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}")
+        there = sorted(path.name for path in folder.iterdir() if path.is_file())
+        others = f" (it holds {shown(', '.join(there))})" if there else ""
+        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}{others}")
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(

@@ -188,6 +188,14 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         b"sentence;label\na;1\n",
         "the file has sentence;label; if a semicolon is between them, save the file as .tsv with tabs or",
     ),
+    (
+        "JSON in .tsv",
+        SST2,
+        "train.tsv",
+        b'{"sentence": "a", "label": 1}\n',
+        "looks like JSON; give it a name that ends in",
+    ),
+    ("JSON in .csv", SST2, "train.csv", b'[{"sentence": "a", "label": 1}]\n', "looks like JSON; give it a name that"),
     ("tabs in .csv", SST2, "train.csv", b"sentence\tlabel\na\t1\n", "the file has sentence label; if a tab is between"),
     ("a line break of old Macs in CSV", SST2, "train.csv", b"sentence,label\na\rb,1\n", r"line break.*field\); put"),
     (
@@ -205,7 +213,13 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         "line 1: language is 'ar' and not 'zh'",
     ),
     ("an unlabelled row", SST2, "train.tsv", b"sentence\tlabel\na\t1\na\t\t\n", "line 3: unknown label ''"),
-    ("names against numbers", LABEL_FIRST, "train.tsv", b"a\tb\tlabel\na\tb\t1\n", "line 2: unknown label '1'"),
+    (
+        "names against numbers",
+        LABEL_FIRST,
+        "train.tsv",
+        b"a\tb\tlabel\na\tb\t1\n",
+        "line 2: unknown label '1' .* how in label_codes",
+    ),
     (
         "a number of Python's",
         STSB,
@@ -352,12 +366,12 @@ def test_what_looks_quoted_or_escaped_is_told(tmp_path: Path, caplog: pytest.Log
             '1, "Hello there", 1\n',
             ': quotations begin after a space, such as "Hello there" on line 2; they',
         ),
+        ("train.csv", '1,he said "hi",1\n', None),
         (
             "train.csv",
-            '1,he said "hi",1\n',
-            ': 1 cells hold quotation marks and .*, such as he said "hi" on line 2; the',
+            '1, "a" b,1\n',
+            ': cells have quotation marks after a space, such as "a" b on line 2, and are not',
         ),
-        ("train.csv", '1, "a" b,1\n', ': 1 cells hold quotation marks and .*, such as  "a" b on line 2; the'),
         (
             "train.tsv",
             '1\t"a"\t1\n' * 3,
