@@ -1,5 +1,6 @@
 """The labels of one file: names and codes of the task, or the numbers that `datasets` writes; never some of both."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from glue_tasks.errors import UserError
@@ -22,7 +23,8 @@ class FileLabels:
         """The label's id, or the value of a regression. Raises UserError where some labels are the hub's numbers and
         others are not: which they all are is not known then."""
         task = self.task
-        label = read_label(task, written)
+        # A line break in a label is what a quotation mark too many swallowed.
+        label = None if "\n" in written else read_label(task, written)
         if label is not None:
             if not task.is_regression:
                 self._check_order(line, written)
@@ -66,4 +68,14 @@ class FileLabels:
         codes = self.task.label_codes
         return f"the names {shown(', '.join(self.task.labels))}" + (
             f", or the codes {shown(', '.join(codes))}" if codes else ""
+        )
+
+
+def check_names(task: Task, path: Path, names: Sequence[str]) -> None:
+    """Raises UserError if a file names its labels, and none of them is one of the task's."""
+    if names and not task.is_regression and all(read_label(task, name) is None for name in names):
+        codes = f" (codes {shown(', '.join(task.label_codes))})" if task.label_codes else ""
+        raise UserError(
+            f"{path} names its labels {shown(', '.join(names))}, and {task.name} has {shown(', '.join(task.labels))}"
+            f"{codes}; rename them in the file, for its numbers need not be in the task's order"
         )

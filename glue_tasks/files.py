@@ -19,10 +19,10 @@ from glue_tasks.columns import (
     without_others,
 )
 from glue_tasks.errors import UserError
-from glue_tasks.file_labels import FileLabels
+from glue_tasks.file_labels import FileLabels, check_names
 from glue_tasks.labels import is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
-from glue_tasks.records import read_records
+from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
 
@@ -218,6 +218,10 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         if first is None:
             raise fault
     header = wanted_columns(task, labelled)
+    if labelled:
+        found = find_columns(task, (task.label_column,), tuple(first))
+        if not isinstance(found, Fault):
+            check_names(task, path, label_names(path).get(tuple(first)[found[0]], []))
     ids = (task.id_column,) if task.id_column and not labelled else ()
     if ids and not isinstance(find_columns(task, ids, tuple(first)), Fault):
         header = (task.id_column, *header)

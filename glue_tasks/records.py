@@ -127,7 +127,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Record | Fault]]:
             columns = file.schema_arrow.names
             if len(set(columns)) < len(columns):
                 raise UserError(f"{path} has two columns of one name ({shown(', '.join(columns))}); name them apart")
-            names = _class_labels(file.schema_arrow.metadata or {})
+            names = _class_labels(file.schema_arrow.metadata)
             row = 0
             for batch in file.iter_batches(_ROWS_OF_PARQUET):
                 for record in batch.to_pylist():
@@ -149,10 +149,17 @@ def _named(record: dict[str, Any], names: Mapping[str, list[str]]) -> Record | F
     return record
 
 
-def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+def label_names(path: Path) -> dict[str, list[str]]:
+    """The names of each ClassLabel of a Parquet file that can be read; {} for another file."""
+    import pyarrow.parquet
+
+    return _class_labels(pyarrow.parquet.read_schema(path).metadata) if suffix_of(path) == ".parquet" else {}
+
+
+def _class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """The names behind the numbers of label columns, as `datasets` keeps them in the file."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return {
             column: feature["names"]
             for column, feature in features.items()

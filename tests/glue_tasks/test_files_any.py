@@ -179,6 +179,7 @@ def test_a_tab_or_line_break_more_or_less_shifts_nothing(
 
 
 @given(rows=any_rows, at=st.floats(0, 1, exclude_max=True))
+@example([('"', "0"), ("\n000", "0"), ("", "0")], 0.25)
 def test_a_quotation_mark_more_swallows_no_row(folder: Path, rows: Rows, at: float) -> None:
     body = as_csv(rows, quoting=csv.QUOTE_MINIMAL).removeprefix("sentence,label\n")
     place = int(at * (len(body) + 1))

@@ -159,8 +159,10 @@ def test_a_number_beyond_the_names_in_the_file_is_a_bad_row(tmp_path: Path) -> N
 def test_names_of_a_file_that_are_not_the_tasks_are_refused(tmp_path: Path) -> None:
     features = datasets.Features({"sentence": Value("string"), "label": ClassLabel(names=["good", "bad"])})
     Dataset.from_dict({"sentence": ["a"], "label": [0]}, features=features).to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(UserError, match="line 1: unknown label 'good' in column label"):
-        list(open_table(SST2, tmp_path / "train.parquet"))
+    message = r"names its labels good, bad, and SST-2 has negative, positive \(codes 0, 1\); rename them in the file"
+    for skip_bad_rows in (False, True):
+        with pytest.raises(UserError, match=message):
+            open_table(SST2, tmp_path / "train.parquet", skip_bad_rows=skip_bad_rows)
 
 
 ACCENTED = Task("reviews", "", ("critique é",), "étiquette", ("négatif", "à voir"), ("accuracy",))
