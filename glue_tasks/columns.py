@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 from glue_tasks.cells import SEPARATORS, Cells
-from glue_tasks.labels import composed, is_unscored, read_label
+from glue_tasks.labels import composed, is_unscored, label_id, read_label
 from glue_tasks.lines import Fault, shown
 from glue_tasks.official_columns import known_columns
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
 
+# Where a file names the label beside its code or number: CLUE's files, and copies such as SetFit's.
+_NAMES_BESIDE = ("label_desc", "label_des", "label_text", "label_name")
 _SETS_KEPT = 1_000  # of field names; a file has a few
 
 
@@ -110,22 +112,38 @@ def columns_without_header(task: Task, width: int) -> Cells:
 
 
 def without_others(
-    task: Task, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
+    task: Task, labelled: bool, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
 ) -> Iterator[tuple[int, Cells | Fault]]:
-    """The rows; in place of one that by `task.only` is not the task's a Fault."""
-    if not task.only or header is None:
+    """The rows; in place of one that other columns tell to be none of the task's, or to have another label, a Fault."""
+    if header is None or not {*task.only, *_NAMES_BESIDE} & {*header}:
         return rows
+    fault_of = _other_columns(task, labelled)
     return (
-        (line, cells if isinstance(cells, Fault) else _not_ours(task, dict(zip(header, cells, strict=False))) or cells)
+        (line, cells if isinstance(cells, Fault) else fault_of(dict(zip(header, cells, strict=False))) or cells)
         for line, cells in rows
     )
 
 
-def _not_ours(task: Task, record: Record) -> Fault | None:
-    for column, ours in task.only.items():
-        if record.get(column, ours) != ours:
-            return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
-    return None
+def _other_columns(task: Task, labelled: bool) -> Callable[[Record], Fault | None]:
+    """What a record's other columns say against it: `task.only`, and the name of the label beside its number."""
+    agree: set[tuple[str, str]] = set()
+
+    def fault_of(record: Record) -> Fault | None:
+        for column, ours in task.only.items():
+            if record.get(column, ours) != ours:
+                return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
+        beside = next((column for column in _NAMES_BESIDE if column in record), "") if labelled else ""
+        if beside and task.label_column in record:
+            both = label, name = str(record[task.label_column]), str(record[beside])
+            if both not in agree:
+                meant = read_label(task, label)
+                if meant is not None and label_id(task, name) not in (meant, None):
+                    reading = f"the label {label!r} is {task.labels[int(meant)]}, and {beside} says {shown(name)}"
+                    return Fault(reading, "the labels are numbered in another order than the task's; write their names")
+                agree.add(both)
+        return None
+
+    return fault_of
 
 
 def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
@@ -157,11 +175,12 @@ def cells_of_records(
     """
     columns = {*task.text_columns, task.label_column, task.id_column}
     positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
+    fault_of = _other_columns(task, task.label_column in wanted)
     for line, record in records():
         if isinstance(record, Fault):
             yield line, record
             continue
-        if task.only and (fault := _not_ours(task, record)):
+        if fault := fault_of(record):
             yield line, fault
             continue
         if task.from_record is not None:

@@ -32,6 +32,8 @@ def _sentence(error: BaseException, again: str) -> str | None:
     if (isinstance(error, OSError) and error.errno == errno.ELOOP) or str(error).startswith("Symlink loop"):
         where = getattr(error, "filename", None) or str(error).removeprefix("Symlink loop from ").strip("'")
         return f"{where} is a link that leads back to itself; name the real file or folder"
+    if isinstance(error, FileExistsError) and Path(error.filename or "").is_symlink():
+        return f"{error.filename} is a link that leads nowhere, or back to itself; name the real folder"
     if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
         return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.

@@ -145,7 +145,7 @@ class Table:
         if tally.empty:
             warn_once(
                 f"{self.path}: {tally.empty:,} of {tally.rows:,} rows have no text in a column that should hold one, "
-                f"line {tally.first_empty} the first; they are kept, and --skip-bad-rows leaves them out"
+                f"line {tally.first_empty} the first; they are kept; --skip-bad-rows of training leaves them out"
             )
         if tally.torn:
             warn_once(
@@ -263,7 +263,7 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
 
     def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return without_others(task, header, itertools.islice(read_all(), 1 if header else 0, None))
+        return without_others(task, labelled, header, itertools.islice(read_all(), 1 if header else 0, None))
 
     line, row = next(read(), (0, ()))
     if not line:

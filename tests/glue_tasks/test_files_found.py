@@ -71,11 +71,13 @@ def test_links_that_lead_back_to_themselves(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "data" / "SST-2").symlink_to(tmp_path / "data" / "SST-2")
     with pytest.raises(UserError, match="SST-2 is a link that leads nowhere, or back to itself"):
         find_file(SST2, tmp_path / "data", "train")
-    for fail in (loop.read_bytes, loop.resolve):  # wherever else one is met
-        with pytest.raises(SystemExit) as stopped, exit_on_user_error():
+    gone = tmp_path / "gone"
+    gone.symlink_to(tmp_path / "nowhere")
+    for link, fail in ((loop, loop.read_bytes), (loop, loop.resolve), (gone, lambda: gone.mkdir(exist_ok=True))):
+        with pytest.raises(SystemExit) as stopped, exit_on_user_error():  # wherever else one is met
             fail()
         assert stopped.value.code == 2
-        assert f"error: {loop} is a link that leads back to itself" in capsys.readouterr().err
+        assert f"error: {link} is a link that leads " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,18 @@ def test_labels_of_two_orders_are_refused(
         list(open_table(task, path, skip_bad_rows=skip_bad_rows))
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "train.csv"])
+def test_a_name_beside_a_number_tells_another_order(tmp_path: Path, name: str) -> None:
+    """TNEWS' codes less 100 are numbers too, and most of them are the hub's for another label."""
+    rows = {"sentence": ["a", "b", "c"], "label": [3, 5, 6], "label_desc": ["news_sports", "?", "news_house"]}
+    write(Dataset.from_dict(rows), tmp_path / name)
+    with pytest.raises(UserError, match="the label '6' is news_car, and label_desc says news_house; the labels"):
+        list(open_table(TNEWS, tmp_path / name))
+    rows["label_desc"][2] = "news_car"
+    write(Dataset.from_dict(rows), tmp_path / name)
+    assert [row.label for row in open_table(TNEWS, tmp_path / name)] == [3, 5, 6]
+
+
 def test_a_number_that_the_tasks_own_codes_give_another_label_is_not_the_hubs() -> None:
     from dataclasses import replace
 
