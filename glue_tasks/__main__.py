@@ -97,7 +97,7 @@ def show(
     for line in describe.labels_of(task):
         typer.echo(line)
     for each, path in paths.items():
-        table = open_table(task, path, each, skip_bad_rows)
+        table = open_table(task, path, each, skip_bad_rows, needs_labels=False)
         summary = describe.summarise(table, count_pieces)
         typer.echo(f"\n{each}: {summary.rows:,} rows in {path}{in_words(table.tally.left_out())}")
         for line in describe.lines(table, summary):

@@ -4,12 +4,13 @@ A row that cannot be read is a Fault in its place, where it is known where the n
 """
 
 import csv
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from glue_tasks.errors import UserError
-from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, suffix_of
+from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, shown, suffix_of
 from glue_tasks.tally import warn_once
 
 Cells = tuple[str, ...]
@@ -21,8 +22,9 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
 
     Tab-separated rows know no quoting and no escapes, as GLUE's do, so that quotation marks are ordinary characters;
     where every cell of the first row stands in quotation marks the file is quoted, as some programs export. A .csv
-    file, and any other separator of one character, is quoted as in RFC 4180. What looks quoted or escaped and is not
-    read so is told, unless the file is known to have been published like that.
+    file, and any other separator of one character, is quoted as in RFC 4180, or, where quotations begin after a space
+    throughout, as in that without these spaces. What looks quoted or escaped and is not read so is told with an
+    example, unless the file is known to have been published like that.
     """
     separator = separator_of(path, separator)
     plain = separator == "\t" and suffix_of(path) != ".csv"
@@ -43,12 +45,14 @@ def separator_of(path: Path, separator: str) -> str:
 
 
 _LARGEST_CELL = 1 << 24  # characters; a quotation that does not end is noticed there at the latest
+_QUOTED_ROWS = 3  # of one file, before quotations in all of its rows look like a writer's
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _BLANK = Fault("a blank line between rows of one column", "remove it, or give the row a text")
 
 
 def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tuple[int, Cells | Fault]]:
-    before = width = quoted = unquoted = escaped = 0
+    before = width = rows = quoted = unquoted = in_rows = escaped = 0
+    example = (0, "")
     for line, text in read_lines(path):
         blank_before, before = line > before + 1 and before > 0, line
         if isinstance(text, Fault):
@@ -58,8 +62,13 @@ def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tupl
         if '"' in text:
             marks = [cell for cell in cells if '"' in cell]
             as_csv = [cell for cell in marks if _QUOTED.fullmatch(cell)]
-            quoted += sum('""' in cell[1:-1] for cell in as_csv)
+            doubled = [cell for cell in as_csv if '""' in cell[1:-1]]
+            quoted += len(doubled)
             unquoted += len(marks) - len(as_csv)
+            in_rows += bool(as_csv)
+            if as_csv and (not example[0] or (doubled and quoted == len(doubled))):
+                example = line, (doubled or as_csv)[0]
+        rows += 1
         escaped += "\\t" in text
         width = width or len(cells)
         if width == 1:
@@ -70,10 +79,13 @@ def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tupl
                 yield line, Fault("a carriage return inside a row of one column", "remove it, or end the row there")
                 continue
         yield line, cells
-    if quoted and not unquoted and not as_published:
+    # Doubled marks, or a quotation in each row, perhaps below a header: what a writer does, and hardly an author.
+    throughout = in_rows if in_rows >= max(rows - 1, _QUOTED_ROWS) else 0
+    if (quoted or throughout) and not unquoted and not as_published:
         warn_once(
-            f"{path}: {quoted:,} cells look quoted as in a .csv file, and are read as they stand, since a "
-            "tab-separated file knows no quoting; if they are, write the file as .csv"
+            f"{path}: {quoted or throughout:,} cells look quoted as in a .csv file, such as {shown(example[1], 60)} on "
+            f"line {example[0]}, and are read as they stand, since a tab-separated file knows no quoting; if they are, "
+            "write the file as .csv"
         )
     if escaped and not as_published:
         warn_once(f"{path}: \\t stands in {escaped:,} rows and is read as it stands, a backslash and a t")
@@ -91,36 +103,85 @@ def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Faul
 
     Raises UserError where a quotation does not end: which rows it swallowed is not known.
     """
-    unreadable: list[Fault] = []
+    csv.field_size_limit(_LARGEST_CELL)  # of every reader in the process: its default is too short for a document
+    state = path.stat()
+    skip_spaces = _begin_after_spaces(path, separator, state.st_size, state.st_mtime_ns)
+    width = blank = 0
+    for line, cells, _, unreadable in _csv_rows(path, separator, skip_spaces):
+        if cells:
+            width = width or len(cells)
+            if width == 1 and blank:
+                yield blank, _BLANK
+            yield line, unreadable or tuple(cells)
+        blank = line if width and not cells else 0
+
+
+def _csv_rows(
+    path: Path, separator: str, skip_spaces: bool
+) -> Iterator[tuple[int, list[str], list[str], Fault | None]]:
+    """The line on which each row begins, its cells, none for a blank line, the lines as they are written, and what
+    cannot be decoded of them."""
+    written: list[str] = []
+    faults: list[Fault] = []
 
     def lines() -> Iterator[str]:
         for raw in raw_lines(path):
             text = decoded(raw)
             if isinstance(text, Fault):
-                unreadable.append(text)
+                faults.append(text)
                 text = raw.decode(errors="replace")
+            written.append(text)
             yield text
 
-    csv.field_size_limit(_LARGEST_CELL)  # of every reader in the process: its default is too short for a document
-    reader = csv.reader(lines(), delimiter=separator, strict=True)
+    reader = csv.reader(lines(), delimiter=separator, strict=True, skipinitialspace=skip_spaces)
     line = 1
-    width = blank = 0
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            what = str(error).partition(" - ")[0]  # without what a programmer may do about it
-            raise UserError(
-                f"{path}, line {line}: quotation marks or line breaks that are not as RFC 4180 says ({what}); put a "
-                "cell that holds any in quotation marks, and double the marks inside it"
-            ) from None
-        if cells is None:
-            return
-        if cells:
-            width = width or len(cells)
-            if width == 1 and blank:
-                yield blank, _BLANK
-            yield line, unreadable.pop() if unreadable else tuple(cells)
-        blank = line if width and not cells else 0
-        unreadable.clear()
-        line = reader.line_num + 1
+    try:
+        for cells in reader:
+            yield line, cells, written, faults[-1] if faults else None
+            written.clear()
+            faults.clear()
+            line = reader.line_num + 1
+    except csv.Error as error:
+        what = str(error).partition(" - ")[0]  # without what a programmer may do about it
+        raise UserError(
+            f"{path}, line {line}: quotation marks or line breaks that are not as RFC 4180 says ({what}); put a cell "
+            "that holds any in quotation marks, and double the marks inside it"
+        ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> bool:
+    """Whether quotations begin after a space (`1, "a, b"`), and the file can be read as if such spaces were not there.
+
+    RFC 4180 has no such quotation: it would be a mark inside a cell that is not quoted. What is done is told. The whole
+    file is looked at, once: `size` and `changed` are those of the file that was.
+    """
+    sign = re.compile(rb'(^|%b) +"' % re.escape(separator.encode()))
+    if not any(sign.search(line) for line in raw_lines(path)):
+        return False  # as nearly always
+    try:
+        for line, cells, written, _ in _csv_rows(path, separator, skip_spaces=False):
+            for cell in cells:
+                # Text of a quoted cell may begin so too.
+                if re.match(' +"', cell) and '"' + cell.replace('"', '""') + '"' not in "".join(written):
+                    return _can_skip_spaces(path, separator, f"such as {shown(cell.strip(), 60)} on line {line}")
+    except UserError:
+        pass  # told by the reading itself
+    return False
+
+
+def _can_skip_spaces(path: Path, separator: str, example: str) -> bool:
+    try:
+        for _ in _csv_rows(path, separator, skip_spaces=True):
+            pass
+    except UserError:
+        warn_once(
+            f"{path}: cells have quotation marks after a space, {example}, and are not quoted throughout; the marks "
+            "are read as they stand"
+        )
+        return False
+    warn_once(
+        f"{path}: quotations begin after a space, {example}; they are read as quoted cells, and spaces at the start of "
+        "a cell are left out"
+    )
+    return True

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from glue_tasks.cells import SEPARATORS, Cells
-from glue_tasks.labels import read_label
+from glue_tasks.labels import composed, is_unscored, label_id, read_label
 from glue_tasks.lines import Fault, shown
+from glue_tasks.official_columns import known_columns
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
 
+# Where a file names the label beside its code or number: CLUE's files, and copies such as SetFit's.
+_NAMES_BESIDE = ("label_desc", "label_des", "label_text", "label_name")
 _SETS_KEPT = 1_000  # of field names; a file has a few
 
 
@@ -50,7 +54,7 @@ def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fa
 
 
 def _letters(name: str) -> str:
-    return "".join(name.split()).strip("\ufeff").casefold()
+    return composed("".join(name.split()).strip("\ufeff").casefold())
 
 
 def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[Cells | None, tuple[int, ...]] | Fault:
@@ -76,6 +80,8 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
         return first, by_name
     if is_row and not isinstance(by_position, Fault):
         return None, by_position
+    if first[0].lstrip().startswith(("{", "[{")):
+        return Fault(by_name.what, "the file looks like JSON; give it a name that ends in .jsonl")
     if len(first) == 1 and (sign := next((sign for sign in "\t;|," if sign in first[0]), "")):
         cure = "save the file as .tsv with tabs or as .csv with commas, or say separator in a task file"
         return Fault(by_name.what, f"{by_name.cure}; if {SEPARATORS[sign]} is between them, {cure}")
@@ -84,28 +90,60 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     return by_name
 
 
+def columns_by_number(task: Task, labelled: bool, rows: Sequence[Cells]) -> Cells | None:
+    """What the columns of a published task's table without a header are called, if that is certain.
+
+    `rows` are the first ones. By the number of columns and by where all of them have a label or, in a test split, the
+    number of the row: where a header has none.
+    """
+    fitting = set()
+    for columns in known_columns(task, labelled):
+        sign = task.label_column if labelled else task.id_column
+        if len(columns) == len(rows[0]) and sign in columns:
+            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
+            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
+                fitting.add(columns)
+    return fitting.pop() if len(fitting) == 1 else None
+
+
 def columns_without_header(task: Task, width: int) -> Cells:
     """What the columns of such a file are called: as the task says, else by their numbers."""
     return task.columns or tuple(numbered_column(at) for at in range(1, width + 1))
 
 
 def without_others(
-    task: Task, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
+    task: Task, labelled: bool, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
 ) -> Iterator[tuple[int, Cells | Fault]]:
-    """The rows; in place of one that by `task.only` is not the task's a Fault."""
-    if not task.only or header is None:
+    """The rows; in place of one that other columns tell to be none of the task's, or to have another label, a Fault."""
+    if header is None or not {*task.only, *_NAMES_BESIDE} & {*header}:
         return rows
+    fault_of = _other_columns(task, labelled)
     return (
-        (line, cells if isinstance(cells, Fault) else _not_ours(task, dict(zip(header, cells, strict=False))) or cells)
+        (line, cells if isinstance(cells, Fault) else fault_of(dict(zip(header, cells, strict=False))) or cells)
         for line, cells in rows
     )
 
 
-def _not_ours(task: Task, record: Record) -> Fault | None:
-    for column, ours in task.only.items():
-        if record.get(column, ours) != ours:
-            return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
-    return None
+def _other_columns(task: Task, labelled: bool) -> Callable[[Record], Fault | None]:
+    """What a record's other columns say against it: `task.only`, and the name of the label beside its number."""
+    agree: set[tuple[str, str]] = set()
+
+    def fault_of(record: Record) -> Fault | None:
+        for column, ours in task.only.items():
+            if record.get(column, ours) != ours:
+                return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
+        beside = next((column for column in _NAMES_BESIDE if column in record), "") if labelled else ""
+        if beside and task.label_column in record:
+            both = label, name = str(record[task.label_column]), str(record[beside])
+            if both not in agree:
+                meant = read_label(task, label)
+                if meant is not None and label_id(task, name) not in (meant, None):
+                    reading = f"the label {label!r} is {task.labels[int(meant)]}, and {beside} says {shown(name)}"
+                    return Fault(reading, "the labels are numbered in another order than the task's; write their names")
+                agree.add(both)
+        return None
+
+    return fault_of
 
 
 def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
@@ -118,13 +156,13 @@ def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
 
 
 def _is_label(task: Task, written: str) -> bool:
-    return written.strip() in task.unscored_labels or read_label(task, written) is not None
+    return is_unscored(task, written) or read_label(task, written) is not None
 
 
 def _is_names(task: Task, cells: Cells) -> bool:
     """Whether every cell is the name of one of the task's columns."""
     aliases = (alias for names in task.column_aliases.values() for alias in names)
-    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases))}
+    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases, "id", "idx", "index"))}
     return {*map(_letters, cells)} <= known
 
 
@@ -137,11 +175,12 @@ def cells_of_records(
     """
     columns = {*task.text_columns, task.label_column, task.id_column}
     positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
+    fault_of = _other_columns(task, task.label_column in wanted)
     for line, record in records():
         if isinstance(record, Fault):
             yield line, record
             continue
-        if task.only and (fault := _not_ours(task, record)):
+        if fault := fault_of(record):
             yield line, fault
             continue
         if task.from_record is not None:
@@ -160,15 +199,17 @@ def cells_of_records(
             if len(positions) == _SETS_KEPT:
                 positions.clear()
             positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
-        yield line, _cells(record, positions[names])
+        yield line, _cells(record, positions[names], wanted.index(task.id_column) if task.id_column in wanted else -1)
 
 
-def _cells(record: Record, names: tuple[str, ...] | Fault) -> Cells | Fault:
+def _cells(record: Record, names: tuple[str, ...] | Fault, id_at: int) -> Cells | Fault:
     if isinstance(names, Fault):
         return names
     cells = []
-    for name in names:
-        cell = _text(record[name])
+    for at, name in enumerate(names):
+        value = record[name]
+        is_empty = value is None or value != value  # NaN: what a table makes of nothing
+        cell = "" if is_empty and at != id_at else _text(value)
         if isinstance(cell, Fault):
             return Fault(f"column {name} holds {cell.what}", cell.cure)
         cells.append(cell)
@@ -184,8 +225,8 @@ def _text(value: Any) -> str | Fault:
         return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+    if isinstance(value, int | Decimal) or (isinstance(value, float) and not math.isnan(value)):
         return str(value)
     if value is None or isinstance(value, float):
-        return Fault("nothing", 'take the row out; an empty text is written ""')
+        return Fault("nothing", "take the row out, or number it")
     return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")

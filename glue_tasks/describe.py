@@ -158,7 +158,7 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
             ],
         )
     else:
-        yield "  balance  labels are not read in a test split"
+        yield "  balance  labels are not read in a test split, or there are none"
     if table.tally.skipped:
         yield f"  skipped  {table.tally.faults()}"
     yield f"  {'length' if task.language == 'zh' else 'words':<9}{_percentiles(summary.words)}" + (

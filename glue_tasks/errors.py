@@ -28,6 +28,12 @@ def _sentence(error: BaseException, again: str) -> str | None:
         return f"no permission to open {error.filename}; choose another folder or change its permissions"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return f"{error.filename or 'a file'} cannot be written on a read-only file system; choose another folder"
+    # What pathlib raises has no number.
+    if (isinstance(error, OSError) and error.errno == errno.ELOOP) or str(error).startswith("Symlink loop"):
+        where = getattr(error, "filename", None) or str(error).removeprefix("Symlink loop from ").strip("'")
+        return f"{where} is a link that leads back to itself; name the real file or folder"
+    if isinstance(error, FileExistsError) and Path(error.filename or "").is_symlink():
+        return f"{error.filename} is a link that leads nowhere, or back to itself; name the real folder"
     if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
         return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.

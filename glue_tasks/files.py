@@ -11,6 +11,7 @@ from pathlib import Path
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import (
     cells_of_records,
+    columns_by_number,
     columns_without_header,
     find_columns,
     find_header,
@@ -18,11 +19,14 @@ from glue_tasks.columns import (
     without_others,
 )
 from glue_tasks.errors import UserError
-from glue_tasks.labels import read_label
+from glue_tasks.file_labels import FileLabels, check_names
+from glue_tasks.labels import is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
-from glue_tasks.records import read_records
+from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
+
+_ROWS_LOOKED_AT = 100  # where a header is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +44,16 @@ class Table:
     """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time.
 
     A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
-    with `skip_bad_rows` a warning.
+    with `skip_bad_rows` a warning. A row without a text is counted and told; `skip_bad_rows` leaves it out.
     """
 
     task: Task
     path: Path
     header: tuple[str, ...] | None
+    columns: tuple[str, ...]  # the header, or what the columns are called where there is none
     text_positions: tuple[int, ...]
     label_position: int | None
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
-    width: int
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
@@ -63,8 +67,9 @@ class Table:
 
     def _rows(self, tally: Tally) -> Iterator[Row]:
         # Names for what every row needs: files of millions of rows are read.
-        task, width, label_position = self.task, self.width, self.label_position
+        task, width, label_position = self.task, len(self.columns), self.label_position
         one, *two = self.text_positions
+        labels = FileLabels(task, self.path)
         ids: dict[str, int] = {}  # of labels as they are written
         for line, cells in self.read():
             if isinstance(cells, tuple) and len(cells) != width:
@@ -80,20 +85,27 @@ class Table:
                 written = cells[label_position]
                 label = ids.get(written)
                 if label is None:
-                    if written.strip() in task.unscored_labels:
+                    if is_unscored(task, written):
                         tally.unscored += 1
                         continue
-                    read = self._label(written)
+                    read = labels.read(line, written)
                     if isinstance(read, Fault):
                         tally.add_fault(line, read)
                         continue
                     label = read
                     if isinstance(read, int):
                         ids[written] = read
+            texts = (cells[one], cells[two[0]]) if two else (cells[one],)
+            if not (texts[0].strip() and texts[-1].strip()):
+                if self.skip_bad_rows:
+                    tally.add_fault(line, Fault("a row without a text"))
+                    continue
+                tally.empty += 1
+                tally.first_empty = tally.first_empty or line
             if tally.skipped and not self.skip_bad_rows:
                 continue  # only what else is wrong is still of interest
             tally.rows += 1
-            yield Row(line, cells, (cells[one], cells[two[0]]) if two else (cells[one],), label)
+            yield Row(line, cells, texts, label)
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
@@ -107,23 +119,15 @@ class Table:
 
         If it is a text's, a separator inside another cell may have shifted an empty text out.
         """
-        more = cells[self.width :]
-        if more and not any(more) and self.label_position == self.width - 1:
-            return cells[: self.width]
+        width = len(self.columns)
+        more = cells[width:]
+        if more and not any(more) and self.label_position == width - 1:
+            return cells[:width]
         return Fault(
-            f"{len(cells)} column{'s' * (len(cells) != 1)} where {self.width} are expected",
-            f"the columns are {shown(', '.join(self.header or self.task.columns))}; a row is one line, and no cell "
-            "holds what separates them",
+            f"{len(cells)} column{'s' * (len(cells) != 1)} where {width} are expected",
+            f"the columns are {shown(', '.join(self.columns))}; a row is one line, and no cell holds what separates "
+            "them",
         )
-
-    def _label(self, written: str) -> int | float | Fault:
-        task = self.task
-        if (label := read_label(task, written)) is not None:
-            return label
-        where = f"{shown(written)!r} in column {task.label_column.removeprefix('column ')}"
-        if task.is_regression:
-            return Fault(f"{where} is not a number")
-        return Fault(f"unknown label {where}", f"{task.name} has {', '.join(task.label_codes or task.labels)}")
 
     def _tell(self) -> None:
         """What was left out: a warning, or where it may not be a UserError."""
@@ -138,6 +142,11 @@ class Table:
             )
         if tally.skipped:
             warn_once(f"{self.path}: skipped what cannot be read, {tally.skipped:,} in all: {tally.faults()}")
+        if tally.empty:
+            warn_once(
+                f"{self.path}: {tally.empty:,} of {tally.rows:,} rows have no text in a column that should hold one, "
+                f"line {tally.first_empty} the first; they are kept; --skip-bad-rows of training leaves them out"
+            )
         if tally.torn:
             warn_once(
                 f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
@@ -149,18 +158,52 @@ class Table:
             raise UserError(f"{self.path} has no rows that can be used")
 
 
-def open_table(task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False) -> Table:
+def open_table(
+    task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False, needs_labels: bool = True
+) -> Table:
     """Open a file of the task's split; a test split has no labels.
 
     A file of records (.json, .jsonl, .parquet) has the task's columns alone, without what else a record holds; a test
-    split also `task.id_column`, where it is there. Raises UserError if the file is missing or empty, or a column is not
-    there.
+    split also `task.id_column`, where it is there.
+
+    needs_labels: whether a file without labels is refused. Else its rows have none, as those of a test split: where no
+        column is the label's, or it is empty, or -1, in every row. One that has some labels has to have all.
+
+    Raises UserError if the file is missing or empty, or a column is not there.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     labelled = not split.startswith("test")
     opened = _open_records if suffix_of(path) in RECORDS else _open_grid
-    return opened(task, path, split, labelled, skip_bad_rows)
+    try:
+        table = opened(task, path, split, labelled, skip_bad_rows)
+        if not labelled or _has_labels(table, when_unknown=needs_labels):
+            return table
+        raise UserError(
+            f"{path} has no labels: {shown(task.label_column)} is empty or -1 in every row, as in the hub's test splits"
+        )
+    except UserError as unlabelled:
+        if not labelled or needs_labels:
+            raise
+        try:
+            table = opened(task, path, split, False, skip_bad_rows)
+        except UserError:
+            raise unlabelled from None
+        warn_once(f"{path} is read without labels, which are not needed here ({unlabelled})")
+        return table
+
+
+def _has_labels(table: Table, when_unknown: bool) -> bool:
+    """Whether a row has a label, as nearly always the first; `when_unknown` if none has a column for it that can be
+    read."""
+    at = table.label_position
+    assert at is not None
+    for _, cells in table.read():
+        if not isinstance(cells, Fault) and len(cells) >= len(table.columns):
+            if not is_no_label(table.task, cells[at]):
+                return True
+            when_unknown = False
+    return when_unknown
 
 
 def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
@@ -175,6 +218,10 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         if first is None:
             raise fault
     header = wanted_columns(task, labelled)
+    if labelled:
+        found = find_columns(task, (task.label_column,), tuple(first))
+        if not isinstance(found, Fault):
+            check_names(task, path, label_names(path).get(tuple(first)[found[0]], []))
     ids = (task.id_column,) if task.id_column and not labelled else ()
     if ids and not isinstance(find_columns(task, ids, tuple(first)), Fault):
         header = (task.id_column, *header)
@@ -182,11 +229,11 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         task,
         path,
         header,
+        header,
         tuple(header.index(name) for name in task.text_columns),
         header.index(task.label_column) if labelled else None,
         lambda: cells_of_records(task, header, lambda: read_records(path)),
-        len(header),
-        skip_bad_rows=skip_bad_rows,
+        skip_bad_rows,
     )
 
 
@@ -201,17 +248,34 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     if isinstance(first, Fault):
         raise UserError(first.at(path, line))
     found = find_header(task, split, labelled, first)
+    columns = columns_without_header(task, len(first))
+    by_number = None
+    if isinstance(found, Fault) or (found[0] is None and len(first) != len(columns)):
+        start = [cells for _, cells in itertools.islice(read_all(), _ROWS_LOOKED_AT) if not isinstance(cells, Fault)]
+        by_number = columns_by_number(task, labelled, start)
+        if by_number:
+            columns = by_number
+            found = None, tuple(columns.index(name) for name in wanted_columns(task, labelled))
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
     header, positions = found
+    if header is None and (by_number or split not in task.headerless):
+        warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
 
     def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return without_others(task, header, itertools.islice(read_all(), 1 if header else 0, None))
+        return without_others(task, labelled, header, itertools.islice(read_all(), 1 if header else 0, None))
 
     line, row = next(read(), (0, ()))
     if not line:
         raise empty
-    columns = header or columns_without_header(task, len(first))
+    if task.from_record and not isinstance(row, Fault):
+        for cell in row:
+            if cell.startswith(("['", '["', "{'", '{"')):
+                raise UserError(
+                    f"{path}, line {line}: {shown(cell, 40)!r} is a list or record written as text, and {task.name}'s "
+                    "texts are made of it; write the file as JSON lines or Parquet"
+                )
+    columns = header or columns
     while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
         columns = columns[:-1]  # separators after the last name, and none below
     texts = len(task.text_columns)
@@ -219,9 +283,9 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         task,
         path,
         columns if header else None,
+        columns,
         positions[:texts],
         positions[texts] if labelled else None,
         read,
-        len(columns),
         skip_bad_rows,
     )

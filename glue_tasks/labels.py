@@ -4,11 +4,15 @@ A label goes by its name ("not_entailment"), by the code that the files write fo
 position of its output, which the model's `id2label` and `label2id` may name. Names are compared without case and
 without what parts their words: "NOT ENTAILMENT" and "Not-Entailment" are "not_entailment". All other punctuation
 counts: "A-" is not "A", nor "C#" "C". Of codes and other texts without a letter only whole numbers have a second form:
-"1.0" is "1"; "-1" is not.
+"1.0" is "1"; "-1" is not. Accents may be part of a letter or stand after it (NFC and NFD, which macOS writes).
+
+A file may also hold the numbers of the hub's ClassLabel, as `to_json` and `to_csv` of `datasets` write them. A task's
+labels are in that order.
 """
 
 import functools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,22 +23,61 @@ from glue_tasks.task import Task
 # What a model that was fine-tuned without label names calls its outputs.
 _NO_NAME = re.compile(r"(label[ _-]?)?\d+", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}\.0*")  # "1.0": what a table with a missing value makes of 1
+_NUMBERS = tuple(map(str, range(1000)))  # more labels than any task has
 _TRUTH = {"true": "1", "false": "0"}  # what a table makes of a column of 0 and 1, or JSON of a condition
 # Beside a digit they may mean something: "1-2 stars" is not "12 stars".
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[ -]+(?=[^\W\d_])")
 
 
+def composed(text: str) -> str:
+    """The text with each accent a part of its letter (NFC), whatever a system made of it."""
+    return unicodedata.normalize("NFC", text)
+
+
 def plain(label: str) -> str:
     """A name without case, and its words in one; a text without a letter as it stands, whole numbers without ".0"."""
+    label = composed(label)
     if any(character.isalpha() for character in label):
-        return _BETWEEN_LETTERS.sub("", " ".join(label.casefold().replace("_", " ").split()))
+        return composed(_BETWEEN_LETTERS.sub("", " ".join(label.casefold().replace("_", " ").split())))
     label = label.strip()
     return str(int(label.partition(".")[0])) if _WHOLE.fullmatch(label) else label
 
 
 def read_label(task: Task, written: str) -> int | float | None:
     """The label that a cell of a file holds: an id, or the value of a regression; None if it is none."""
-    return _value(written) if task.is_regression else label_id(task, written)
+    if task.is_regression:
+        return _value(written)
+    label = label_id(task, written)
+    return number_of_hub(task, written) if label is None else label
+
+
+def number_of_hub(task: Task, written: str) -> int | None:
+    """The id that a number of the hub's ClassLabel stands for, or None if it is none.
+
+    None, too, for all numbers of a task some of whose codes or names are numbers of the hub's for other labels.
+    """
+    number, numbers = plain(written), _NUMBERS[: task.num_labels]
+    known = _by_plain(task.label_codes, task.labels)
+    if (
+        task.hub is None
+        or number not in numbers
+        or any(known.get(each, {at}) != {at} for at, each in enumerate(numbers))
+    ):
+        return None
+    return int(number) if number not in known else None
+
+
+def is_no_label(task: Task, written: str) -> bool:
+    """Whether a cell says that the row has no label: empty, or the -1 of the hub's test splits.
+
+    In a regression, and where it is the name or code of a label, -1 says so only if the whole file has it.
+    """
+    return not written.strip() or (plain(written) == "-1" and (task.is_regression or label_id(task, written) is None))
+
+
+def is_unscored(task: Task, written: str) -> bool:
+    """Whether a cell says that the benchmark does not score the row."""
+    return composed(written.strip()) in map(composed, task.unscored_labels)
 
 
 def _value(written: str) -> float | None:
@@ -51,9 +94,9 @@ def label_id(task: Task, written: str) -> int | None:
 
     What agrees to the letter comes first, codes before names, so that tasks whose names differ in case alone ("Polish",
     "polish") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a task
-    of two labels that knows them as 1 and 0, or the other way round.
+    of two labels that knows them as 1 and 0, or the other way round, unless the hub numbers them in another order.
     """
-    if (exact := _exact(task, written.strip())) is not None:
+    if (exact := _exact(task, composed(written.strip()))) is not None:
         return exact
     by_plain = _by_plain(task.label_codes, task.labels)
     wanted = plain(written)
@@ -61,16 +104,23 @@ def label_id(task: Task, written: str) -> int | None:
     # Of a longer list of labels, 1 may be the second of many: not "true".
     if wanted not in by_plain and other and task.num_labels == 2:
         pair = _TRUTH.keys() if other in _TRUTH else set(_TRUTH.values())
-        wanted = other if pair <= by_plain.keys() else wanted
+        # CLUEWSC2020's 1 is the hub's number of "false".
+        is_of_hub = task.hub is not None and wanted in _NUMBERS
+        wanted = other if pair <= by_plain.keys() and not is_of_hub else wanted
     found = by_plain.get(wanted, frozenset())
     return next(iter(found)) if len(found) == 1 else None
 
 
 def _exact(task: Task, written: str) -> int | None:
-    for known in (task.label_codes, task.labels):
+    for known in (_composed(task.label_codes), _composed(task.labels)):
         if written in known:
             return known.index(written)
     return None
+
+
+@functools.cache
+def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(composed, names))
 
 
 @functools.cache  # a file may ask for every row

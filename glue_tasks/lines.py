@@ -24,6 +24,7 @@ _CHUNK = 1 << 20  # bytes
 GRIDS = (".tsv", ".csv")
 RECORDS = (".json", ".jsonl", ".parquet")
 # A file of each format can stand for one of another; those of text may be packed.
+TEXT_SUFFIXES = (".txt", ".txt.gz")  # tables with tabs, as they are passed around
 SUFFIXES = (*GRIDS, *RECORDS, *(f"{suffix}.gz" for suffix in (".tsv", ".csv", ".json", ".jsonl")))
 
 

@@ -20,39 +20,12 @@ from typing import Any
 import numpy as np
 
 from glue_tasks.errors import UserError
-from glue_tasks.labels import label_id, output_order
+from glue_tasks.labels import is_unscored, output_order, read_label
+from glue_tasks.official_columns import official_columns
 from glue_tasks.task import Hub, Task
 
 Values = Mapping[str, Any]  # a row of the hub
 
-_MNLI = (
-    "index,promptID,pairID,genre,sentence1_binary_parse,sentence2_binary_parse,sentence1_parse,sentence2_parse,"
-    "sentence1,sentence2"
-)
-_STSB = "index,genre,filename,year,old_index,source1,source2,sentence1,sentence2"
-_MRPC = "#1 ID,#2 ID,#1 String,#2 String"
-# The columns by kind of split. Where there are none here, they are the texts and, if the split has labels, the label.
-_COLUMNS = {
-    "CoLA": {"test": "index,sentence"},
-    "SST-2": {"test": "index,sentence"},
-    "MRPC": {"train": f"Quality,{_MRPC}", "dev": f"Quality,{_MRPC}", "test": f"index,{_MRPC}"},
-    "STS-B": {"train": f"{_STSB},score", "dev": f"{_STSB},score", "test": _STSB},
-    "QQP": {
-        "train": "id,qid1,qid2,question1,question2,is_duplicate",
-        "dev": "id,qid1,qid2,question1,question2,is_duplicate",
-        "test": "id,question1,question2",
-    },
-    "MNLI": {
-        "train": f"{_MNLI},label1,gold_label",
-        "dev": f"{_MNLI},label1,label2,label3,label4,label5,gold_label",
-        "test": _MNLI,
-    },
-    "QNLI": dict.fromkeys(("train", "dev"), "index,question,sentence,label") | {"test": "index,question,sentence"},
-    "RTE": dict.fromkeys(("train", "dev"), "index,sentence1,sentence2,label") | {"test": "index,sentence1,sentence2"},
-    "WNLI": dict.fromkeys(("train", "dev"), "index,sentence1,sentence2,label") | {"test": "index,sentence1,sentence2"},
-    "AX": {"test": "index,sentence1,sentence2"},
-    "ChnSentiCorp": {"train": "label,text_a", "dev": "label,text_a"},
-}
 # Where CLUE's files name the label beside its code.
 _NAMED_IN = {"TNEWS": "label_desc", "IFLYTEK": "label_des"}
 
@@ -119,7 +92,7 @@ def official_rows(task: Task, hub: Hub, split: str, features: Mapping[str, Any],
 
         return OfficialRows(None, record)
 
-    columns = task.columns if split in task.headerless else _columns(task, split, labelled)
+    columns = task.columns if split in task.headerless else official_columns(task, split, labelled)
     # For each column the hub's; None where it has none.
     sources: list[str | None] = []
     for column in columns:
@@ -138,14 +111,6 @@ def official_rows(task: Task, hub: Hub, split: str, features: Mapping[str, Any],
     return OfficialRows(None if split in task.headerless else columns, cells)
 
 
-def _columns(task: Task, split: str, labelled: bool) -> tuple[str, ...]:
-    kind = split.partition("_")[0]  # dev_mismatched is a dev split
-    official = _COLUMNS.get(task.name, {}).get("dev" if kind == "test" and labelled else kind)
-    if official:
-        return tuple(official.split(","))
-    return task.text_columns + ((task.label_column,) if labelled else ())
-
-
 def _codes(task: Task, feature: Any, fault: Callable[[str], UserError]) -> Callable[[Any], str | None]:
     """From a value of the hub's label column to what the official file writes, or None where there is no label."""
     codes = task.label_codes or task.labels
@@ -162,9 +127,10 @@ def _codes(task: Task, feature: Any, fault: Callable[[str], UserError]) -> Calla
                 raise fault(f"the label {value} is not a number")
             return str(np.float32(value)) if is_narrow else str(float(value))
         written = names[value] if names is not None else str(value)
-        if written in task.unscored_labels:
+        if is_unscored(task, written):
             return written
-        if (label := label_id(task, written)) is None:
+        label = read_label(task, written)
+        if not isinstance(label, int):
             raise fault(f"unknown label {written!r}; {task.name} has {', '.join(codes)}")
         return codes[label]
 

@@ -1,9 +1,12 @@
 """Where a task's files lie: folders in any case, files by their official names, other names and other formats."""
 
+import os
 from pathlib import Path
 
 from glue_tasks.errors import UserError
-from glue_tasks.lines import SUFFIXES
+from glue_tasks.labels import composed
+from glue_tasks.lines import SUFFIXES, TEXT_SUFFIXES, shown
+from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 
 AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
@@ -20,16 +23,19 @@ def find_folder(task: Task, data_dir: Path) -> Path:
     others.
     """
     official = data_dir / task.name
-    names = {name.casefold() for name in (task.name, *task.folders)}
     if official.is_dir() or not data_dir.is_dir():
         return official
-    found = sorted(path for path in data_dir.iterdir() if path.name.casefold() in names and path.is_dir())
+    found = sorted(path for path in data_dir.iterdir() if _is_name_of(task, path.name) and path.is_dir())
     if len(found) > 1:
         raise UserError(
             f"{len(found)} folders could be that of {task.name}: {', '.join(map(str, found))}; keep one of them, or "
             f"name it {task.name}"
         )
     return found[0] if found else official
+
+
+def _is_name_of(task: Task, folder: str) -> bool:
+    return composed(folder.casefold()) in {composed(name.casefold()) for name in (task.name, *task.folders)}
 
 
 def present_splits(task: Task, data_dir: Path) -> list[str]:
@@ -45,7 +51,13 @@ def _files(task: Task, folder: Path, split: str) -> list[Path]:
     names = (task.files[split], *task.other_files.get(split, ()))
     stems = [next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name) for name in names]
     others = dict.fromkeys((*names, *(stem + suffix for stem in stems for suffix in SUFFIXES)))
-    return [folder / name for name in others if (folder / name).is_file()]
+    found = [folder / name for name in others if (folder / name).is_file()]
+    # Last, for a text file of such a name may be anything; and what the hub calls it.
+    last = [stem + suffix for stem in stems for suffix in TEXT_SUFFIXES]
+    if task.hub and split in task.hub.splits:
+        of_hub = task.hub.splits[split]
+        last += [of_hub + suffix for suffix in SUFFIXES] + [f"{of_hub}-00000-of-00001.parquet"]
+    return found or [folder / name for name in dict.fromkeys(last) if (folder / name).is_file()]
 
 
 def find_file(task: Task, data_dir: Path, split: str) -> Path:
@@ -60,20 +72,29 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
     cure = f"get {task.name} from {task.homepage} and unpack it to {folder}"
     if not task.homepage:
         cure = f"put {' and '.join(task.files.values())} into {folder}"
-    own_name = data_dir.resolve().name.casefold() in {name.casefold() for name in (task.name, *task.folders)}
-    if own_name and _files(task, data_dir, split):
+    real = Path(os.path.realpath(data_dir))  # `resolve` fails where links lead round in a circle
+    if _is_name_of(task, real.name) and _files(task, data_dir, split):
         # What the authors' --data_dir takes.
-        above = data_dir.parent if data_dir.name else data_dir.resolve().parent
+        above = data_dir.parent if data_dir.name else real.parent
         raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
     for needed in (data_dir, folder):
+        if needed.is_symlink() and not needed.exists():
+            raise NotThere(f"{needed} is a link that leads nowhere, or back to itself; name the real folder")
         if not needed.is_dir():
             raise NotThere(f"there is no folder {needed}; {cure}, or name another with --data-dir")
     found = _files(task, folder, split)
     if not found:
-        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}")
+        there = sorted(path.name for path in folder.iterdir() if path.is_file())
+        others = f" (it holds {shown(', '.join(there))})" if there else ""
+        raise NotThere(f"there is no file {folder / task.files[split]}; {cure}{others}")
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(
             f"{folder} has {len(found)} files that could be {split} of {task.name}: {names}; keep one of them"
         )
+    if found[0].name.endswith(TEXT_SUFFIXES) and found[0].name not in (
+        task.files[split],
+        *task.other_files.get(split, ()),
+    ):
+        warn_once(f"{found[0]} is taken for {split} of {task.name}, with tabs between its cells")
     return found[0]

@@ -127,25 +127,39 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Record | Fault]]:
             columns = file.schema_arrow.names
             if len(set(columns)) < len(columns):
                 raise UserError(f"{path} has two columns of one name ({shown(', '.join(columns))}); name them apart")
-            names = _class_labels(file.schema_arrow.metadata or {})
+            names = _class_labels(file.schema_arrow.metadata)
             row = 0
             for batch in file.iter_batches(_ROWS_OF_PARQUET):
                 for record in batch.to_pylist():
-                    for column, known in names.items():
-                        value = record.get(column)
-                        if isinstance(value, int) and 0 <= value < len(known):
-                            record[column] = known[value]
-                    yield (row := row + 1), record
+                    yield (row := row + 1), _named(record, names)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); get or make it anew"
         ) from None
 
 
-def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+def _named(record: dict[str, Any], names: Mapping[str, list[str]]) -> Record | Fault:
+    """The record with the names of its ClassLabels; -1, which says that there is none, stays."""
+    for column, known in names.items():
+        value = record.get(column)
+        if isinstance(value, int) and value != -1:
+            if not 0 <= value < len(known):
+                return Fault(f"column {column} holds {value}, and the file names {len(known)} labels, from 0")
+            record[column] = known[value]
+    return record
+
+
+def label_names(path: Path) -> dict[str, list[str]]:
+    """The names of each ClassLabel of a Parquet file that can be read; {} for another file."""
+    import pyarrow.parquet
+
+    return _class_labels(pyarrow.parquet.read_schema(path).metadata) if suffix_of(path) == ".parquet" else {}
+
+
+def _class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """The names behind the numbers of label columns, as `datasets` keeps them in the file."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return {
             column: feature["names"]
             for column, feature in features.items()

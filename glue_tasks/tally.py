@@ -20,6 +20,8 @@ class Tally:
     skipped: int = 0  # rows that cannot be read
     unscored: int = 0  # rows whose label the benchmark does not score
     torn: int = 0  # lines that are parts of rows torn as released
+    empty: int = 0  # rows without a text, which are given out all the same
+    first_empty: int = 0  # the line of the first of them
     first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
 
     def add_fault(self, line: int, fault: Fault) -> None:

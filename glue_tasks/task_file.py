@@ -11,6 +11,7 @@ from typing import Any
 
 from glue_tasks import TASKS, get_task
 from glue_tasks.errors import UserError
+from glue_tasks.labels import composed
 from glue_tasks.metrics import METRICS, OF_TWO_LABELS, OF_VALUES
 from glue_tasks.task import TSV_SPLITS, Task, numbered_column
 
@@ -76,7 +77,8 @@ def check_task(task: Task) -> None:
     if len(set(named)) < len(named):
         raise ValueError(f"takes one column twice: {', '.join(named)}; name a column of its own for each")
     for name in ("labels", "label_codes", "metrics"):
-        twice = {value for value in getattr(task, name) if getattr(task, name).count(value) > 1}
+        values = [composed(value) for value in getattr(task, name)]
+        twice = {value for value in values if values.count(value) > 1}
         if twice:
             raise ValueError(f"has {sorted(twice)[0]!r} twice in {name}")
     if len(task.labels) == 1:

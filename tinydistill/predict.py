@@ -20,8 +20,10 @@ from scipy.special import softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
+from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
 from glue_tasks.files import Table, open_table
+from glue_tasks.lines import Fault
 from glue_tasks.metrics import score
 from glue_tasks.places import NotThere, find_file
 from glue_tasks.task import Task
@@ -184,10 +186,10 @@ def layout(task: Task, table: Table, outputs: np.ndarray) -> tuple[tuple[str, ..
 
 def _ids(task: Task, table: Table, rows: int) -> Iterable[str]:
     """What the rows are called: the column that the task names, if the file has it, else numbers from 0."""
-    columns = table.header or task.columns
-    if not task.id_column or task.id_column not in columns:
+    found = find_columns(task, (task.id_column,), table.columns) if task.id_column else Fault("")
+    if isinstance(found, Fault):
         return map(str, range(rows))
-    place = columns.index(task.id_column)
+    (place,) = found
     return (row.cells[place] for row in table)
 
 

@@ -39,11 +39,14 @@ class Data:
         }
 
 
-def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Data:
-    """Encode the train and dev splits; the Arrow files lie in `<output-dir>/cache`."""
+def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase, needs_labels: bool = True) -> Data:
+    """Encode the train and dev splits; the Arrow files lie in `<output-dir>/cache`.
+
+    needs_labels: whether a train split without labels is refused; else it may have no column `labels`.
+    """
     train_path = Path(settings.train_file) if settings.train_file else find_file(task, Path(settings.data_dir), "train")
     cache = Path(settings.output_dir) / "cache"
-    table = open_table(task, train_path, "train", settings.skip_bad_rows)
+    table = open_table(task, train_path, "train", settings.skip_bad_rows, needs_labels)
     train = encode(table, tokenizer, settings.max_length, cache)
     dev = load_dev(task, settings, tokenizer)
     return Data(

@@ -1,10 +1,13 @@
 """Where a split's file is looked for: folders and files by other names, and in other formats."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from glue_tasks import TASKS, UserError
+from glue_tasks.errors import exit_on_user_error
+from glue_tasks.files import open_table
 from glue_tasks.places import find_file, find_folder, present_splits
 
 SST2 = TASKS["SST-2"]
@@ -20,12 +23,61 @@ def put(folder: Path, *names: str) -> None:
 @pytest.mark.parametrize("folder", ["SST-2", "sst-2", "Sst-2"])
 @pytest.mark.parametrize("end", ["tsv", "csv", "json", "jsonl", "parquet", "tsv.gz", "csv.gz", "json.gz", "jsonl.gz"])
 def test_a_folder_in_any_case_and_a_file_of_any_format(tmp_path: Path, folder: str, end: str) -> None:
-    put(tmp_path / folder, f"train.{end}", "train_aug.tsv", "dev.txt")
+    put(tmp_path / folder, f"train.{end}", "train_aug.tsv", "train.txt", "labels.txt")
     put(tmp_path / "sst2", "train.tsv")  # of other letters
     assert find_file(SST2, tmp_path, "train") == tmp_path / folder / f"train.{end}"
     assert present_splits(SST2, tmp_path) == ["train"]
-    with pytest.raises(UserError, match=f"there is no file {tmp_path / folder / 'dev.tsv'}; get SST-2 from"):
+    missing = (
+        f"there is no file {tmp_path / folder / 'dev.tsv'}; get SST-2 from .*it holds labels.txt, train.{end}, tra"
+    )
+    with pytest.raises(UserError, match=missing):
         find_file(SST2, tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "name", "rows"),
+    [
+        ("SST-2", "dev", "dev.txt", "sentence\tlabel\nfine\t1\n"),
+        ("SST-2", "train", "train.txt", "fine\t1\nbad\t0\n"),
+        ("RTE", "dev", "validation.csv", "sentence1,sentence2,label\na,b,entailment\n"),
+        ("MNLI", "dev", "validation_matched-00000-of-00001.parquet", ""),
+        ("MNLI", "dev_mismatched", "dev_mismatched.txt", "sentence1\tsentence2\tgold_label\na\tb\tneutral\n"),
+    ],
+)
+def test_names_under_which_sets_are_passed_around(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, task: str, split: str, name: str, rows: str
+) -> None:
+    put(tmp_path / task, name)
+    (tmp_path / task / name).write_text(rows)
+    with caplog.at_level(logging.WARNING):
+        path = find_file(TASKS[task], tmp_path, split)
+    assert path == tmp_path / task / name
+    assert f"{path} is taken for {split} of {task}, with tabs" in caplog.text or not name.endswith(".txt")
+    if rows:
+        assert [row.label is None for row in open_table(TASKS[task], path, split)] == [False] * len(
+            [line for line in rows.splitlines() if "sentence" not in line]
+        )
+
+
+def test_links_that_lead_back_to_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(tmp_path / "back")
+    (tmp_path / "back").symlink_to(loop)
+    with pytest.raises(UserError, match=f"^{loop} is a link that leads nowhere, or back to itself"):
+        find_file(SST2, loop, "train")
+    with pytest.raises(UserError, match=f"no folder {loop / 'more'}"):
+        find_file(SST2, loop / "more", "train")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "SST-2").symlink_to(tmp_path / "data" / "SST-2")
+    with pytest.raises(UserError, match="SST-2 is a link that leads nowhere, or back to itself"):
+        find_file(SST2, tmp_path / "data", "train")
+    gone = tmp_path / "gone"
+    gone.symlink_to(tmp_path / "nowhere")
+    for link, fail in ((loop, loop.read_bytes), (loop, loop.resolve), (gone, lambda: gone.mkdir(exist_ok=True))):
+        with pytest.raises(SystemExit) as stopped, exit_on_user_error():  # wherever else one is met
+            fail()
+        assert stopped.value.code == 2
+        assert f"error: {link} is a link that leads " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,20 @@ READ: list[tuple[str, Task, str, bytes, list]] = [
         [("good", 1), ('a "b",\r\nc', 0)],
     ),
     ("CSV, commas after every row", SST2, "train.csv", b"sentence,label,,\ngood,1,,\nbad,0,,\n", GOOD_BAD),
+    (
+        "CSV, a space after the comma",
+        SST2,
+        "train.csv",
+        b'id, sentence, label\n1, "Hello, there", positive\n2,  "a ""b"",\nc", 0\n3, plain "d", 1\n',
+        [("Hello, there", 1), ('a "b",\nc', 0), ('plain "d"', 1)],
+    ),
+    (
+        "CSV, a space after the comma that is text",
+        SST2,
+        "train.csv",
+        b'sentence,label\n" ""a"", ""b""",1\n "c" d,0\n',
+        [(' "a", "b"', 1), (' "c" d', 0)],
+    ),
     ("CSV, CR ends", SST2, "train.csv", b'sentence,label\rgood,1\r"bad",0\r', GOOD_BAD),
     ("CSV, blank lines", SST2, "train.csv", b"\nsentence,label\n\ngood,1\nbad,0\n\n", GOOD_BAD),
     ("header where there is none", COLA, "train.tsv", b"label\tsentence\n1\tgood\n0\tbad\n", GOOD_BAD),
@@ -123,10 +138,10 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
     ),
     (
         "no header",
-        SST2,
+        LABEL_FIRST,
         "train.tsv",
-        b"good\t1\nbad\t0\n",
-        "line 1: no column named 'sentence'.*if this is a row, write",
+        b"good\tx\tyes\nbad\ty\tno\n",
+        "line 1: no column named 'a'.*if this is a row, write",
     ),
     ("a tab in an unquoted cell", SST2, "train.tsv", b"sentence\tlabel\na\tb\t1\n", "line 2: 3 columns where 2"),
     ("a tab after an escape", SST2, "train.tsv", b"sentence\tlabel\na\\\tb\t1\n", "line 2: 3 columns where 2"),
@@ -173,6 +188,14 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         b"sentence;label\na;1\n",
         "the file has sentence;label; if a semicolon is between them, save the file as .tsv with tabs or",
     ),
+    (
+        "JSON in .tsv",
+        SST2,
+        "train.tsv",
+        b'{"sentence": "a", "label": 1}\n',
+        "looks like JSON; give it a name that ends in",
+    ),
+    ("JSON in .csv", SST2, "train.csv", b'[{"sentence": "a", "label": 1}]\n', "looks like JSON; give it a name that"),
     ("tabs in .csv", SST2, "train.csv", b"sentence\tlabel\na\t1\n", "the file has sentence label; if a tab is between"),
     ("a line break of old Macs in CSV", SST2, "train.csv", b"sentence,label\na\rb,1\n", r"line break.*field\); put"),
     (
@@ -189,8 +212,14 @@ REFUSED: list[tuple[str, Task, str, bytes, str]] = [
         b'{"language": "ar", "gold_label": "neutral", "sentence1": "a", "sentence2": "b"}\n',
         "line 1: language is 'ar' and not 'zh'",
     ),
-    ("an unlabelled row", SST2, "train.tsv", b"sentence\tlabel\na\t\t\n", "line 2: unknown label ''"),
-    ("names against numbers", RTE, "train.tsv", b"sentence1\tsentence2\tlabel\na\tb\t1\n", "line 2: unknown label '1'"),
+    ("an unlabelled row", SST2, "train.tsv", b"sentence\tlabel\na\t1\na\t\t\n", "line 3: unknown label ''"),
+    (
+        "names against numbers",
+        LABEL_FIRST,
+        "train.tsv",
+        b"a\tb\tlabel\na\tb\t1\n",
+        "line 2: unknown label '1' .* how in label_codes",
+    ),
     (
         "a number of Python's",
         STSB,
@@ -323,10 +352,47 @@ def test_what_looks_quoted_or_escaped_is_told(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         assert [row.texts[0] for row in [*table, *table]] == ['"he said ""hi"""', "a\\tb"] * 2
     assert [record.message for record in caplog.records] == [
-        f"{path}: 1 cells look quoted as in a .csv file, and are read as they stand, since a tab-separated file knows "
-        "no quoting; if they are, write the file as .csv",
+        f'{path}: 1 cells look quoted as in a .csv file, such as "he said ""hi""" on line 2, and are read as they '
+        "stand, since a tab-separated file knows no quoting; if they are, write the file as .csv",
         f"{path}: \\t stands in 1 rows and is read as it stands, a backslash and a t",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "told"),
+    [
+        (
+            "train.csv",
+            '1, "Hello there", 1\n',
+            ': quotations begin after a space, such as "Hello there" on line 2; they',
+        ),
+        ("train.csv", '1,he said "hi",1\n', None),
+        (
+            "train.csv",
+            '1, "a" b,1\n',
+            ': cells have quotation marks after a space, such as "a" b on line 2, and are not',
+        ),
+        (
+            "train.tsv",
+            '1\t"a"\t1\n' * 3,
+            ': 3 cells look quoted as in a .csv file, such as "a" on line 2, and are read',
+        ),
+        ("train.tsv", '1\t"a"\t1\n' * 3 + "1\tb\t1\n1\tc\t1\n", None),
+        ("train.csv", '1,"a, ""b""",1\n2," ""c""",1\n', None),
+    ],
+)
+def test_what_was_done_with_quotation_marks_is_told_with_an_example(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, rows: str, told: str | None
+) -> None:
+    path = tmp_path / name
+    path.write_text("id,sentence,label\n".replace(",", "\t" if name.endswith("tsv") else ",") + rows)
+    with caplog.at_level(logging.WARNING):
+        list(open_table(SST2, path))
+    if told is None:
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert re.match(re.escape(str(path)) + told, record.message)
 
 
 BAD_ROWS = "sentence\tlabel\n" + "good\t1\nbad\nbad\t7\n" * 4

@@ -87,7 +87,7 @@ BAD = [
     ("no JSON", "{'sentence': 'a'}", "line 2: no JSON object"),
     ("two on a line", '{"sentence": "a", "label": 100} {}', "line 2: no JSON object"),
     ("no field", {"sentence": "a"}, "line 2: no column named 'label'; plain needs sentence, label"),
-    ("null", {"sentence": None, "label": "100"}, "line 2: column sentence holds nothing"),
+    ("null", {"sentence": "a", "label": None}, "line 2: unknown label ''"),
     ("nested", {"sentence": ["a"], "label": "100"}, "line 2: column sentence holds a list, not text"),
     ("label", {"sentence": "a", "label": 1}, "line 2: unknown label '1' in column label; plain has 100, 101"),
     ("half a character", r'{"sentence": "\ud800", "label": 100}', "line 2: column sentence holds half a character"),

@@ -17,7 +17,7 @@ MNLI, SST2, RTE, TNEWS, CLUEWSC, STSB = (
 
 
 def named(*labels: str, codes: tuple[str, ...] = ()) -> Task:
-    return replace(SST2, name="t", labels=labels, label_codes=codes)
+    return replace(SST2, name="t", labels=labels, label_codes=codes, hub=None)
 
 
 LANGUAGES = named("C", "C++", "f sharp", "Java")
@@ -37,7 +37,6 @@ VOWELS = named("\u0915\u093e", "\u0915\u093f")  # which differ in a sign that is
         (RTE, " Not-Entailment ", 1),
         (RTE, "notEntailment", 1),
         (RTE, "entailment.", None),
-        (RTE, "1", None),  # RTE has no codes: which is which nobody says
         (RTE, "true", None),
         (SST2, "0", 0),
         (SST2, " 1\u3000", 1),
@@ -56,11 +55,10 @@ VOWELS = named("\u0915\u093e", "\u0915\u093f")  # which differ in a sign that is
         (TNEWS, "103.0", 3),
         (TNEWS, "news_game", 14),
         (TNEWS, "News Game", 14),
-        (TNEWS, "0", None),
         (TNEWS, "true", None),
         (CLUEWSC, "True", 0),
-        (CLUEWSC, "1", 0),
-        (CLUEWSC, "0.0", 1),
+        (named("true", "false"), "1", 0),
+        (named("true", "false"), "0.0", 1),
         (LANGUAGES, "C++", 1),
         (LANGUAGES, "C", 0),
         (LANGUAGES, "c", 0),

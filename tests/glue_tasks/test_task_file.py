@@ -217,6 +217,7 @@ def test_any_names_are_taken_as_they_are(labels: list[str], text: str, label: st
         (SMALL.replace('["no", "yes"]', "[]"), "has no labels"),
         (SMALL.replace('["no", "yes"]', "[0, 1]"), "has 0 in labels; each is a text in quotes"),
         (SMALL.replace('["no", "yes"]', '["no", "no"]'), "has 'no' twice in labels"),
+        (SMALL.replace('["no", "yes"]', '["\u00e9", "e\u0301"]'), "has '\u00e9' twice in labels"),
         (SMALL + "label_codes = [0]", "has 1 label_codes for 2 labels"),
         (SMALL + 'label_codes = ["yes", "no"]', "has 'yes' both as the code of 'no' and as the name of another label"),
         (SMALL.replace('["no", "yes"]', '"regression"') + "label_codes = [0]", "has label_codes, and a regression has"),

@@ -11,8 +11,9 @@ import torch
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from glue_tasks import TASKS, Task
+from glue_tasks.files import open_table
 from tests.tinydistill.predictions import one_at_a_time, predict, save_model, write_split
-from tinydistill.predict import output_paths, trained_length
+from tinydistill.predict import layout, output_paths, trained_length
 
 from .conftest import PIECES, make_tokenizer
 
@@ -200,3 +201,12 @@ def test_help_lists_the_commands() -> None:
         [sys.executable, "-m", "tinydistill", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "predict" in done.stdout
+
+
+@pytest.mark.parametrize("header", ["index", "Index", "idx"])
+def test_ids_are_found_under_the_names_that_a_header_gives_them(tmp_path: Path, header: str) -> None:
+    """Else the rows of a part of the file would be numbered from 0."""
+    path = tmp_path / "test.tsv"
+    path.write_text(f"{header}\tsentence\n7\tfine\n")
+    _, rows = layout(TASKS["SST-2"], open_table(TASKS["SST-2"], path, "test"), np.array([[0.0, 1.0]]))
+    assert list(rows) == [("7", "1")]

@@ -77,3 +77,18 @@ def test_the_page_tells_what_was_left_out() -> None:
     page = to_markdown(report)
     assert "| teacher | 1,234 |" in page
     assert "| prediction | 7, 2 skipped, 1 unscored |" in page
+
+
+def test_a_train_split_without_labels_is_encoded_where_none_are_needed(
+    tokenizer: PreTrainedTokenizerFast, csv_dir: Path, tmp_path: Path
+) -> None:
+    (csv_dir / "sst-2" / "train.csv").write_text("sentence,label\ngood film,\nbad film,-1\n")
+    flags = {"data_dir": str(csv_dir), "output_dir": str(tmp_path / "out")}
+    task, settings = resolve("SST-2", {}, flags)
+    with pytest.raises(UserError, match="train.csv has no labels: label is empty or -1 in every row"):
+        load_data(task, settings, tokenizer)
+    data = load_data(task, settings, tokenizer, needs_labels=False)
+    assert len(data.train) == 2
+    assert "labels" not in data.train.column_names
+    assert data.main_dev["labels"][:] == [1]
+    assert data.collate([data.train[0], data.train[1]]).keys() >= {"input_ids", "attention_mask"}
