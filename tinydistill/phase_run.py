@@ -73,7 +73,8 @@ class PhaseRun:
         self.training = settings.training(name)
         self.precision = precision.resolve(settings.precision, device())
         keep_freed_memory()
-        self.data = processes.after_first(lambda: load_data(task, settings, tokenizer))
+        needs_labels = name not in ("intermediate", "prediction")  # which learn from the teacher alone
+        self.data = processes.after_first(lambda: load_data(task, settings, tokenizer, needs_labels))
 
     def look(self, identity: dict[str, Any]) -> str:
         """What the folder holds of a run with these settings, the models of which are in `identity`."""

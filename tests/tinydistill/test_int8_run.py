@@ -66,7 +66,7 @@ def test_what_is_said_of_it(
     note = "the teacher's blocks multiply in 8 bits, scaled by their largest inputs on 108 training rows"
     report = json.loads((in_8_bits / "report.json").read_text(encoding="utf-8"))
     for phase in PHASES:
-        assert record(in_float32 / phase)["settings"]["teacher_precision"] == "float32"
+        assert record(in_float32 / phase)["settings"]["teacher_precision"] == "auto"
         assert report["settings"][phase]["teacher_precision"] == "int8"
         assert any(line.startswith(note) for line in report["phases"][phase]["notes"])
         assert not any("8 bits" in line for line in record(in_float32 / phase)["notes"])
@@ -88,7 +88,7 @@ def test_another_precision_is_another_run(
     run("prediction", data_dir, tmp_path, *given, *IN_8_BITS)
     kept = losses(tmp_path, "prediction")
     told = refused(capsys, "prediction", data_dir, tmp_path, *given)
-    assert "other settings (teacher_precision was 'int8' and is now 'float32')" in told
+    assert "other settings (teacher_precision was 'int8' and is now 'auto')" in told
     run("prediction", data_dir, tmp_path, *given, "--overwrite")
     first, second = logits(tmp_path)
     assert not np.array_equal(first, second)
@@ -111,7 +111,7 @@ def test_interrupted_and_resumed(
             run(phase, data_dir, tmp_path / "cut", *args, *IN_8_BITS)
     capsys.readouterr()
     told = refused(capsys, phase, data_dir, tmp_path / "cut", *args, "--resume")
-    assert "teacher_precision was 'int8' and is now 'float32'" in told
+    assert "teacher_precision was 'int8' and is now 'auto'" in told
     run(phase, data_dir, tmp_path / "cut", *args, *IN_8_BITS, "--resume")
     assert record(tmp_path / "cut" / phase)["resumed"]
     assert losses(tmp_path / "cut", phase) == losses(tmp_path / "whole", phase)

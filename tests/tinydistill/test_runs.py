@@ -1,7 +1,10 @@
 """A folder belongs to one run."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +22,13 @@ def claim(folder: PhaseFolder, settings: dict | None = None, resume: bool = Fals
     return state
 
 
-def add_checkpoint(folder: PhaseFolder) -> None:
-    (folder.checkpoints / "checkpoint-1").mkdir(parents=True)
-    (folder.checkpoints / "checkpoint-1" / "trainer_state.json").write_text("{}")
+def add_checkpoint(folder: PhaseFolder, step: int = 1, best: int | None = None) -> Path:
+    path = folder.checkpoints / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "trainer_state.json").write_text(json.dumps({"best_global_step": best}))
+    (path / "model.safetensors").write_text(f"weights {step}")
+    folder.seal_checkpoint(step)
+    return path
 
 
 def test_the_life_of_a_run(tmp_path: Path) -> None:
@@ -92,15 +99,114 @@ def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
         claim(PhaseFolder(tmp_path, "prediction"))
 
 
-def test_the_last_whole_checkpoint(tmp_path: Path) -> None:
-    """A checkpoint that a kill cut off has no state, or half of one."""
+def names(folder: PhaseFolder) -> list[str]:
+    return sorted((path.name for path in folder.checkpoints.iterdir()), key=lambda name: int(name.split("-")[1]))
+
+
+def test_two_checkpoints_are_kept_and_the_best_up_to_each(tmp_path: Path) -> None:
     folder = PhaseFolder(tmp_path, "prediction")
-    for step, state in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (100, '{"glob'), (200, None)):
-        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-        if state:
-            (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+    claim(folder)
+    for step, best in ((10, 10), (20, 10), (30, 10), (40, 40), (50, 40), (60, 40), (70, 40)):
+        add_checkpoint(folder, step, best)
+        if step == 40:  # were this one damaged, that of step 30 would need its own best
+            assert names(folder) == ["checkpoint-10", "checkpoint-30", "checkpoint-40"]
+    assert names(folder) == ["checkpoint-40", "checkpoint-60", "checkpoint-70"]
+
+
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "zeroed": lambda path: path.write_bytes(b"\0" * path.stat().st_size),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", ["trainer_state.json", "model.safetensors", "files.json"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    tmp_path: Path, name: str, damage: Callable[[Path], Any], capsys: pytest.CaptureFixture
+) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder)
+    last = [add_checkpoint(folder, step, best=10) for step in (10, 20, 30)][-1]
+    damage(last / name)
+    folder = PhaseFolder(tmp_path, "prediction")
+    assert claim(folder, resume=True) == "continue"
+    checkpoint = folder.last_checkpoint()
+    assert checkpoint == folder.checkpoints / "checkpoint-20"
+    folder.go_back_to(checkpoint)
+    told = capsys.readouterr().out
+    assert "the checkpoint of step 30 is not used" in told
+    assert name in told
+    assert names(folder) == ["checkpoint-10", "checkpoint-20"]
+
+
+def test_a_checkpoint_whose_best_one_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Without its best checkpoint a run would end with another student: it starts anew."""
+    folder = PhaseFolder(tmp_path, "prediction")
+    with folder.held():
+        claim(folder)
+        for step in (10, 20, 30):
+            add_checkpoint(folder, step, best=10)
+    (folder.checkpoints / "checkpoint-10" / "model.safetensors").unlink()
+    assert claim(PhaseFolder(tmp_path, "prediction"), resume=True) == "new"
+    assert "with no whole checkpoint the run starts anew" in capsys.readouterr().out
+
+
+def test_a_kill_amid_the_removal_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    with folder.held():
+        claim(folder)
+        folder.finish({})
+        (folder.path / "onnx").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                claim(folder, {"seed": 2}, overwrite=True)
+    assert claim(PhaseFolder(tmp_path, "prediction"), {"seed": 3}) == "new"
+
+
+def interrupted(*args: Any, **kwargs: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_kill_while_the_record_is_first_written(tmp_path: Path) -> None:
+    (tmp_path / "prediction").mkdir()
+    (tmp_path / "prediction" / "run.json.17-42.partial").write_text('{"sta')
+    assert claim(PhaseFolder(tmp_path, "prediction")) == "new"
+    assert [path.name for path in (tmp_path / "prediction").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"state": "running"}', "\0" * 40])
+def test_a_damaged_record_can_be_overwritten(tmp_path: Path, content: str) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder)
+    (folder.path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="no record of a run, or is damaged; --overwrite it"):
+        claim(folder, resume=True)
+    assert claim(folder, overwrite=True) == "new"
+
+
+def test_a_finished_run_does_not_depend_on_the_machine(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    here, there = ({**SETTINGS, "precision": how, "processes": many} for how, many in (("bf16", 1), ("float32", 2)))
+    claim(folder, here)
+    add_checkpoint(folder)
+    with pytest.raises(UserError, match=r"precision was 'bf16' and is now 'float32', processes was 1 and is now 2"):
+        claim(folder, there, resume=True)
+    folder.finish({})
+    assert claim(folder, there) == "finished"
+    with pytest.raises(UserError, match="seed was 1 and is now 2"):
+        claim(folder, {**there, "seed": 2})
+
+
+def test_a_folder_that_is_deleted_under_the_run(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder)
+    shutil.rmtree(folder.path)
+    with pytest.raises(UserError, match="was deleted while the run was at work; start it again"):
+        add_checkpoint(folder)
+    assert not folder.path.exists()
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
