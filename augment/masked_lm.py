@@ -23,6 +23,7 @@ from augment.encoder import StatesAtPlaces
 from augment.models import choose_device, choose_precision, load_masked_lm, longest_input
 from augment.pieces import Pieces, locate, put_space_first
 from augment.words import Word, WordRules
+from tinydistill.encoders.limits import accepted_inputs
 
 _GAPS_A_ROW = 8  # on average, in a batch of jointly masked sentences: the scores are (gaps, V)
 
@@ -74,11 +75,12 @@ class MaskedLM:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.tokenizer = tokenizer
-        self.pieces = Pieces.of(tokenizer)
+        self.pieces = Pieces.of(tokenizer, model.config.vocab_size)
         put_space_first(tokenizer)
         self.max_length = longest_input(model, tokenizer)
         self._joint = choices.masking == "joint"
         self._exactly_m = choices.exactly_m
+        self._takes_segments = "token_type_ids" in {*tokenizer.model_input_names} & {*accepted_inputs(model)}
         self._model = model.eval().to(self.device)
         encoder = getattr(model, model.base_model_prefix)
         self._encoder = StatesAtPlaces(encoder, self.device, self.precision, compiled or self.precision == "int8")
@@ -191,7 +193,7 @@ class MaskedLM:
             segments[row, : len(each.ids)] = each.segments
             attention_mask[row, : len(each.ids)] = 1
         tensors = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "token_type_ids" in self.tokenizer.model_input_names:
+        if self._takes_segments:
             tensors["token_type_ids"] = segments
         places = [(row, place) for row, each in enumerate(inputs) for place in each.places]
         self._encoder.rows, self._encoder.positions = torch.tensor(places, device=self.device).T
