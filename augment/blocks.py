@@ -8,7 +8,9 @@ Each file appears whole or not at all, so that a kill at any moment costs the bl
 the folder, or fill one each on machines of their own, whose files are then put together.
 """
 
+import contextlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,11 @@ from typing import Any
 
 from glue_tasks import UserError
 from glue_tasks.writers import TableWriter, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and processes there are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,41 @@ class Blocks:
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{self.folder}/run.json cannot be read; remove {self.folder} and start anew") from None
 
-    def begin(self, plan: Plan) -> None:
-        """Make the folder and note the plan."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def begin(self, plan: Plan) -> Plan:
+        """Note the plan unless one is there, and read it again: shards begin together, and the first one's counts."""
         content: dict[str, Any] = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
         content |= {"header": plan.header, "rows": plan.rows, "left_out": plan.left_out}
-        write_json(self.folder / "run.json", content, writer=f".{uuid.uuid4().hex}")  # shards may begin together
+        whole = self.folder / f"run.json.{uuid.uuid4().hex}.partial"
+        write_json(whole, content)
+        try:
+            os.link(whole, self.folder / "run.json")  # a rename would replace another's
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            with contextlib.suppress(FileExistsError), open(self.folder / "run.json", "xb") as file:
+                file.write(whole.read_bytes())
+        finally:
+            whole.unlink(missing_ok=True)
+        return self.read_plan() or plan
+
+    @contextlib.contextmanager
+    def held(self, alone: bool) -> Iterator[None]:
+        """Keep other processes from these blocks, or, as one shard of several, those that do not share.
+
+        Raises UserError if one is at work.
+        """
+        if not fcntl:
+            yield
+            return
+        try:
+            with open(self.folder / "run.json", "rb") as plan:
+                fcntl.flock(plan, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                yield
+        except BlockingIOError:
+            raise UserError(
+                f"another process is at work in {self.folder}; wait for it, name another --output-dir, or give each a "
+                "--shard"
+            ) from None
 
     def is_finished(self, block: int) -> bool:
         return self._rows(block).exists()

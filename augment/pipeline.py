@@ -165,21 +165,22 @@ def augment_file(
     }
     plan = Plan(_identity(settings), inputs, run, table.header, rows, left_out)
     ours = (shard or Shard()).blocks(plan.blocks)
-    if begun is None:
-        blocks.remove()  # with --overwrite, and not before all that could be wrong has been looked at
-        blocks.begin(plan)
-    else:
-        _check_unfinished(blocks, begun, plan, ours, resume)
-    if show:
-        print(_examples(table, augmenter, settings, show), flush=True)
-    _work(table, augmenter, settings, blocks, ours, rows)
-    if shard:
-        print(
-            f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all are "
-            "there, join them with python -m augment merge"
-        )
-        return _total(blocks.counts(ours))
-    return merge_file(settings.output)
+    if overwrite and blocks.read_plan():
+        with blocks.held(alone=True):
+            blocks.remove()  # and not before all that could be wrong has been looked at
+    begun = begun or blocks.begin(plan)  # another shard may have begun while the models were loaded
+    _check_unfinished(blocks, begun, plan, ours, resume)
+    with blocks.held(alone=shard is None):
+        if show:
+            print(_examples(table, augmenter, settings, show), flush=True)
+        _work(table, augmenter, settings, blocks, ours, rows)
+        if shard:
+            print(
+                f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all "
+                "are there, join them with python -m augment merge"
+            )
+            return _total(blocks.counts(ours))
+        return merge_file(settings.output)
 
 
 def merge_file(output: Path) -> Counts:

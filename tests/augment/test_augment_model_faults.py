@@ -89,7 +89,7 @@ def test_code_beside_the_weights_is_never_run(model):
 
 def test_a_cased_vocabulary_alone_keeps_its_case(tmp_path, caplog):
     warn_once.cache_clear()
-    words = "the film story Paris London city Good good Bad bad of a".split()
+    words = ["the", "film", "story", "Paris", "London", "city", "Good", "good", "Bad", "bad", "of", "a"]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     BertForMaskedLM(BertConfig(vocab_size=len(vocabulary), **SIZES)).save_pretrained(tmp_path)
