@@ -72,7 +72,7 @@ class Augmenter:
                 choices.candidates,
                 choices.vectors_limit,
                 self.device,
-                self._rules.is_content_word,
+                self._rules.may_replace,
             )
         self._filler = None
         if "fill" in self._asked:

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from augment import prose
+
 # The unified ideographs with their extensions, the compatibility ideographs, and the closing mark 々.
 _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 # A word with one of these in it says no, be it 不好 or 没有: neither taken out nor put in, for it would turn the label.
@@ -51,7 +53,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 def split(sentence: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each word; the third says that no word stays for what stands beside it."""
-    for text, start, end in _segmenter().tokenize(sentence):
+    for text, start, end in _segmenter().tokenize(prose.blank(sentence, has_spaces=False)):
         if _WORD_CHARACTER.search(text):
             yield start, end, False
 

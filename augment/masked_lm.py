@@ -8,6 +8,7 @@ that are no content words are dropped, so that fewer than M may remain. Masking 
 words of its sentence.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from augment.encoder import StatesAtPlaces
 from augment.models import choose_device, choose_precision, load_masked_lm, longest_input
 from augment.pieces import Pieces, locate, put_space_first
 from augment.words import Word, WordRules
+from glue_tasks import UserError
 from tinydistill.encoders.limits import accepted_inputs
 
 _GAPS_A_ROW = 8  # on average, in a batch of jointly masked sentences: the scores are (gaps, V)
@@ -76,6 +78,7 @@ class MaskedLM:
         self.precision = choose_precision(precision, self.device)
         self.tokenizer = tokenizer
         self.pieces = Pieces.of(tokenizer, model.config.vocab_size)
+        self._check_marks()
         put_space_first(tokenizer)
         self.max_length = longest_input(model, tokenizer)
         self._joint = choices.masking == "joint"
@@ -93,6 +96,22 @@ class MaskedLM:
             max(Counter(word.casefold() for word in words if word is not None).values(), default=1)
             for words in self._words
         )
+
+    def _check_marks(self) -> None:
+        """Raises UserError if the tokenizer takes away marks that the language's words are spelt with.
+
+        Its words would be put in without them. English has few ("naïve"), and goes without.
+        """
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        if self.rules.language in ("en", "zh") or normalizer is None:
+            return
+        for word in sorted(self.rules.stop_words):
+            left = normalizer.normalize_str(word).strip(" ▁")
+            if unicodedata.normalize("NFKC", left).casefold() != unicodedata.normalize("NFKC", word).casefold():
+                raise UserError(
+                    f"the tokenizer of {self.tokenizer.name_or_path} takes marks away, as in {word!r}, which becomes "
+                    f"{left!r}; use a cased model, with which words keep them"
+                )
 
     @classmethod
     def load(cls, name: str, choices: Choices | None = None, **settings: Any) -> "MaskedLM":

@@ -67,7 +67,7 @@ class Pieces:
         There a piece is a word if it is one after a space, too: "film" is one for "Ġfilm" is, and "ing" none. Chinese
         has no spaces, and each run of Han characters in the vocabulary is a word.
         """
-        content = [text if rules.is_content_word(text) else None for text in self.texts]
+        content = [text if rules.may_replace(text) else None for text in self.texts]
         begins = [None if goes_on else word for word, goes_on in zip(content, self.continues, strict=True)]
         if not self.marks_spaces:
             return begins, begins

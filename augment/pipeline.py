@@ -12,10 +12,13 @@ from tqdm import tqdm
 from augment.augmenter import Augmenter, WordCounts
 from augment.blocks import Blocks, Plan
 from augment.choices import Choices
+from augment.languages import check_script
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
 from glue_tasks.files import Row, Table, open_table
+
+_LOOKED_AT = 1000  # rows, before the work
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def augment_file(
         "stop_words": choices.stop_words,
         "keep_words": choices.keep_words,
     }
+    first_texts = [text for row in islice(table, _LOOKED_AT) for text in row.texts]
+    check_script(choices.language, first_texts, settings.task.name)
     inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
     begun = blocks.read_plan()
