@@ -17,6 +17,7 @@ from augment.record import describe_inputs, read_record, record_path, write_reco
 from augment.variants import draw_variants
 from glue_tasks import Task, UserError
 from glue_tasks.files import Row, Table, open_table
+from glue_tasks.tally import warn_once
 
 _LOOKED_AT = 1000  # rows, before the work
 
@@ -161,6 +162,13 @@ def augment_file(
         settings.precision,
         settings.compiled,
     )
+    unknown, asked = augmenter.without_vector(first_texts)
+    if 2 * len(unknown) > asked:
+        warn_once(
+            f"{settings.vectors} lacks {len(unknown):,} of the {asked:,} words that it is asked for in the first rows "
+            f"({', '.join(unknown[:5])}, ...); take larger vectors, or let the model answer too with --several-pieces "
+            "vectors,fill"
+        )
     run = {
         "device": augmenter.device.partition(":")[0],  # any of its kind
         "precision": augmenter.precision,

@@ -13,7 +13,7 @@ from glue_tasks import UserError
 from glue_tasks.writers import write_json
 from tinydistill.encoders.load import load_config
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "jieba", "numpy")
+_PACKAGES = ("torch", "transformers", "tokenizers", "regex", "jieba", "numpy")
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 
 
