@@ -92,23 +92,31 @@ class Blocks:
         return self.read_plan() or plan
 
     @contextlib.contextmanager
-    def held(self, alone: bool) -> Iterator[None]:
-        """Keep other processes from these blocks, or, as one shard of several, those that do not share.
+    def held(self, shard: str = "") -> Iterator[None]:
+        """Keep other processes from these blocks; of a shard, those that do the same one or are none.
 
         Raises UserError if one is at work.
         """
         if not fcntl:
             yield
             return
-        try:
-            with open(self.folder / "run.json", "rb") as plan:
-                fcntl.flock(plan, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-                yield
-        except BlockingIOError:
-            raise UserError(
-                f"another process is at work in {self.folder}; wait for it, name another --output-dir, or give each a "
-                "--shard"
-            ) from None
+        with contextlib.ExitStack() as locks:
+            try:
+                plan = locks.enter_context(open(self.folder / "run.json", "rb"))
+                fcntl.flock(plan, (fcntl.LOCK_SH if shard else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                if shard:
+                    own = locks.enter_context(open(self.folder / f"shard-{shard}.partial", "wb"))
+                    fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except FileNotFoundError:
+                raise UserError(
+                    f"another process has finished what was in {self.folder}; run the same command again"
+                ) from None
+            except BlockingIOError:
+                raise UserError(
+                    f"another process is at work in {self.folder}; wait for it, name another --output-dir, or give "
+                    "each a --shard of its own"
+                ) from None
+            yield
 
     def is_finished(self, block: int) -> bool:
         return self._rows(block).exists()

@@ -9,7 +9,8 @@ _DETACHED_NOT = re.compile(rf"\s+n[{APOSTROPHES}]t\b", re.IGNORECASE)
 _VOWEL = re.compile(r"[aeiouy]|[^a-z]", re.IGNORECASE)
 
 # After NLTK's English list, which the authors use, with what that list lacks: all modal verbs, more prepositions,
-# conjunctions and denials, and the codes by which treebank text such as SST-2 writes brackets ("-lrb-").
+# conjunctions and denials, the codes by which treebank text such as SST-2 writes brackets ("-lrb-"), and last what a
+# model's vocabulary has and no sentence: abbreviations and parts of addresses.
 _STOP_WORDS = """
     a an the this that these those such same own other another each every either both all any some few more most much
     many several less least enough
@@ -35,7 +36,7 @@ _STOP_WORDS = """
     again further then once here there too very just only now also even ever else rather quite
 
     ll re ve em til tis twas
-    vs etc eg ie mr mrs ms dr jr sr
+    vs etc eg ie mr mrs ms dr jr sr http https www com org html pdf jpg
     lrb rrb lsb rsb lcb rcb
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())

@@ -5,6 +5,7 @@ the paper takes GloVe, Pennington et al. 2014). Each word is looked up once, how
 by one matrix product.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Neighbours:
         rows: dict[str, int] = {}
         for row, (word, norm) in enumerate(zip(words, np.linalg.norm(vectors, axis=-1), strict=True)):
             if is_content(word) and 0 < norm < np.inf:  # the cosine with a vector of zeros means nothing
-                rows.setdefault(word.lower(), row)
+                rows.setdefault(_key(word), row)
         self.words = list(rows)
         self._index = {word: i for i, word in enumerate(self.words)}
         self._choice = len(rows) if limit is None else sum(1 for row in rows.values() if row < limit)
@@ -71,12 +72,12 @@ class Neighbours:
 
     def __contains__(self, word: str) -> bool:
         """Whether a word, in any case, has a vector."""
-        return word.lower() in self._index
+        return _key(word) in self._index
 
     def nearest(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each word, in any case, its nearest, lower-cased, the nearest first; () if it has no vector."""
         words = list(words)
-        new = list(dict.fromkeys(word.lower() for word in words if word.lower() not in self._known))
+        new = list(dict.fromkeys(key for key in map(_key, words) if key not in self._known))
         self._known.update((word, ()) for word in new if word not in self._index)
         new = [word for word in new if word in self._index]
         for start in range(0, len(new), _BLOCK):
@@ -89,4 +90,9 @@ class Neighbours:
             ranked = near.gather(1, exact.argsort(dim=-1, descending=True, stable=True)).tolist()
             for word, ids in zip(block, ranked, strict=True):
                 self._known[word] = tuple(self.words[i] for i in ids if self.words[i] != word)[: self.m]
-        return {word: self._known[word.lower()] for word in words}
+        return {word: self._known[_key(word)] for word in words}
+
+
+def _key(word: str) -> str:
+    """Lower case and composed: "cafe\u0301", as some texts write it, is "café"."""
+    return word.lower() if word.isascii() else unicodedata.normalize("NFC", word.lower())

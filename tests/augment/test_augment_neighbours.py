@@ -59,6 +59,13 @@ def test_case_stop_words_and_unknown_words():
     assert found["zero"] == found["absent"] == ()
 
 
+def test_accents_may_be_characters_of_their_own():
+    vectors = np.array([[1, 0], [0.9, 0.1]], dtype=np.float32)
+    known = Neighbours(["cafe\u0301", "film"], vectors, m=1)
+    assert known.nearest(["caf\u00e9", "CAFE\u0301"]) == {"caf\u00e9": ("film",), "CAFE\u0301": ("film",)}
+    assert "caf\u00e9" in known
+
+
 def test_nothing_asked():
     words, vectors = random_words(5)
     assert Neighbours(words, vectors, m=3).nearest([]) == {}

@@ -98,3 +98,18 @@ def test_two_processes_on_all_blocks_do_not_write_the_same_files(settings, monke
     augment_file(settings)
     assert settings.output.exists()
     assert not blocks.folder.exists()
+
+
+def test_a_shard_started_twice_is_done_once(settings, monkeypatch):
+    original = pipeline._work
+
+    def work(*args):
+        monkeypatch.setattr(pipeline, "_work", original)
+        with pytest.raises(UserError, match="another process is at work.*a --shard of its own"):
+            augment_file(settings, shard=Shard(1, 2), resume=True)
+        augment_file(settings, shard=Shard(2, 2))
+        original(*args)
+
+    monkeypatch.setattr(pipeline, "_work", work)
+    augment_file(settings, shard=Shard(1, 2))
+    assert merge_file(settings.output).rows_in == len(ROWS)

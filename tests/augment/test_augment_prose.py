@@ -75,6 +75,7 @@ def replaceable(sentence: str, rules: WordRules | None = None) -> list[str]:
         ("`` good film '' and ` bad story ' here", "good film bad story"),
         ("*good* **bad** ~film~", "good bad film"),
         ("pre- and post-war film", "film"),
+        ("won\u00adder\u00adful fi\u200blm film\u200d \u2015good", "good"),  # hyphens and spaces that are not seen
         ("GREAT FILM!!! :) :-D <3 :smile:", "GREAT FILM"),
     ],
 )  # fmt: skip
@@ -96,6 +97,7 @@ def test_english(sentence, expected):
         ("电影.txt 酒店/房间 看/usr/local D:\\电影\\故事", ["酒店", "房间", "看"]),
         ("因为_酒店_不好，[服务]喜欢电影", ["喜欢", "电影"]),  # as CLUEWSC2020 marks a noun and a pronoun
         ("我喜欢____，酒店", ["喜欢", "酒店"]),
+        ("酒店\ufe00的房间", ["房间"]),  # a mark that chooses the form of 店
     ],
 )
 def test_chinese(sentence, expected):
@@ -138,3 +140,8 @@ def test_plain_prose_is_still_augmented(shared, name, least):
             found += len(replaceable(text))
             plain += sum(map(rules.is_content_word, re.findall(r"(?<![-\w'])[^\W\d_]+(?![-\w'])", text)))
     assert least < found / plain <= 1
+
+
+@pytest.mark.parametrize("text", ["vs", "etc", "http", "www", "com", "Mr"])
+def test_what_is_no_word_is_not_put_in(text):
+    assert not WordRules().may_replace(text)
