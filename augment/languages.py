@@ -39,13 +39,16 @@ def check_language(language: str, has_stop_words: bool) -> None:
     if language not in ("en", "zh") and not has_stop_words:
         raise UserError(
             f"there is no built-in list of words never to be touched for the language {language!r}, and a text without "
-            'its "not" has another label; name such a list, one word a line, with --stop-words'
+            'its "not" has another label; name such a list, one word a line, with --stop-words of python -m augment'
         )
 
 
 def check_script(language: str, texts: Iterable[str], whose: str) -> None:
     """Raises UserError if most letters of the texts are of another script than the language's."""
-    found = Counter(unicodedata.name(letter, "").split(" ")[0] for text in texts for letter in text if letter.isalpha())
+    found: Counter[str] = Counter()
+    for letter, count in Counter(letter for text in texts for letter in text).items():
+        if letter.isalpha():
+            found[unicodedata.name(letter, "").split(" ")[0]] += count
     kana = found["HIRAGANA"] + found["KATAKANA"]
     if language == "zh" and 10 * kana > found.total():
         check_language("ja", False)

@@ -9,6 +9,7 @@ What stands between two spaces is prose if it is words with ordinary punctuation
 as `train.tsv`, `and/or`, `@name`, `#tag`, `AT&T`, `f(x)` or `key=value`, stays as it is.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 import regex
@@ -28,7 +29,7 @@ _PROSE = regex.compile(
     rf"(?:[[\p{{Pe}}--}}]{_QUOTES}´*~.,;:!?…—–―؟،؛।॥]|-{{2,}})*+",
     regex.V1,
 )
-_CHUNK = regex.compile(rf"{prose.BLANK}+|[^\s{prose.BLANK}]+")
+_CHUNK = re.compile(rf"{prose.BLANK}+|[^\s{prose.BLANK}]+")
 
 
 def split(sentence: str, stays: Callable[[str, int, int], bool]) -> Iterator[tuple[int, int, bool]]:
