@@ -24,14 +24,16 @@ _NO_PROSE = r"""
     | (?-i: \[ [A-Z] [A-Z_ -]* \] )
     | ``` .*? ```
     | (?<! ` ) ` (?! [`\s] ) [^`\n]* (?<! [`\s] ) ` (?! ` )
-    | (?<brace> \{ (?: [^{}]++ | (?&brace) )*+ \} )
     # Entities of quotation marks, dashes and spaces part words; others, such as &amp;, join them.
     | & (?: quot | nbsp | [lr][ds]quo | [mn]dash | hellip | [lg]t | [lr]aquo | \#34 | \#160 ) ;
 """
 _SPANS = regex.compile(_NO_PROSE, regex.VERBOSE | regex.DOTALL | regex.IGNORECASE)
+_BRACES = regex.compile(r"\{[^{}]*\}")
+_NESTED = 8  # braces within braces, as in JSON and LaTeX
+
 # Searched first: most sentences hold none of these.
-_MAY_HOLD_SPANS = re.compile(r"[<`\[{&]")
-_MAY_HOLD_UNSPACED = re.compile(r"[<`\[{&@＠#＃_/\\.:]")
+_MAY_HOLD_SPANS = re.compile(r"[<`\[&]")
+_MAY_HOLD_UNSPACED = re.compile(r"[<`\[&@＠#＃_/\\.:]")
 
 # A line with two of these or more, and so many in a long one, is code or a formula: a call, an index, an operator, the
 # end of a statement.
@@ -49,8 +51,8 @@ _UNSPACED = regex.compile(
     + _ADDRESSES
     + r"""
     | & \#? \w+ ;
-    | [#＃] [^#＃\s]+ [#＃]?
-    | (?<! _ ) _ [^_]+ _ (?! _ )
+    | [#＃] (?: [^#＃\s]{1,60} [#＃] | \w+ )
+    | (?<! [a-z0-9_] ) _ [^_\n]{1,60} _ (?! [a-z0-9_] )
     | [a-z]: [/\\] [\w./\\-]+
     | [a-z0-9_.~-]* [/\\] [a-z0-9_./\\-]+
     | (?: [a-z0-9_-]+ | [^\W a-z0-9_]+ ) \. [a-z] [a-z0-9]{0,5} (?! [a-z0-9] )
@@ -61,11 +63,13 @@ _UNSPACED = regex.compile(
 
 def blank(sentence: str, has_spaces: bool) -> str:
     """The sentence with `BLANK` for each character that is no prose. has_spaces: whether spaces part its words."""
-    if not has_spaces:
-        return _UNSPACED.sub(_blanks, sentence) if _MAY_HOLD_UNSPACED.search(sentence) else sentence
-    if _MAY_BE_CODE.search(sentence):
+    if has_spaces and _MAY_BE_CODE.search(sentence):
         sentence = _LINE.sub(_blanks_if_code, sentence)
-    return _SPANS.sub(_blanks, sentence) if _MAY_HOLD_SPANS.search(sentence) else sentence
+    if "{" in sentence:
+        for _ in range(_NESTED):  # the innermost first
+            sentence = _BRACES.sub(_blanks, sentence)
+    may_hold, spans = (_MAY_HOLD_SPANS, _SPANS) if has_spaces else (_MAY_HOLD_UNSPACED, _UNSPACED)
+    return spans.sub(_blanks, sentence) if may_hold.search(sentence) else sentence
 
 
 def _blanks(match: regex.Match[str]) -> str:
