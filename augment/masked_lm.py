@@ -83,10 +83,14 @@ class MaskedLM:
         self.max_length = longest_input(model, tokenizer)
         self._joint = choices.masking == "joint"
         self._exactly_m = choices.exactly_m
-        self._takes_segments = "token_type_ids" in {*tokenizer.model_input_names} & {*accepted_inputs(model)}
+        accepted = accepted_inputs(model)
+        self._takes_segments = "token_type_ids" in {*tokenizer.model_input_names} & {*accepted}
+        if "attention_mask" not in accepted:
+            self.batch_size = 1  # as FNet: padding would change its answers
         self._model = model.eval().to(self.device)
+        self.compiled = compiled or self.precision == "int8"
         encoder = getattr(model, model.base_model_prefix)
-        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, compiled or self.precision == "int8")
+        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, self.compiled)
         setattr(model, model.base_model_prefix, self._encoder)
         self._words = self.pieces.words(self.rules)
         # (2, V): what a gap may be given, one that follows a space or begins as words do, and one that does not
@@ -120,7 +124,25 @@ class MaskedLM:
         Raises UserError if it is not there, has no masked-LM head, or no fast tokenizer with a mask token.
         """
         model, tokenizer = load_masked_lm(name)
-        return cls(model, tokenizer, choices, **settings)
+        kind = f"{name}, a {type(model).__name__},"
+        masked_lm = cls(model, tokenizer, choices, **settings)
+        if not masked_lm.compiled:
+            masked_lm._try(kind)
+        return masked_lm
+
+    def _try(self, name: str) -> None:
+        """Raises UserError if the model cannot be asked as augmentation asks, before there is work to lose."""
+        ids = np.array([self.tokenizer.mask_token_id] * 2)
+        inputs = [Input(ids[:1], np.zeros(1, dtype=int), [0]), Input(ids, np.zeros(2, dtype=int), [1])]
+        try:
+            scores = self.scores(inputs[: self.batch_size])
+        except (AttributeError, TypeError, KeyError, IndexError, ValueError, NotImplementedError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"{name} cannot be asked for words: {reason}; use a model such as BERT or RoBERTa"
+            ) from None
+        if not scores.isfinite().all():
+            raise UserError(f"{name} gives scores that are not finite; use another")
 
     def candidates(
         self, sentences: Sequence[str], words: Sequence[Sequence[Word]], several_pieces: bool = False

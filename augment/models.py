@@ -31,7 +31,7 @@ def load_masked_lm(name: str) -> tuple[Any, Any]:
         )
     if tokenizer.mask_token_id is None:
         raise UserError(f"the tokenizer of {name} has no mask token; use a model such as BERT or RoBERTa")
-    pieces, rows = max(tokenizer.get_vocab().values()) + 1, model.get_input_embeddings().num_embeddings
+    pieces, rows = max(tokenizer.get_vocab().values()) + 1, len(model.get_input_embeddings().weight)
     if pieces > rows:
         raise UserError(
             f"the tokenizer of {name} gives {pieces:,} pieces, and the model has embeddings for {rows:,}; take both "

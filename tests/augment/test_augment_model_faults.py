@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
@@ -20,8 +22,10 @@ from transformers import (
 
 from augment import Augmenter, Choices
 from augment.masked_lm import MaskedLM
+from augment.words import is_content_word
 from glue_tasks import UserError
 from glue_tasks.tally import warn_once
+from tinydistill.encoders.limits import accepted_inputs
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -131,4 +135,51 @@ def test_a_tokenizer_with_more_pieces_than_the_model(model):
     tokenizer.add_tokens(["[person]", "[place]"])
     tokenizer.save_pretrained(model)
     with pytest.raises(UserError, match="gives .* pieces, and the model has embeddings for"):
+        MaskedLM.load(str(model))
+
+
+@pytest.mark.parametrize("masking", ["exact", "joint"])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("fnet", {"tpu_short_seq_length": 64}),  # takes no attention mask
+        ("longformer", {"attention_window": [8, 8]}),  # its head looks for more than the last states
+        ("ibert", {}),  # embeddings of a class of its own
+        ("modernbert", {"local_attention": 16, "global_attn_every_n_layers": 2}),
+        ("electra", {"embedding_size": 16}),
+        ("mpnet", {}),
+        ("deberta-v2", {}),
+    ],
+)
+def test_other_architectures_answer_as_a_plain_pass_in_any_batch(model, name, sizes, masking):
+    tokenizer = BertTokenizer.from_pretrained(model)
+    special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    config = CONFIG_MAPPING[name](
+        vocab_size=len(tokenizer), max_position_embeddings=80, initializer_range=0.4, **SIZES, **special, **sizes
+    )
+    torch.manual_seed(0)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(model)
+    sentences = ["a good film", "films of an old city and a young actor by the river", "story"]
+
+    def of_batch(size: int) -> list:
+        choices = Choices(several_pieces="mask", masking=masking, candidates=9)
+        augmenter = Augmenter(str(model), None, choices, batch_size=size, device="cpu", precision="float32")
+        return augmenter.slots(sentences)
+
+    assert of_batch(64) == of_batch(1)
+    plain = AutoModelForMaskedLM.from_pretrained(model).eval()
+    encoded = tokenizer("[MASK]", "story", return_tensors="pt")
+    encoded = {key: value for key, value in encoded.items() if key in accepted_inputs(plain)}
+    with torch.inference_mode():
+        top = tokenizer.convert_ids_to_tokens(plain(**encoded).logits[0, 1].topk(9).indices.tolist())
+    (slot,) = of_batch(64)[2]
+    assert set(slot.candidates) == {piece for piece in top if is_content_word(piece) and piece != "story"}
+
+
+def test_a_model_that_cannot_be_asked_is_told_before_the_work(model, monkeypatch):
+    def forward(*_, **__):
+        raise AttributeError("'BaseModelOutput' object has no attribute 'image_hidden_states'")
+
+    monkeypatch.setattr(BertForMaskedLM, "forward", forward)
+    with pytest.raises(UserError, match="a BertForMaskedLM, cannot be asked for words: 'BaseModelOutput' object"):
         MaskedLM.load(str(model))
