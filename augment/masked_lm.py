@@ -77,7 +77,7 @@ class MaskedLM:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.tokenizer = tokenizer
-        self.pieces = Pieces.of(tokenizer, model.config.vocab_size)
+        self.pieces = Pieces.of(tokenizer, len(model.get_input_embeddings().weight))
         self._check_marks()
         put_space_first(tokenizer)
         self.max_length = longest_input(model, tokenizer)
