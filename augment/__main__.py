@@ -3,18 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from augment.choices import Choices
+from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.places import AUGMENTED, find_file, find_folder
 from glue_tasks.tally import in_words
-
-if TYPE_CHECKING:
-    from augment.pipeline import Counts, Shard
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -112,11 +110,15 @@ def main(
     ] = "exact",
     stop_words: Annotated[
         Path | None,
-        typer.Option(help="Words never to be touched, one a line, instead of the built-in list.", metavar="FILE"),
+        typer.Option(
+            help="Words or phrases never to be touched, one a line, instead of the built-in list.", metavar="FILE"
+        ),
     ] = None,
     keep_label_words: Annotated[
         Path | None,
-        typer.Option(help="More words never to be touched, one a line: those a label hangs on.", metavar="FILE"),
+        typer.Option(
+            help="More words or phrases never to be touched, one a line: those a label hangs on.", metavar="FILE"
+        ),
     ] = None,
     letters_only: Annotated[
         bool, typer.Option(help="Replace words of letters alone, or also those with digits.")
@@ -158,7 +160,7 @@ def main(
     Example: python -m augment --task SST-2 --data-dir glue --mlm bert-base-uncased --vectors glove.6B.300d.txt
     """
     with exit_on_user_error():
-        from augment.pipeline import Settings, Shard, augment_file  # seconds to import
+        from augment.pipeline import augment_file  # seconds to import
         from glue_tasks.task_file import choose_task
 
         if resume and overwrite:
@@ -228,10 +230,8 @@ def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
     return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
 
 
-def _rank() -> "Shard | None":
+def _rank() -> Shard | None:
     """The shard of this process if torchrun started it beside others."""
-    from augment.pipeline import Shard
-
     world = int(os.environ.get("WORLD_SIZE", "1"))
     return Shard(int(os.environ["RANK"]) + 1, world) if world > 1 else None
 
@@ -245,7 +245,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _summary(written: Path | str, counts: "Counts") -> str:
+def _summary(written: Path | str, counts: Counts) -> str:
     def share(part: int) -> str:
         return f"{part:,} ({part / max(counts.replaceable, 1):.0%})"
 

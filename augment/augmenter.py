@@ -72,7 +72,7 @@ class Augmenter:
                 choices.candidates,
                 choices.vectors_limit,
                 self.device,
-                self._rules.is_content_word,
+                self._rules.may_replace,
             )
         self._filler = None
         if "fill" in self._asked:
@@ -94,6 +94,15 @@ class Augmenter:
             all_slots = self.slots([sentence for _, sentence in block])
             for (row, sentence), slots in zip(block, all_slots, strict=True):
                 yield draw_variants(sentence, slots, n, self.probability, seed, row=row)
+
+    def without_vector(self, sentences: Iterable[str]) -> tuple[list[str], int]:
+        """The words that the model has no piece for and the vectors do not know, and how many it has no piece for."""
+        if not self._neighbours:
+            return [], 0
+        pieces = {text.casefold() for text in self._masked_lm.pieces.texts}
+        words = (word for sentence in sentences for word in self._rules.find_words(sentence) if word.replaceable)
+        asked = dict.fromkeys(word.text.lower() for word in words if word.text.casefold() not in pieces)
+        return [word for word in asked if word not in self._neighbours], len(asked)
 
     def slots(self, sentences: Sequence[str]) -> list[list[Slot]]:
         """For each sentence the words that have a candidate, from left to right; counts what became of each word."""

@@ -8,8 +8,11 @@ Each file appears whole or not at all, so that a kill at any moment costs the bl
 the folder, or fill one each on machines of their own, whose files are then put together.
 """
 
+import contextlib
 import json
+import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,11 @@ from typing import Any
 
 from glue_tasks import UserError
 from glue_tasks.writers import TableWriter, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and processes there are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,49 @@ class Blocks:
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{self.folder}/run.json cannot be read; remove {self.folder} and start anew") from None
 
-    def begin(self, plan: Plan) -> None:
-        """Make the folder and note the plan."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def begin(self, plan: Plan) -> Plan:
+        """Note the plan unless one is there, and read it again: shards begin together, and the first one's counts."""
         content: dict[str, Any] = {"settings": plan.settings, "inputs": plan.inputs, "run": plan.run}
         content |= {"header": plan.header, "rows": plan.rows, "left_out": plan.left_out}
-        write_json(self.folder / "run.json", content)
+        whole = self.folder / f"run.json.{uuid.uuid4().hex}.partial"
+        write_json(whole, content)
+        try:
+            os.link(whole, self.folder / "run.json")  # a rename would replace another's
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            with contextlib.suppress(FileExistsError), open(self.folder / "run.json", "xb") as file:
+                file.write(whole.read_bytes())
+        finally:
+            whole.unlink(missing_ok=True)
+        return self.read_plan() or plan
+
+    @contextlib.contextmanager
+    def held(self, shard: str = "") -> Iterator[None]:
+        """Keep other processes from these blocks; of a shard, those that do the same one or are none.
+
+        Raises UserError if one is at work.
+        """
+        if not fcntl:
+            yield
+            return
+        with contextlib.ExitStack() as locks:
+            try:
+                plan = locks.enter_context(open(self.folder / "run.json", "rb"))
+                fcntl.flock(plan, (fcntl.LOCK_SH if shard else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                if shard:
+                    own = locks.enter_context(open(self.folder / f"shard-{shard}.partial", "wb"))
+                    fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except FileNotFoundError:
+                raise UserError(
+                    f"another process has finished what was in {self.folder}; run the same command again"
+                ) from None
+            except BlockingIOError:
+                raise UserError(
+                    f"another process is at work in {self.folder}; wait for it, name another --output-dir, or give "
+                    "each a --shard of its own"
+                ) from None
+            yield
 
     def is_finished(self, block: int) -> bool:
         return self._rows(block).exists()

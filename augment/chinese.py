@@ -5,9 +5,12 @@ model. A word may be replaced if it is Han characters only, denies nothing, is n
 import functools
 import logging
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from augment import prose
 
 # The unified ideographs with their extensions, the compatibility ideographs, and the closing mark 々.
 _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
@@ -50,10 +53,11 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 def split(sentence: str) -> Iterator[tuple[int, int, bool]]:
-    """Start and end of each word; the third says that no word stays for what stands beside it."""
-    for text, start, end in _segmenter().tokenize(sentence):
+    """Start and end of each word, and whether it stays for a mark behind it: one that chooses a character's form, or an
+    accent."""
+    for text, start, end in _segmenter().tokenize(prose.blank(sentence, has_spaces=False)):
         if _WORD_CHARACTER.search(text):
-            yield start, end, False
+            yield start, end, unicodedata.category(sentence[end : end + 1] or " ").startswith("M")
 
 
 def is_part(text: str) -> bool:

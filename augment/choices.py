@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from augment.languages import check_language
 from glue_tasks import UserError
 
 SEVERAL_PIECES = ("vectors", "mask", "fill")
 MASKING = ("exact", "joint")
 # Chinese characters are pieces of their own, so that most words have several: the masked LM fills what vectors lack.
-DEFAULT_SEVERAL_PIECES = {"en": ("vectors",), "zh": ("vectors", "fill")}
+_IN_CHINESE = ("vectors", "fill")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Choices:
     # False: of the top M those that are no content words are dropped, and fewer remain, as in the authors' script.
     # True: the top M of the content words. Vectors give M of these in either case.
     exactly_m: bool = False
-    language: str = "en"  # en, zh
+    language: str = "en"  # zh or one of languages.SCRIPTS
     vectors_limit: int | None = None  # neighbours come from the first so many words of the vectors; None: from all
 
     def __post_init__(self) -> None:
@@ -44,8 +45,7 @@ class Choices:
                 raise UserError(f"{flag} is at least 1, not {value}")
         if self.masking not in MASKING:
             raise UserError(f"--masking is exact or joint, not {self.masking!r}")
-        if self.language not in DEFAULT_SEVERAL_PIECES:
-            raise UserError(f"words are found in en and zh, not in the language {self.language!r}; name one of the two")
+        check_language(self.language, self.stop_words is not None)
         for flag, path in (("--stop-words", self.stop_words), ("--keep-label-words", self.keep_words)):
             if path is not None and not Path(path).is_file():
                 raise UserError(f"there is no file {path}; name a file of words, one a line, with {flag}")
@@ -54,7 +54,7 @@ class Choices:
     def _order(self) -> tuple[str, ...]:
         given = self.several_pieces
         if given is None:
-            return DEFAULT_SEVERAL_PIECES[self.language]
+            return _IN_CHINESE if self.language == "zh" else ("vectors",)
         order = tuple(name.strip() for name in given.split(",")) if isinstance(given, str) else tuple(given)
         if not order or len(set(order)) < len(order) or not set(order) <= set(SEVERAL_PIECES):
             raise UserError(
@@ -69,7 +69,7 @@ class Choices:
         Raises UserError if vectors are to answer and there are none; in Chinese the usual order does without them.
         """
         order = tuple(self.several_pieces or ())
-        if vectors is None and self.language == "zh" and order == DEFAULT_SEVERAL_PIECES["zh"]:
+        if vectors is None and self.language == "zh" and order == _IN_CHINESE:
             return order[1:]
         if vectors is None and "vectors" in order:
             raise UserError(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput
 
 from glue_tasks import UserError
 
@@ -51,17 +52,21 @@ class StatesAtPlaces(nn.Module):
         except AttributeError:  # DeBERTa's head looks for the embeddings of its encoder
             return getattr(super().__getattr__("encoder"), name)
 
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
-            states = self._states(*args, **kwargs)  # (Q, 1, D), or (B, L, D)
+            outputs = self._outputs(*args, **kwargs)
+        states = outputs[0]  # (Q, 1, D), or (B, L, D)
         if not self._last_block_selects:
             states = states[self.rows, self.positions][:, None]
-        return BaseModelOutput(last_hidden_state=states.float())
+        # Some heads hand on what else their encoder gave.
+        handed_on = outputs if isinstance(outputs, ModelOutput) else BaseModelOutput(last_hidden_state=states)
+        handed_on["last_hidden_state"] = states.float()
+        return handed_on
 
-    def _states(self, *args: Any, **kwargs: Any) -> Tensor:
+    def _outputs(self, *args: Any, **kwargs: Any) -> Any:
         (run,) = self._run
         try:
-            return run(*args, **kwargs)[0]
+            return run(*args, **kwargs)
         except Exception as error:
             if not self._compiled or "compile" not in f"{type(error).__module__}{type(error).__name__}{error}".lower():
                 raise

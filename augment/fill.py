@@ -125,7 +125,7 @@ class Filler:
         found = []
         for _, pieces in filling.rows:
             word = "".join(texts[piece] for piece in pieces)
-            if word.casefold() not in seen and self._lm.rules.is_content_word(word) and self._is_word(word):
+            if word.casefold() not in seen and self._lm.rules.may_replace(word) and self._is_word(word):
                 seen.add(word.casefold())
                 found.append(word)
         return tuple(found[: self._lm.m])

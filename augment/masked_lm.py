@@ -8,6 +8,7 @@ that are no content words are dropped, so that fewer than M may remain. Masking 
 words of its sentence.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from augment.encoder import StatesAtPlaces
 from augment.models import choose_device, choose_precision, load_masked_lm, longest_input
 from augment.pieces import Pieces, locate, put_space_first
 from augment.words import Word, WordRules
+from glue_tasks import UserError
+from tinydistill.encoders.limits import accepted_inputs
 
 _GAPS_A_ROW = 8  # on average, in a batch of jointly masked sentences: the scores are (gaps, V)
 
@@ -74,14 +77,20 @@ class MaskedLM:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.tokenizer = tokenizer
-        self.pieces = Pieces.of(tokenizer)
+        self.pieces = Pieces.of(tokenizer, len(model.get_input_embeddings().weight))
+        self._check_marks()
         put_space_first(tokenizer)
         self.max_length = longest_input(model, tokenizer)
         self._joint = choices.masking == "joint"
         self._exactly_m = choices.exactly_m
+        accepted = accepted_inputs(model)
+        self._takes_segments = "token_type_ids" in {*tokenizer.model_input_names} & {*accepted}
+        if "attention_mask" not in accepted:
+            self.batch_size = 1  # as FNet: padding would change its answers
         self._model = model.eval().to(self.device)
+        self.compiled = compiled or self.precision == "int8"
         encoder = getattr(model, model.base_model_prefix)
-        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, compiled or self.precision == "int8")
+        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, self.compiled)
         setattr(model, model.base_model_prefix, self._encoder)
         self._words = self.pieces.words(self.rules)
         # (2, V): what a gap may be given, one that follows a space or begins as words do, and one that does not
@@ -92,6 +101,22 @@ class MaskedLM:
             for words in self._words
         )
 
+    def _check_marks(self) -> None:
+        """Raises UserError if the tokenizer takes away marks that the language's words are spelt with.
+
+        Its words would be put in without them. English has few ("naïve"), and goes without.
+        """
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        if self.rules.language in ("en", "zh") or normalizer is None:
+            return
+        for word in sorted(self.rules.stop_words):
+            left = normalizer.normalize_str(word).strip(" ▁")
+            if unicodedata.normalize("NFKC", left).casefold() != unicodedata.normalize("NFKC", word).casefold():
+                raise UserError(
+                    f"the tokenizer of {self.tokenizer.name_or_path} takes marks away, as in {word!r}, which becomes "
+                    f"{left!r}; use a cased model, with which words keep them"
+                )
+
     @classmethod
     def load(cls, name: str, choices: Choices | None = None, **settings: Any) -> "MaskedLM":
         """Load a folder or a hub id; weights become float32.
@@ -99,7 +124,25 @@ class MaskedLM:
         Raises UserError if it is not there, has no masked-LM head, or no fast tokenizer with a mask token.
         """
         model, tokenizer = load_masked_lm(name)
-        return cls(model, tokenizer, choices, **settings)
+        kind = f"{name}, a {type(model).__name__},"
+        masked_lm = cls(model, tokenizer, choices, **settings)
+        if not masked_lm.compiled:
+            masked_lm._try(kind)
+        return masked_lm
+
+    def _try(self, name: str) -> None:
+        """Raises UserError if the model cannot be asked as augmentation asks, before there is work to lose."""
+        ids = np.array([self.tokenizer.mask_token_id] * 2)
+        inputs = [Input(ids[:1], np.zeros(1, dtype=int), [0]), Input(ids, np.zeros(2, dtype=int), [1])]
+        try:
+            scores = self.scores(inputs[: self.batch_size])
+        except (AttributeError, TypeError, KeyError, IndexError, ValueError, NotImplementedError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"{name} cannot be asked for words: {reason}; use a model such as BERT or RoBERTa"
+            ) from None
+        if not scores.isfinite().all():
+            raise UserError(f"{name} gives scores that are not finite; use another")
 
     def candidates(
         self, sentences: Sequence[str], words: Sequence[Sequence[Word]], several_pieces: bool = False
@@ -191,7 +234,7 @@ class MaskedLM:
             segments[row, : len(each.ids)] = each.segments
             attention_mask[row, : len(each.ids)] = 1
         tensors = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "token_type_ids" in self.tokenizer.model_input_names:
+        if self._takes_segments:
             tensors["token_type_ids"] = segments
         places = [(row, place) for row, each in enumerate(inputs) for place in each.places]
         self._encoder.rows, self._encoder.positions = torch.tensor(places, device=self.device).T

@@ -29,10 +29,15 @@ class Pieces:
     marks_spaces: bool  # byte-level and Metaspace: a word that follows no space begins with a continuing piece
 
     @classmethod
-    def of(cls, tokenizer: Any) -> "Pieces":
-        """Raises UserError if words cannot be told apart in the tokenizer's vocabulary."""
+    def of(cls, tokenizer: Any, outputs: int = 0) -> "Pieces":
+        """outputs: how many scores the model gives, often more than there are pieces, up to a round number.
+
+        Raises UserError if words cannot be told apart in the tokenizer's vocabulary.
+        """
         special = set(tokenizer.all_special_tokens)
-        tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        tokens = [""] * max(outputs, *(number + 1 for number in tokenizer.get_vocab().values()))
+        for token, number in tokenizer.get_vocab().items():
+            tokens[number] = token
         backend = tokenizer.backend_tokenizer
         pre_tokenizers = _kinds(_state(backend.pre_tokenizer)) if backend.pre_tokenizer else {}
         if isinstance(backend.model, WordPiece):
@@ -62,7 +67,7 @@ class Pieces:
         There a piece is a word if it is one after a space, too: "film" is one for "Ġfilm" is, and "ing" none. Chinese
         has no spaces, and each run of Han characters in the vocabulary is a word.
         """
-        content = [text if rules.is_content_word(text) else None for text in self.texts]
+        content = [text if rules.may_replace(text) else None for text in self.texts]
         begins = [None if goes_on else word for word, goes_on in zip(content, self.continues, strict=True)]
         if not self.marks_spaces:
             return begins, begins

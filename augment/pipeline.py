@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,96 +11,15 @@ from tqdm import tqdm
 
 from augment.augmenter import Augmenter, WordCounts
 from augment.blocks import Blocks, Plan
-from augment.choices import Choices
+from augment.languages import check_script
 from augment.record import describe_inputs, read_record, record_path, write_record
+from augment.settings import Counts, Settings, Shard
 from augment.variants import draw_variants
-from glue_tasks import Task, UserError
+from glue_tasks import UserError
 from glue_tasks.files import Row, Table, open_table
+from glue_tasks.tally import warn_once
 
-
-@dataclass(frozen=True)
-class Settings:
-    """One augmentation. Raises UserError if a value is out of range or the task's language has no words here."""
-
-    task: Task
-    train_file: Path
-    output: Path  # train_aug.tsv; train_aug.json is written beside it
-    mlm: str  # a folder or a hub id
-    vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
-    variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
-    task_file: Path | None = None  # of a task of the user's own
-    choices: Choices = field(default_factory=Choices)  # which words may be replaced, and by whose candidates
-    probability: float = 0.4  # p: of each replaceable word to be replaced
-    seed: int = 42
-    limit: int | None = None  # take the first so many rows; None takes all
-    skip_bad_rows: bool = False  # leave out rows that cannot be read
-    batch_size: int = 64  # masked sentences the model sees at once
-    device: str = "auto"  # auto, cpu, cuda
-    precision: str = "auto"  # auto, bf16, float32, int8
-    compiled: bool = False  # the masked LM by torch.compile
-    # Rows whose words go to the models together: enough to sort them by length with little padding. What a kill costs.
-    block_rows: int = 512
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:  # false for nan too
-            raise UserError(f"--p is a probability, from 0 to 1, not {self.probability}")
-        for flag, value in (
-            ("--N", self.variants),
-            ("--batch-size", self.batch_size),
-            ("--limit", self.limit),
-            ("--block-rows", self.block_rows),
-        ):
-            if value is not None and value < 1:
-                raise UserError(f"{flag} is at least 1, not {value}")
-        self.choices.asked(self.vectors)
-        if self.task.language != self.choices.language:
-            raise UserError(
-                f"{self.task.name} is in {self.task.language!r}, and words would be looked for in "
-                f"{self.choices.language!r}; choose the task's language"
-            )
-        if self.output.resolve() == self.train_file.resolve():
-            raise UserError(f"the output {self.output} is the training file itself; name another with --output-dir")
-
-
-@dataclass
-class Counts:
-    """What one augmentation read, did and wrote. `replaceable` is the sum of the four below it."""
-
-    rows_in: int = 0
-    rows_skipped: int = 0  # that cannot be read; left out
-    rows_unscored: int = 0  # of a label that the benchmark does not score; left out
-    rows_torn: int = 0  # lines that are parts of rows torn as released; left out
-    rows_out: int = 0
-    words: int = 0
-    replaceable: int = 0
-    answered_by_masked_lm: int = 0
-    answered_by_vectors: int = 0
-    answered_by_fill: int = 0
-    without_candidate: int = 0
-    duplicates_dropped: int = 0  # drawn variants equal to the original or to one drawn before
-    sentences_windowed: int = 0  # longer than the masked LM; it saw a window around the masked word
-    cells_mended: int = 0  # cells in which a tab or line break became a space
-    seconds: float = 0.0  # models and vectors loaded before
-    rows_per_second: float = 0.0
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which blocks one process does: every `of`-th, from the one numbered `number - 1`."""
-
-    number: int = 1
-    of: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read "3/16". Raises UserError."""
-        number, _, of = text.partition("/")
-        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UserError(f"--shard is the shard's number and how many there are, such as 3/16, not {text!r}")
-        return cls(int(number), int(of))
-
-    def blocks(self, total: int) -> range:
-        return range(self.number - 1, total, self.of)
+_LOOKED_AT = 1000  # rows, before the work
 
 
 def augment_file(
@@ -130,6 +49,8 @@ def augment_file(
         "stop_words": choices.stop_words,
         "keep_words": choices.keep_words,
     }
+    first_texts = [text for row in islice(table, _LOOKED_AT) for text in row.texts]
+    check_script(choices.language, first_texts, settings.task.name)
     inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
     begun = blocks.read_plan()
@@ -156,6 +77,13 @@ def augment_file(
         settings.precision,
         settings.compiled,
     )
+    unknown, asked = augmenter.without_vector(first_texts)
+    if 2 * len(unknown) > asked:
+        warn_once(
+            f"{settings.vectors} lacks {len(unknown):,} of the {asked:,} words that it is asked for in the first rows "
+            f"({', '.join(unknown[:5])}, ...); take larger vectors, or let the model answer too with --several-pieces "
+            "vectors,fill"
+        )
     run = {
         "device": augmenter.device.partition(":")[0],  # any of its kind
         "precision": augmenter.precision,
@@ -165,21 +93,22 @@ def augment_file(
     }
     plan = Plan(_identity(settings), inputs, run, table.header, rows, left_out)
     ours = (shard or Shard()).blocks(plan.blocks)
-    if begun is None:
-        blocks.remove()  # with --overwrite, and not before all that could be wrong has been looked at
-        blocks.begin(plan)
-    else:
-        _check_unfinished(blocks, begun, plan, ours, resume)
-    if show:
-        print(_examples(table, augmenter, settings, show), flush=True)
-    _work(table, augmenter, settings, blocks, ours, rows)
-    if shard:
-        print(
-            f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all are "
-            "there, join them with python -m augment merge"
-        )
-        return _total(blocks.counts(ours))
-    return merge_file(settings.output)
+    if overwrite and blocks.read_plan():
+        with blocks.held():
+            blocks.remove()  # and not before all that could be wrong has been looked at
+    begun = begun or blocks.begin(plan)  # another shard may have begun while the models were loaded
+    _check_unfinished(blocks, begun, plan, ours, resume)
+    with blocks.held(f"{shard.number}-of-{shard.of}" if shard else ""):
+        if show:
+            print(_examples(table, augmenter, settings, show), flush=True)
+        _work(table, augmenter, settings, blocks, ours, rows)
+        if shard:
+            print(
+                f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all "
+                "are there, join them with python -m augment merge"
+            )
+            return _total(blocks.counts(ours))
+        return merge_file(settings.output)
 
 
 def merge_file(output: Path) -> Counts:

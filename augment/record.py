@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.models import hub_commit
 from glue_tasks import UserError
 from glue_tasks.writers import write_json
+from tinydistill.encoders.load import load_config
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "gensim", "jieba", "numpy")
-_MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_PACKAGES = ("torch", "transformers", "tokenizers", "regex", "jieba", "numpy")
+_MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def describe_inputs(train_file: Path, mlm: str, files: Mapping[str, Path | None]
         of_model = sorted({path for pattern in _MODEL_FILES for path in Path(mlm).glob(pattern)})
         model = {"name": mlm, **_fingerprint(*of_model)}
     else:
-        model = {"name": mlm, "commit": hub_commit(mlm)}
+        model = {"name": mlm, "commit": load_config(mlm)._commit_hash}  # in the cache, or the newest
     inputs = {"train_file": {"name": str(train_file), **_fingerprint(train_file)}, "mlm": model}
     return inputs | {name: {"name": str(path), **_fingerprint(path)} for name, path in files.items() if path}
 

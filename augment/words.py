@@ -1,62 +1,24 @@
-"""What a word is, and which words may be replaced, by language; chinese.py holds what is Chinese about it.
+"""What a word is, and which words may be replaced and may be put in, by language.
 
-An English word is a run of letters, digits and underscores, with the apostrophes inside it; it is named by its
-character offsets in the sentence as it was written, so that whatever replaces it leaves all other characters alone.
-Hyphens part words.
-A word may be replaced if it is letters only, at least two of them, and not a stop word (the rule of the authors'
-script). Four kinds of word stay that the script would replace: "don't" and its kin, which are one word here, and the
-stump before a detached "n't" ("ca n't", as SST-2 writes it), for either could turn a denial into its opposite; Roman
-numerals; and the parts of a compound ("well-intentioned"), which mean nothing by themselves.
+A word may be replaced if it is letters of the language's script only, at least two of them, and not a stop word (the
+rule of the authors' script). Some stay that the script would replace: what is no prose (`prose.py`) or no ordinary word
+(`spaced.py`); "don't" and its kin, which are one word here, and the stump before a detached "n't" ("ca n't", as SST-2
+writes it), for either could turn a denial into its opposite; Roman numerals; abbreviations; and the parts of a compound
+("well-intentioned"), which mean nothing by themselves.
 """
 
-import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from augment import chinese
+import regex
+
+from augment import chinese, english, spaced
 from augment.choices import Choices
+from augment.english import STOP_WORDS
+from augment.languages import SCRIPTS
 from glue_tasks import UserError
-
-_APOSTROPHES = "'\u2019\u02bc"
-_WORD_CHARACTER = r"[\w\u0300-\u036f]"  # the second part: accents written as characters of their own
-_WORD = re.compile(rf"{_WORD_CHARACTER}+(?:[{_APOSTROPHES}]{_WORD_CHARACTER}+)*")
-_ROMAN_NUMERAL = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")  # of popes and wars: a number, as digits are
-_BEFORE_HYPHEN = re.compile(rf"-{_WORD_CHARACTER}")
-_AFTER_HYPHEN = re.compile(rf"{_WORD_CHARACTER}-$")
-_DETACHED_NOT = re.compile(rf"\s*\bn[{_APOSTROPHES}]t\b", re.IGNORECASE)
-
-# After NLTK's English list, which the authors use, with what that list lacks: all modal verbs, more prepositions,
-# conjunctions and denials, and the codes by which treebank text such as SST-2 writes brackets ("-lrb-").
-_STOP_WORDS = """
-    a an the this that these those such same own other another each every either both all any some few more most much
-    many several less least enough
-
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers
-    herself it its itself they them their theirs themselves one ones oneself someone somebody something anyone anybody
-    anything everyone everybody everything
-
-    who whom whose which what when where why how whoever whatever whichever whenever wherever
-
-    am is are was were be been being has have had having do does did doing done
-    can could may might must shall should will would ought let lets
-
-    no not nor none nobody nothing nowhere never neither cannot without hardly barely scarcely rarely seldom
-    ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn wasn weren won wouldn
-    aint arent cant couldnt didnt doesnt dont hadnt hasnt havent isnt shouldnt wasnt werent wont wouldnt
-
-    and but or if because as until while although though unless whether since than so yet
-    of at by for with about against between into through during before after above below to from up down in out on off
-    over under upon onto within among amongst toward towards via per along across around behind beneath beside besides
-    beyond despite except near like
-
-    again further then once here there too very just only now also even ever else rather quite
-
-    ll re ve em til tis twas
-    lrb rrb lsb rsb lcb rcb
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +36,40 @@ class WordRules:
     """Which words of a language may be replaced, and which may replace them."""
 
     language: str = "en"
-    stop_words: frozenset[str] = STOP_WORDS  # case-folded
-    kept: frozenset[str] = frozenset()  # case-folded; words that a label hangs on
+    stop_words: frozenset[str] = STOP_WORDS  # case-folded, as those below
+    kept: frozenset[str] = frozenset()  # words that a label hangs on
+    phrases: frozenset[str] = frozenset()  # of several words, each touched as little as a stop word
     letters_only: bool = True
 
     @classmethod
     def of(cls, choices: Choices) -> "WordRules":
         """Raises UserError if a file of words cannot be read."""
-        built_in = STOP_WORDS if choices.language == "en" else chinese.STOP_WORDS
+        in_chinese = choices.language == "zh"
+        stop_words = frozenset() if choices.stop_words is None else _read_words(choices.stop_words)
+        kept = frozenset() if choices.keep_words is None else _read_words(choices.keep_words)
+        # In Chinese what is one word by itself may be two in a sentence.
+        phrases = {each for each in stop_words | kept if (len(each) > 1 if in_chinese else _BETWEEN.search(each))}
+        built_in = chinese.STOP_WORDS if in_chinese else STOP_WORDS
         return cls(
             choices.language,
-            built_in if choices.stop_words is None else _read_words(choices.stop_words),
-            frozenset() if choices.keep_words is None else _read_words(choices.keep_words),
+            built_in if choices.stop_words is None else stop_words,
+            kept,
+            frozenset(phrases),
             choices.letters_only,
         )
 
     def find_words(self, sentence: str) -> list[Word]:
         """The words of a sentence, from left to right."""
-        spans = chinese.split(sentence) if self.language == "zh" else _split_english(sentence)
+        if self.language == "zh":
+            spans = chinese.split(sentence)
+        else:
+            spans = spaced.split(sentence, english.stays if self.language == "en" else _never)
         words = []
+        phrases = [match.span() for match in self._phrase.finditer(sentence)] if self._phrase else None
         for start, end, stays in spans:
             text = sentence[start:end]
+            if phrases:
+                stays = stays or any(start < after and end > before for before, after in phrases)
             words.append(Word(start, end, text, not stays and self.is_content_word(text)))
         return words
 
@@ -104,13 +79,28 @@ class WordRules:
         It holds for words that are replaced and for what replaces them: a function word in place of a noun or an
         adjective breaks the sentence, and "no" or "never" its label.
         """
-        # Composed, "é" is one letter; as two characters, the accent is none.
-        composed = unicodedata.normalize("NFC", text)
-        has_its_letters = chinese.is_content(composed) if self.language == "zh" else self._is_english(composed)
+        if text.isascii():
+            composed = text
+            has_its_letters = (
+                self._takes_ascii and len(text) > 1 and (text.isalpha() if self.letters_only else text.isalnum())
+            )
+        else:
+            # Composed, "é" is one letter; as two characters, the accent is none.
+            composed = unicodedata.normalize("NFC", text)
+            in_chinese = self.language == "zh"
+            has_its_letters = (chinese.is_content if in_chinese else self._content.fullmatch)(composed)
         if not has_its_letters:
             return False
         folded = composed.casefold()
-        return composed.lower() not in self.stop_words and folded not in self.stop_words and folded not in self.kept
+        return folded not in self.stop_words and composed.lower() not in self.stop_words and folded not in self.kept
+
+    def may_replace(self, text: str) -> bool:
+        """Whether a text may be put in: a content word, with which no phrase that is kept can come about."""
+        return (
+            self.is_content_word(text)
+            and text.casefold() not in self._words_of_phrases
+            and not (self._phrase and self._phrase.search(text))
+        )
 
     def is_part(self, text: str, begins: bool) -> bool:
         """Whether a piece of a vocabulary can be part of a content word, or its beginning.
@@ -119,13 +109,60 @@ class WordRules:
         """
         if self.language == "zh":
             return chinese.is_part(text)
-        return self._is_letters(text) and not (begins and text.casefold() in self.stop_words)
+        return self._part.fullmatch(text) is not None and not (begins and text.casefold() in self.stop_words)
 
-    def _is_english(self, composed: str) -> bool:
-        return len(composed) > 1 and self._is_letters(composed) and "\u02bc" not in composed
+    @cached_property
+    def _takes_ascii(self) -> bool:
+        return SCRIPTS.get(self.language) == "Latin"
 
-    def _is_letters(self, text: str) -> bool:
-        return text.isalpha() if self.letters_only else text.isalnum()
+    @cached_property
+    def _letter(self) -> str:
+        """A pattern for a letter of the language's script, or a digit where these are letters enough."""
+        digits = "" if self.letters_only else r"\p{Nd}"
+        return rf"[[\p{{Script={SCRIPTS[self.language]}}}&&\p{{L}}]{digits}]"
+
+    @cached_property
+    def _content(self) -> "regex.Pattern[str]":
+        return regex.compile(rf"(?:{self._letter}{_MARKS}*+){{2,}}+", regex.V1)
+
+    @cached_property
+    def _part(self) -> "regex.Pattern[str]":
+        return regex.compile(rf"(?:{self._letter}|{_MARKS})++", regex.V1)
+
+    @cached_property
+    def _words_of_phrases(self) -> frozenset[str]:
+        if self.language == "zh":
+            return frozenset(each[a:b] for each in self.phrases for a, b, _ in chinese.split(each))
+        return frozenset(word for each in self.phrases for word in _BETWEEN.split(each))
+
+    @cached_property
+    def _phrase(self) -> "regex.Pattern[str] | None":
+        """Finds the phrases in a sentence, whatever their case, spaces and hyphens; in Chinese, wherever they stand."""
+        if not self.phrases:
+            return None
+        longest_first = sorted(self.phrases, key=len, reverse=True)
+        if self.language == "zh":
+            return regex.compile("|".join(map(regex.escape, longest_first)), regex.IGNORECASE)
+        either = "|".join(
+            _BETWEEN.pattern.join(map(_in_either_form, _BETWEEN.split(phrase))) for phrase in longest_first
+        )
+        edge = r"[\p{L}\p{M}\p{N}]"
+        return regex.compile(f"(?<!{edge})(?:{either})(?!{edge})", regex.IGNORECASE)
+
+
+_MARKS = r"[\p{M}\u200c\u200d]"
+_BETWEEN = regex.compile(r"[\s\-\u2010\u2011]+")
+
+
+def _never(sentence: str, start: int, end: int) -> bool:
+    return False
+
+
+def _in_either_form(word: str) -> str:
+    """A pattern for a word with its accents composed or not, and its apostrophes of any kind."""
+    forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
+    escaped = "|".join(map(regex.escape, sorted(forms)))
+    return f"(?:{regex.sub(f'[{spaced.APOSTROPHES}]', f'[{spaced.APOSTROPHES}]', escaped)})"
 
 
 _ENGLISH = WordRules()
@@ -139,16 +176,6 @@ def find_words(sentence: str) -> list[Word]:
 def is_content_word(text: str) -> bool:
     """Whether an English word is letters only, two or more, and no stop word."""
     return _ENGLISH.is_content_word(text)
-
-
-def _split_english(sentence: str) -> Iterator[tuple[int, int, bool]]:
-    """Start, end, and whether the word stays for what stands beside it or because it is a Roman numeral."""
-    for match in _WORD.finditer(sentence):
-        is_stump = _DETACHED_NOT.match(sentence, match.end()) is not None
-        in_compound = _BEFORE_HYPHEN.match(sentence, match.end()) or _AFTER_HYPHEN.search(
-            sentence, max(0, match.start() - 2), match.start()
-        )
-        yield match.start(), match.end(), bool(is_stump or in_compound or _ROMAN_NUMERAL.fullmatch(match.group()))
 
 
 def _read_words(path: Path) -> frozenset[str]:

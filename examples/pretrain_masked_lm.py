@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from transformers import BertTokenizerFast
 
-from augment.neighbours import read_vectors
+from augment.word_vectors import read_vectors
 from demo.pretrain import Shape, train_masked_lm
 from glue_tasks.errors import UserError, exit_on_user_error
 
@@ -54,10 +54,10 @@ def main(
         tokenizer = BertTokenizerFast(vocab=str(vocab), model_max_length=128)
         start = {}
         if vectors is not None:
-            known = read_vectors(vectors)
-            if known.vector_size > hidden:
-                raise UserError(f"{vectors} has {known.vector_size} dimensions, and the model {hidden}; widen it")
-            start = {word: known[word] for word in known.index_to_key if word}
+            words, rows = read_vectors(vectors)
+            if rows.shape[1] > hidden:
+                raise UserError(f"{vectors} has {rows.shape[1]} dimensions, and the model {hidden}; widen it")
+            start = dict(zip(words, rows, strict=True))
         shape = Shape(
             layers, hidden, heads=hidden // 64, steps=steps, batch_size=batch_size, learning_rate=learning_rate
         )

@@ -1,11 +1,15 @@
 import gzip
+import string
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from augment import neighbours
 from augment.neighbours import Neighbours
+from augment.word_vectors import read_vectors
 from augment.words import is_content_word
 from glue_tasks import UserError
 
@@ -55,6 +59,13 @@ def test_case_stop_words_and_unknown_words():
     assert found["zero"] == found["absent"] == ()
 
 
+def test_accents_may_be_characters_of_their_own():
+    vectors = np.array([[1, 0], [0.9, 0.1]], dtype=np.float32)
+    known = Neighbours(["cafe\u0301", "film"], vectors, m=1)
+    assert known.nearest(["caf\u00e9", "CAFE\u0301"]) == {"caf\u00e9": ("film",), "CAFE\u0301": ("film",)}
+    assert "caf\u00e9" in known
+
+
 def test_nothing_asked():
     words, vectors = random_words(5)
     assert Neighbours(words, vectors, m=3).nearest([]) == {}
@@ -75,6 +86,14 @@ GOOD = "film 1 0\nmovie 0.9 0.1\nplot 0 1\n"
         GOOD + ". . . 0.5 0.5\n" + "at name@domain.com 0.5 0.5\n",  # as in GloVe 840B
         "5 2\n" + GOOD + ". . . 0.5 0.5\n\u0085 0.5 0.5\n",
         GOOD + "film 0 1\n",
+        GOOD.replace(" ", "\t"),
+        "3\t2\n" + GOOD.replace(" ", "\t"),
+        GOOD.replace(" ", "  "),
+        GOOD + "windows 95 0.5 0.5\n0.1 2 0.5 0.5\n",  # the last two are the vector
+        "\ufeff" + GOOD,
+        "\ufeff3 2\n" + GOOD,
+        "4 2\n  0.5 0.5\n" + GOOD,  # a word that is a space
+        "2 2\n" + GOOD,  # more than announced
     ],
 )
 def test_layouts_of_vectors_files(tmp_path, text):
@@ -91,10 +110,13 @@ def test_layouts_of_vectors_files(tmp_path, text):
         (b"sentence\tlabel\na film\t1\n", "not a file of word vectors"),
         (b"a sentence of words\nanother\n", "not a file of word vectors"),
         (b"film 1 0\nmovie 0.9\n", "line 2: 1 numbers where 2"),
-        (b"film 1 0\nmovie 0.9 1 2\n", "line 2: 3 numbers where 2"),
-        (b"2 3\nfilm 1 0\nmovie 1 0\n", "line 2: 2 numbers where 3"),
-        (b"9 2\nfilm 1 0\n", "not a file of word vectors in text format"),
-        (b"film 1 0\nmovie 1 x\n", "not a file of word vectors in text format"),
+        (b"film 1 0 2\nmovie 1 0 2\nplot 0.5", "line 3: 1 numbers where 3.*copy or download it again"),
+        (b"2 3\nfilm 1 0\nmovie 1 0\n", "announces 3 numbers a word, and the lines below have 2"),
+        (b"2 2\nfilm 1 0 3\nmovie 1 0 3\n", "announces 2 numbers a word, and the lines below have 3"),
+        (b"9 2\nfilm 1 0\n", "cut off: 1 words are there, and its first line announces 9; copy or download it again"),
+        (b"film 1 0\nmovie 1 x\n", "line 2: could not convert string to float: b'x'"),
+        (b"the 1 0\nof 0 1\n42 1 1\n", r"has 3 words, of which none may be put into a text \(the, of, 42"),
+        ("电影 1 0\n酒店 0 1\n".encode(), "vectors of the task's language"),
         (b"2 3\nfilm \x00\x00\x80\x3f\x00\x00\x00\x00\x00\x00\x80\x3f\n", "binary"),
         (gzip.compress(GOOD.encode()), "binary or packed"),
     ],
@@ -106,6 +128,28 @@ def test_other_kinds_of_files_are_refused(tmp_path, content, message):
         Neighbours.load(path, m=2)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@given(
+    st.lists(st.tuples(st.text(string.ascii_letters + "é酒", min_size=1, max_size=8), st.text("ab 9.", max_size=5))),
+    st.integers(2, 5),
+    st.sampled_from([" ", "\t", "  "]),
+    st.sampled_from(["\n", "\r\n", " \n"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_written_is_read(tmp_path_factory, words, size, separator, end, has_header, has_mark):
+    """Whatever the separators, with a header or a byte-order mark or not, and with spaces inside words."""
+    named = ["film", "movie", "plot"] + [f"{word} {more}".strip() for word, more in words]
+    named += [f"word{i}" for i in range(len(words))]  # most words are of one part
+    values = np.random.default_rng(len(named)).normal(size=(len(named), size)).astype(np.float32)
+    lines = [separator.join([word, *map(repr, map(float, row))]) for word, row in zip(named, values, strict=True)]
+    content = "".join(f"{line}{end}" for line in ([f"{len(named)} {size}"] if has_header else []) + lines)
+    path = tmp_path_factory.getbasetemp() / "written.txt"
+    path.write_bytes((b"\xef\xbb\xbf" if has_mark else b"") + content.encode())
+    found, vectors = read_vectors(path)
+    assert found == named
+    np.testing.assert_array_equal(vectors, values)
 
 
 def test_missing_file():

@@ -147,7 +147,7 @@ def test_record(settings):
     assert len(record["inputs"]["vectors"]["sha256"]) == 64
     run = {"device": "cpu", "precision": "float32", "compiled": False, "batch_size": 64, "block_rows": 512}
     assert record["run"] == run
-    assert {"python", "torch", "transformers", "gensim"} <= record["versions"].keys()
+    assert {"python", "torch", "transformers", "regex"} <= record["versions"].keys()
     assert str(Path(__file__).parents[2]) not in json.dumps(record)
 
 
@@ -351,3 +351,13 @@ def test_settings_out_of_range(settings, change, message):
 def test_the_training_file_is_never_the_output(settings):
     with pytest.raises(UserError, match="the training file itself"):
         replace(settings, output=settings.train_file)
+
+
+def test_vectors_that_lack_most_of_the_words_are_told(settings, caplog, tmp_path):
+    (tmp_path / "few.txt").write_text("sea 1 0\nland 0 1\n")
+    augment_file(replace(settings, vectors=tmp_path / "few.txt"))
+    assert "few.txt lacks 3 of the 3 words that it is asked for in the first rows (said, twice, grip" in caplog.text
+    caplog.clear()
+    (tmp_path / "most.txt").write_text("said 1 0\ntwice 0 1\nland 1 1\n")
+    augment_file(replace(settings, vectors=tmp_path / "most.txt"), overwrite=True)
+    assert "lacks" not in caplog.text
