@@ -17,6 +17,7 @@ from augment.settings import Counts, Settings, Shard
 from augment.variants import draw_variants
 from glue_tasks import UserError
 from glue_tasks.files import Row, Table, open_table
+from glue_tasks.seals import is_whole
 from glue_tasks.tally import warn_once
 
 _LOOKED_AT = 1000  # rows, before the work
@@ -60,6 +61,8 @@ def augment_file(
                 f"--overwrite would delete what other shards have done; remove {settings.output} and {blocks.folder} "
                 "by hand to start anew"
             )
+        begun = None
+    elif _is_finished(settings, inputs) and not is_whole(record_path(settings.output)):
         begun = None
     elif settings.output.exists() and (begun is None or _is_finished(settings, inputs)):
         blocks.remove()  # left by a kill after the last step

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks import UserError
-from glue_tasks.writers import write_json
+from glue_tasks.seals import fingerprint, seal
 from tinydistill.encoders.load import load_config
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "regex", "jieba", "numpy")
@@ -73,14 +73,12 @@ def write_record(
     versions = {"python": platform.python_version()}
     versions.update((package, importlib.metadata.version(package)) for package in _PACKAGES)
     content = {"settings": settings, "inputs": inputs, "run": run, "versions": versions, "counts": counts}
-    write_json(record_path(output), content)
+    seal(record_path(output), output, **content)
 
 
 def _fingerprint(*files: Path) -> dict[str, Any]:
     """Of one file the digest that `sha256sum` gives; of several, that of their digests in order of name."""
-    digests = []
-    for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    told = [fingerprint(path) for path in files]
+    digests = [each["sha256"] for each in told]
     joined = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return {"bytes": sum(path.stat().st_size for path in files), "sha256": joined}
+    return {"bytes": sum(each["bytes"] for each in told), "sha256": joined}

@@ -1,13 +1,16 @@
 """Files known by size and SHA-256 in a record that is written last: one that was cut, emptied or changed is found."""
 
+import contextlib
 import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from glue_tasks.errors import UserError
 from glue_tasks.writers import write_json
 
+_LARGEST_RECORD = 1 << 20  # bytes
 logger = logging.getLogger(__name__)
 
 
@@ -40,6 +43,18 @@ def damage(record: Path) -> str:
         if fingerprint(path)["sha256"] != digest:
             return f"{path} is damaged: it is not what was written"
     return ""
+
+
+def check_file(path: Path) -> None:
+    """Raises UserError if there is a record of the file's name beside it that tells it, and it is not as it was."""
+    record = path.with_suffix(".json")
+    if record == path or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
+        return
+    with contextlib.suppress(ValueError, AttributeError):  # a file of another kind
+        if path.name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (told := damage(record)):
+            raise UserError(
+                f"{told}, as {record} tells it; make it anew, or remove {record} if it was changed on purpose"
+            )
 
 
 def is_whole(record: Path) -> bool:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
+from glue_tasks.seals import check_file
 from glue_tasks.task import Task
 from tinydistill.data import Collator, column, encode, left_out
 from tinydistill.settings import Settings
@@ -46,6 +47,7 @@ def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase
     """
     train_path = Path(settings.train_file) if settings.train_file else find_file(task, Path(settings.data_dir), "train")
     cache = Path(settings.output_dir) / "cache"
+    check_file(train_path)
     table = open_table(task, train_path, "train", settings.skip_bad_rows, needs_labels)
     train = encode(table, tokenizer, settings.max_length, cache)
     dev = load_dev(task, settings, tokenizer)
