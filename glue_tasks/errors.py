@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,16 @@ class UserError(Exception):
 # A full disk as safetensors and torch.save tell it, in exceptions of their own: numbers of the system, or the writer
 # that stopped in the middle.
 _FULL_DISK = (f"(os error {errno.ENOSPC})", f"(os error {errno.EFBIG})", "inline_container", "PytorchStreamWriter")
+
+
+# What torch, Rust and the system say where memory or threads are limited.
+_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment")
+_NO_THREADS = ("can't start new thread", "ThreadPoolBuildError", "Resource temporarily unavailable")
+
+
+def is_outside(error: BaseException) -> bool:
+    """Whether the cause lies outside the program: the disk, memory, permissions. Such an error says so by itself."""
+    return _sentence(error, "") is not None
 
 
 def _sentence(error: BaseException, again: str) -> str | None:
@@ -36,14 +47,24 @@ def _sentence(error: BaseException, again: str) -> str | None:
         return f"{error.filename} is a link that leads nowhere, or back to itself; name the real folder"
     if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
         return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
+    if folder := _deleted(error):
+        return f"the folder {folder} was deleted while the command was at work; start it again"
+    if any(sign in str(error) for sign in _NO_THREADS):
+        return "no thread can be started; allow this user more processes (ulimit -u), or more memory (ulimit -v)"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
-        return "out of memory; use a smaller --batch-size or a shorter --max-length"
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or any(sign in str(error) for sign in _NO_MEMORY):
+        return "out of memory; use a smaller --batch-size or a shorter --max-length, or allow more (ulimit -v)"
     return None
+
+
+def _deleted(error: BaseException) -> Path | None:
+    """The folder that is gone, of a file that was to be written or read in it."""
+    named = re.search(r"Parent directory (.+) does not exist", str(error))  # torch.save
+    if named:
+        return Path(named[1])
+    path = Path(error.filename).parent if isinstance(error, FileNotFoundError) and error.filename else None
+    return path if path and not path.exists() else None
 
 
 def _file_on_the_way(filename: object) -> Path | None:
@@ -65,7 +86,9 @@ def exit_on_user_error(resumable: bool = True) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"\nstopped; to go on, run {again}", file=sys.stderr)
         raise SystemExit(130) from None
-    except Exception as error:
+    except BaseException as error:  # Rust's panics are no Exceptions
+        if isinstance(error, SystemExit | GeneratorExit):
+            raise
         sentence = _sentence(error, again)
         if sentence is None:
             raise
