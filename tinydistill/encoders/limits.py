@@ -3,7 +3,7 @@
 import inspect
 
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 
@@ -11,19 +11,22 @@ def position_limit(model: PreTrainedModel | PreTrainedConfig) -> int | None:
     """How many pieces the model takes at once, special ones included; None if it knows no limit.
 
     Of a configuration the model is built without memory for its weights. RoBERTa and its kin (MPNet, data2vec, XLM-R
-    ...) count positions from behind that of the padding, which takes places of the table away.
+    ...) count positions from behind that of the padding, which takes places of the table away; other tables are longer
+    than what is read of them (Nystromformer, YOSO).
     """
+    limit = getattr(model if isinstance(model, PreTrainedConfig) else model.config, "max_position_embeddings", None)
     if isinstance(model, PreTrainedConfig):
-        limit = getattr(model, "max_position_embeddings", None)
         try:
             with torch.device("meta"):
                 model = AutoModel.from_config(model)
         except Exception:  # told where the model itself is built
             return limit
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (module.padding_idx + 1 if module.padding_idx is not None else 0)
-    return getattr(model.config, "max_position_embeddings", None)
+        if name.rpartition(".")[2] == "position_embeddings" and isinstance(getattr(module, "weight", None), Tensor):
+            padding = getattr(module, "padding_idx", None)
+            places = len(module.weight) - (0 if padding is None else padding + 1)
+            return places if limit is None else min(places, limit)
+    return limit
 
 
 def accepted_inputs(model: PreTrainedModel) -> list[str]:

@@ -133,30 +133,45 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     how["config"] = load_config(name, **options)
     model, info = load_pretrained(auto_class, name, **how)
-    if any(key.startswith("module.") for key in info["unexpected_keys"]):
-        warn_once(f"the weights of {name} were saved from DataParallel; `module.` before their names is left out")
-        model, info = load_pretrained(auto_class, name, **how, key_mapping={r"^module\.": ""})
-    unused = sorted(key for key in info["unexpected_keys"] if not _MAY_STAY_UNUSED.search(key))
-    if unused:
-        raise UserError(
-            f"the weights of {name} do not fit its configuration: {unused[0]} and {len(unused) - 1} more have no place "
-            f"in the model of {model.config.num_hidden_layers} layers that config.json describes; take both from the "
-            "same model"
+    if wrapped := {match[0] for key in info["unexpected_keys"] if (match := _WRAPPER.match(key))}:
+        warn_once(
+            f"the weights of {name} were saved from inside a wrapper; {min(wrapped)} before their names is left out"
         )
+        model, info = load_pretrained(auto_class, name, **how, key_mapping={_WRAPPER.pattern: ""})
+    unused = sorted(key for key in info["unexpected_keys"] if not _may_stay_unused(key, model))
+    if unused:
+        more = f" and {len(unused) - 1:,} more" if unused[1:] else ""
+        raise UserError(
+            f"the weights of {name} do not fit its configuration: {unused[0]}{more} have no place in the model of "
+            f"{model.config.num_hidden_layers} layers that config.json describes; take both from the same model"
+        )
+    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if key not in fresh and tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
     return model, info
+
+
+def _may_stay_unused(key: str, model: PreTrainedModel) -> bool:
+    """Whether a weight without a place in the model changes nothing: a head, or a buffer that a model makes itself."""
+    if _BUFFER.search(key):
+        return True
+    part = key.removeprefix(f"{model.base_model_prefix}.").partition(".")[0]
+    return bool(_HEAD.match(key)) and part not in dict(model.base_model.named_children())
 
 
 # Fields that BERT's configuration had before it named its type, as the published TinyBERT archives have it.
 _OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "type_vocab_size"}
 _FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
-# Heads of other tasks, poolers, TinyBERT's projections, and buffers that a model makes itself.
-_MAY_STAY_UNUSED = re.compile(
-    r"^(\w+\.)?(cls|lm_head|predictions|sop_classifier|seq_relationship|discriminator_predictions|generator_\w+|"
-    r"vocab_\w+|pre_classifier|classifier|classification_head|score|qa_outputs|head|decoder|fit_denses?|pooler|dense|"
-    r"layer_norm|mask_predictions|lm_predictions)\b|position_ids$|token_type_ids$|inv_freq$|rel_pos_bias|^pooler\."
+# Names that weights get before theirs, of DataParallel and of torch.compile.
+_WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_BUFFER = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq)$|rel_pos_bias")
+# Heads of other tasks, poolers, and TinyBERT's projections.
+_HEAD = re.compile(
+    r"(?:\w+\.)?(?:cls|lm_head|lm_predictions|mask_predictions|entity_predictions|predictions|sop_classifier|"
+    r"seq_relationship|discriminator_predictions|generator_\w+|vocab_\w+|pred_layer|final_logits_bias|pre_classifier|"
+    r"classifier|classification_head|score|sequence_summary|logits_proj|qa_outputs|qa_classifier|head|decoder|"
+    r"fit_denses?|pooler|dense|layer_norm)(?:\.|$)"
 )
 
 
