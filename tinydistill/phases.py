@@ -88,15 +88,16 @@ def _try_phase(
     maps: layer_map.LayerMap | None = None,
 ) -> None:
     """Raises UserError if models of these configurations cannot do the phase."""
+    copied = maps.blocks if maps and StudentSpec.parse(settings.student).teacher_layers else ()
     if name == "intermediate":
         assert maps is not None
         assert teacher is not None
         compared = objectives.intermediate(maps, settings.loss_scale)
         options = {"projection": _projection(settings, teacher, student), "heads": settings.heads}
-        probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
+        probe.check_phase(name, compared, student, teacher, settings.max_length, copied, **options)
     elif name == "prediction":
         compared = objectives.prediction(task, settings.temperature, settings.loss_scale)
-        probe.check_phase(name, compared, student, teacher, settings.max_length)
+        probe.check_phase(name, compared, student, teacher, settings.max_length, copied)
     else:
         probe.check_phase(name, objectives.gold_labels(task), student, None, settings.max_length)
 

@@ -17,7 +17,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from tinydistill.distiller import Distiller, FeatureReader
+from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.objectives import Objective
+from tinydistill.students import copy_blocks
 
 _ROWS, _MOST_PIECES = 2, 64
 
@@ -47,18 +49,21 @@ def check_phase(
     student_config: PreTrainedConfig,
     teacher_config: PreTrainedConfig | None,
     max_length: int,
+    copied: Sequence[int] = (),
     **options: Any,
 ) -> None:
     """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
 
-    teacher_config: None for a phase that learns from gold labels. options: of the Distiller. Raises UserError if
-    anything of it fails.
+    teacher_config: None for a phase that learns from gold labels. copied: the teacher's blocks that the student is made
+    of. options: of the Distiller. Raises UserError if anything of it fails, or the loaded student gives other outputs.
     """
     with _told(phase, student_config):
         student = AutoModelForSequenceClassification.from_config(copy.deepcopy(student_config)).float()
         teacher, features = None, None
         if teacher_config is not None:
             teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(teacher_config)).float().eval()
+            if copied:
+                copy_blocks(teacher, student, copied)
         width = teacher.config.hidden_size if teacher is not None else 0
         distiller = Distiller(student, objectives, width, **options)
         batch = _batch(student, teacher, max_length)
@@ -70,7 +75,12 @@ def check_phase(
         with tempfile.TemporaryDirectory() as folder:
             safetensors.torch.save_model(distiller, str(Path(folder) / "distiller.safetensors"))
             student.save_pretrained(folder)
-            AutoModelForSequenceClassification.from_pretrained(folder)
+            loaded = AutoModelForSequenceClassification.from_pretrained(folder)
+            given = {name: batch[name] for name in accepted_inputs(student)}
+            with torch.no_grad():
+                before, after = student.eval()(**given).logits, loaded.eval()(**given).logits
+        if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
+            raise ValueError("a student that is saved and loaded gives other outputs")
 
 
 def _batch(student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int) -> dict[str, torch.Tensor]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -35,9 +34,17 @@ def load_config(name: str, **options: object) -> PreTrainedConfig:
     """
     try:
         entries, _ = PreTrainedConfig.get_config_dict(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # told below
         entries = {}
-    if "model_type" not in entries and entries.keys() >= _OF_BERT:
+    if not isinstance(entries, dict):
+        raise UserError(f"the config.json of {name} is no configuration; copy or make it again")
+    if method := entries.get("quantization_config"):
+        raise UserError(
+            f"{name} is quantised ({dict(method).get('quant_method', 'quantization_config')}), and can neither be "
+            "trained nor copied from; choose the model that it was made from"
+        )
+    of_bert = all(made_for.startswith(("Bert", "TinyBert")) for made_for in entries.get("architectures") or ())
+    if "model_type" not in entries and entries.keys() >= _OF_BERT and of_bert:
         warn_once(f"the configuration of {name} has no model_type; its fields are BERT's, and it is taken for one")
         return BertConfig.from_dict({**entries, "_name_or_path": name}, **options)
     return load_pretrained(AutoConfig, name, **options)
@@ -59,7 +66,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {name} has no fast form; save it with one (tokenizer.json)")
     if tokenizer.pad_token_id is None:
-        pad = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        own = None if config.pad_token_id is None else tokenizer.convert_ids_to_tokens(config.pad_token_id)
+        pad = own or tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
         if pad is None:
             raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
         tokenizer.pad_token = pad  # any will do: padding is masked
@@ -80,7 +88,8 @@ def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrained
             other = load_pretrained(AutoTokenizer, name, config=config, **keeps)
             if unreachable_share(other) < _FEW:
                 warn_once(
-                    f"{name} has capitals or accents in its vocab.txt, and no tokenizer_config.json: they are kept"
+                    f"{name} has capitals or accents in its vocab.txt, and no tokenizer_config.json says to take them "
+                    "away: they are kept"
                 )
                 return other
     warn_once(
@@ -140,10 +149,15 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
         model, info = load_pretrained(auto_class, name, **how, key_mapping={_WRAPPER.pattern: ""})
     unused = sorted(key for key in info["unexpected_keys"] if not _may_stay_unused(key, model))
     if unused:
-        more = f" and {len(unused) - 1:,} more" if unused[1:] else ""
+        have = f"and {len(unused) - 1:,} more have" if unused[1:] else "has"
         raise UserError(
-            f"the weights of {name} do not fit its configuration: {unused[0]}{more} have no place in the model of "
-            f"{model.config.num_hidden_layers} layers that config.json describes; take both from the same model"
+            f"the weights of {name} do not fit its configuration: {unused[0]} {have} no place in the "
+            f"{type(model).__name__} of {model.config.num_hidden_layers} layers that config.json describes; take both "
+            "from the same model"
+        )
+    if find_file(name, "adapter_config.json"):  # which transformers leaves out where peft is not installed
+        raise UserError(
+            f"{name} holds an adapter beside its weights; merge it into them first (merge_and_unload of peft)"
         )
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     for key, tensor in model.state_dict().items():
@@ -165,13 +179,13 @@ _OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermed
 _FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
 # Names that weights get before theirs, of DataParallel and of torch.compile.
 _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")
-_BUFFER = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq)$|rel_pos_bias")
+_BUFFER = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq)$")
 # Heads of other tasks, poolers, and TinyBERT's projections.
 _HEAD = re.compile(
     r"(?:\w+\.)?(?:cls|lm_head|lm_predictions|mask_predictions|entity_predictions|predictions|sop_classifier|"
     r"seq_relationship|discriminator_predictions|generator_\w+|vocab_\w+|pred_layer|final_logits_bias|pre_classifier|"
     r"classifier|classification_head|score|sequence_summary|logits_proj|qa_outputs|qa_classifier|head|decoder|"
-    r"fit_denses?|pooler|dense|layer_norm)(?:\.|$)"
+    r"fit_denses?|pooler)(?:\.|$)"
 )
 
 
@@ -190,19 +204,21 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         return auto_class.from_pretrained(name, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, *_DAMAGED) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # odd entries of a configuration end in any
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, UserError | MemoryError | torch.OutOfMemoryError) or "memory" in reason:
+            raise
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
                 "whose type transformers knows"
             ) from None
         if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
+            if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
+                reason = "a pickle of something else than tensors, which is not read"
             raise UserError(
                 f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
             ) from None
-        if isinstance(error, RuntimeError):  # out of memory, or a fault of ours
-            raise
         if looks_local:
             what = _WHAT.get(auto_class, "model")
             raise UserError(f"cannot load the {what} of {name}; check the folder's files ({reason})") from None
