@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill.encoders.load import find_file, load_config
+from tinydistill.encoders.load import check_finite, find_file, load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier
@@ -177,9 +177,11 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     """
     if own := find_file(name, "projections.safetensors"):
         try:
-            return load_file(own)
+            found = load_file(own)
         except SafetensorError as error:
             raise UserError(f"{own} is damaged ({error}); remove it, and new projections are made") from None
+        check_finite(str(own), found)
+        return found
     if path := find_file(name, "model.safetensors"):
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys() if "fit_dense" in key}  # noqa: SIM118
@@ -191,4 +193,5 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     for key, tensor in weights.items():
         if match := re.fullmatch(r"(?:module\.)?fit_dense(?:s\.(\d+))?\.(weight|bias)", key):
             found[f"{match[1] or 0}.{match[2]}"] = tensor.float()
+    check_finite(name, found)
     return found

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,15 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
             f"{name} holds an adapter beside its weights; merge it into them first (merge_and_unload of peft)"
         )
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    for key, tensor in model.state_dict().items():
-        if key not in fresh and tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
+    check_finite(name, {key: tensor for key, tensor in model.state_dict().items() if key not in fresh})
     return model, info
+
+
+def check_finite(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises UserError if one of the weights of the model `name` is NaN or infinite."""
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
 
 
 def _may_stay_unused(key: str, model: PreTrainedModel) -> bool:
