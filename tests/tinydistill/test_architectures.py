@@ -24,7 +24,7 @@ from tinydistill.label_order import label_options
 from tinydistill.layer_map import uniform
 from tinydistill.students import StudentSpec, student_config
 
-from .conftest import PIECES
+from .conftest import PIECES, fails
 
 SST2 = TASKS["SST-2"]
 LENGTH = 40  # of the table of positions
@@ -189,6 +189,27 @@ def test_two_steps_saved_and_loaded(
     with torch.no_grad():
         torch.testing.assert_close(loaded(**batch).logits, kept[0][1])
     assert json.loads((tmp_path / "out" / phase / "run.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize("model_type", ["gte", "nomic_bert"])
+def test_parts_of_one_weight_in_the_file_can_be_saved(
+    model_type: str, data_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Queries, keys and values lie in one tensor of the checkpoint, and share its storage when they are loaded."""
+    pretrained = teacher_of(model_type, tmp_path / "pretrained", tokenizer, num_hidden_layers=1)
+    run("teacher", data_dir, tmp_path / "out", "--pretrained", str(pretrained), "--max-steps", "1")
+    assert (tmp_path / "out" / "teacher" / "model.safetensors").is_file()
+
+
+def test_a_precision_that_an_architecture_cannot_do(
+    data_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture
+) -> None:
+    model = str(teacher_of("deberta", tmp_path / "model", tokenizer))
+    data = ["--task", "SST-2", "--data-dir", str(data_dir), "--max-length", "16", "--precision", "bf16"]
+    error = fails(capsys, "--phase", "teacher", *data, "--output-dir", str(tmp_path / "out"), "--pretrained", model)
+    assert "does not work with models of type 'deberta'" in error
+    assert "--precision float32 may work" in error
+    assert "use --precision float32" in fails(capsys, "--phase", "evaluate", *data, "--student", model)
 
 
 def test_what_cannot_be_is_told_before_the_teacher_is_trained(

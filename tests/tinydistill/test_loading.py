@@ -215,6 +215,23 @@ def test_a_pickle_of_something_else(folder: Path) -> None:
         outputs(folder)
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"return_dict": False},
+        {"output_attentions": True, "output_hidden_states": True},
+        {"attn_implementation": "flash_attention_2"},
+        {"chunk_size_feed_forward": 4},  # which does not divide the pieces of a batch
+    ],
+    ids=str,
+)
+def test_how_a_model_was_run_is_no_part_of_it(
+    folder: Path, entries: dict, teacher: BertForSequenceClassification
+) -> None:
+    change_config(folder, **entries)
+    torch.testing.assert_close(outputs(folder), teacher(IDS).logits)
+
+
 # The case of a vocabulary
 
 WORDS = "Paris Berlin The the good bad film was nice café straße is and movie ##s ."

@@ -47,8 +47,10 @@ def load_config(name: str, **options: object) -> PreTrainedConfig:
     of_bert = all(made_for.startswith(("Bert", "TinyBert")) for made_for in entries.get("architectures") or ())
     if "model_type" not in entries and entries.keys() >= _OF_BERT and of_bert:
         warn_once(f"the configuration of {name} has no model_type; its fields are BERT's, and it is taken for one")
-        return BertConfig.from_dict({**entries, "_name_or_path": name}, **options)
-    return load_pretrained(AutoConfig, name, **options)
+        return BertConfig.from_dict({**entries, "_name_or_path": name}, **_AS_WE_RUN, **options)
+    config = load_pretrained(AutoConfig, name, **_AS_WE_RUN, **options)
+    config._attn_implementation = None  # whatever ran it before; transformers chooses what there is here
+    return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -162,6 +164,10 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
         )
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     check_finite(name, {key: tensor for key, tensor in model.state_dict().items() if key not in fresh})
+    for parameter in model.parameters():
+        # Of some architectures (NomicBERT, GTE) parts of one weight in the file, which could not be saved.
+        if parameter.untyped_storage().nbytes() > parameter.nbytes:
+            parameter.data = parameter.data.clone()
     return model, info
 
 
@@ -180,6 +186,13 @@ def _may_stay_unused(key: str, model: PreTrainedModel) -> bool:
     return bool(_HEAD.match(key)) and part not in dict(model.base_model.named_children())
 
 
+# How a model was run when it was saved, which is no part of it.
+_AS_WE_RUN = {
+    "return_dict": True,
+    "chunk_size_feed_forward": 0,
+    "output_hidden_states": False,
+    "output_attentions": False,
+}
 # Fields that BERT's configuration had before it named its type, as the published TinyBERT archives have it.
 _OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "type_vocab_size"}
 _FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
