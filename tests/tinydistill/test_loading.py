@@ -10,6 +10,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import normalizers
 from transformers import (
     BertForSequenceClassification,
     BertModel,
@@ -270,6 +271,23 @@ def test_an_uncased_vocabulary_alone_stays_uncased(tmp_path: Path, caplog: pytes
     pieces = [piece for piece in pieces if piece.isascii()]
     assert load_tokenizer(with_vocabulary(tmp_path, pieces)).tokenize("The GOOD Film") == ["the", "good", "film"]
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("options", [{"lowercase": False}, {"strip_accents": False}], ids=str)
+def test_the_case_in_tokenizer_json_is_kept(tmp_path: Path, options: dict) -> None:
+    """transformers makes BERT's tokenizer anew by tokenizer_config.json, which need not say anything about it."""
+    tiny_bert_config(vocab_size=len(CASED)).save_pretrained(tmp_path)
+    written = make_tokenizer(CASED)
+    written.backend_tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    written.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 512}')
+    expected = written.tokenize("The café was Paris")
+    assert "café" in expected
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer.tokenize("The café was Paris") == expected
+    assert tokenizer.pad_token == "[PAD]"
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path)).tokenize("The café was Paris") == expected
 
 
 def test_a_case_that_is_stated_is_believed_and_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from tokenizers.normalizers import BertNormalizer
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -68,25 +69,38 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         )
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {name} has no fast form; save it with one (tokenizer.json)")
+    tokenizer = _with_case(name, tokenizer, config)
     if tokenizer.pad_token_id is None:
         own = None if config.pad_token_id is None else tokenizer.convert_ids_to_tokens(config.pad_token_id)
         pad = own or tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
         if pad is None:
             raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
         tokenizer.pad_token = pad  # any will do: padding is masked
-    return _with_case(name, tokenizer, config)
+    return tokenizer
 
 
 def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer, as cased or accented as its vocabulary.
+    """The tokenizer, as cased or accented as its files say, and where they say nothing as its vocabulary.
 
-    From a vocab.txt alone transformers makes one that takes capitals and accents away; a vocabulary that holds many
-    pieces which such a text can never give is of a model that keeps them.
+    transformers makes BERT's anew, of its vocabulary and tokenizer_config.json; where that says nothing, capitals and
+    accents are taken away, whatever tokenizer.json says. A vocabulary that holds many pieces which such a text can
+    never give is of a model that keeps them.
     """
+    stated = _json_of(name, "tokenizer_config.json").keys()
+    in_file = _json_of(name, "tokenizer.json").get("normalizer") or {}
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if isinstance(normalizer, BertNormalizer):
+        lost = {
+            option: in_file[entry]
+            for option, entry in _OF_NORMALIZER.items()
+            if option not in stated and in_file.get(entry) != getattr(normalizer, entry) and entry in in_file
+        }
+        if lost:
+            tokenizer = load_pretrained(AutoTokenizer, name, config=config, **lost)
     share = unreachable_share(tokenizer)
     if share < _FEW:
         return tokenizer
-    if not find_file(name, "tokenizer.json") and not _states_case(name):
+    if not in_file and "do_lower_case" not in stated:
         for keeps in ({"strip_accents": False}, {"do_lower_case": False, "strip_accents": False}):
             other = load_pretrained(AutoTokenizer, name, config=config, **keeps)
             if unreachable_share(other) < _FEW:
@@ -97,7 +111,7 @@ def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrained
                 return other
     warn_once(
         f"the tokenizer of {name} takes capitals or accents away, and {share:.0%} of its vocabulary has them; if the "
-        'model is a cased one, set "do_lower_case": false in its tokenizer_config.json and remove tokenizer.json'
+        'model is a cased one, set "do_lower_case": false in its tokenizer_config.json'
     )
     return tokenizer
 
@@ -115,12 +129,14 @@ def unreachable_share(tokenizer: PreTrainedTokenizerBase) -> float:
     return sum(normalizer.normalize_str(word) != word for word in words) / max(len(words), 1)
 
 
-def _states_case(name: str) -> bool:
-    path = find_file(name, "tokenizer_config.json")
+def _json_of(name: str, file: str) -> dict[str, Any]:
+    """A JSON file of a model folder or hub id; {} if none is there that can be read, which is told elsewhere."""
+    path = find_file(name, file)
     try:
-        return path is not None and "do_lower_case" in json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8")) if path else {}
     except ValueError:
-        return False
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def find_file(name: str, file: str) -> Path | None:
@@ -195,6 +211,11 @@ _AS_WE_RUN = {
 }
 # Fields that BERT's configuration had before it named its type, as the published TinyBERT archives have it.
 _OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "type_vocab_size"}
+_OF_NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 _FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
 # Names that weights get before theirs, of DataParallel and of torch.compile.
 _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")
