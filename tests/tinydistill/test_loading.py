@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import normalizers
 from transformers import (
+    AutoTokenizer,
     BertForSequenceClassification,
     BertModel,
     EuroBertConfig,
@@ -306,6 +307,21 @@ def test_a_tokenizer_without_padding_takes_the_models(folder: Path) -> None:
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer.pad_token == "[PAD]"
     assert tokenizer(["good film", "bad"], padding=True)["input_ids"][1][-1] == 0
+
+
+def test_segments_of_a_tokenizer_without_a_class(folder: Path, tmp_path: Path) -> None:
+    """Its default has none, though tokenizer.json makes them; what is stated holds."""
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text())
+    del stated["model_input_names"]
+    for entries, types in (({}, [0, 0, 0, 1, 1]), ({"model_input_names": ["input_ids", "attention_mask"]}, None)):
+        path.write_text(json.dumps({**stated, "tokenizer_class": "PreTrainedTokenizerFast", **entries}))
+        tokenizer = load_tokenizer(str(folder))
+        assert tokenizer("good", "film").get("token_type_ids") == types
+        saved = tmp_path / f"saved-{types is None}"
+        tokenizer.save_pretrained(saved)
+        shutil.copy(folder / "config.json", saved)
+        assert AutoTokenizer.from_pretrained(saved)("good", "film").get("token_type_ids") == types
 
 
 # Ids of the hub

@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    TokenizersBackend,
 )
 from transformers.utils import cached_file, logging
 
@@ -76,6 +77,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         if pad is None:
             raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
         tokenizer.pad_token = pad  # any will do: padding is masked
+    # A tokenizer of no class of its own gives no segment ids, though tokenizer.json makes them and the model has two.
+    generic = type(tokenizer) is TokenizersBackend and (getattr(config, "type_vocab_size", None) or 0) > 1
+    stated = "model_input_names" in _json_of(name, "tokenizer_config.json")
+    if generic and not stated and any(tokenizer.backend_tokenizer.encode("a", "b").type_ids):
+        tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # which is what is saved
     return tokenizer
 
 
