@@ -18,7 +18,7 @@ from glue_tasks import TASKS, UserError
 from tests.tinydistill.runs import refused, run
 from tinydistill import objectives, phase_run, probe
 from tinydistill.checks import check_positions
-from tinydistill.encoders.limits import accepted_inputs, position_limit
+from tinydistill.encoders.limits import accepted_inputs, depends_on_padding, position_limit
 from tinydistill.encoders.load import load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import uniform
@@ -135,6 +135,14 @@ def test_segments_are_left_out_where_a_model_has_one() -> None:
     for types, taken in ((1, False), (2, True)):
         model = AutoModelForSequenceClassification.from_config(config_of("roberta", type_vocab_size=types))
         assert ("token_type_ids" in accepted_inputs(model)) == taken
+
+
+@pytest.mark.parametrize("model_type", [*BOTH, *PREDICTION])
+def test_outputs_that_change_with_the_padding_are_known(model_type: str) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config_of(model_type, initializer_range=0.3))
+    assert depends_on_padding(model) == (model_type in ("convbert", "fnet", "nystromformer", "yoso"))
+    assert model.training
 
 
 # Trained

@@ -16,6 +16,8 @@ from transformers import (
     BertForSequenceClassification,
     BertModel,
     EuroBertConfig,
+    FNetConfig,
+    FNetForSequenceClassification,
     MobileBertConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -24,6 +26,7 @@ from transformers import (
 
 from glue_tasks import TASKS, UserError
 from tinydistill.encoders.load import load_config, load_tokenizer
+from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier
 from tinydistill.students import StudentSpec, load_projections, student_config
 
@@ -307,6 +310,24 @@ def test_a_tokenizer_without_padding_takes_the_models(folder: Path) -> None:
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer.pad_token == "[PAD]"
     assert tokenizer(["good film", "bad"], padding=True)["input_ids"][1][-1] == 0
+
+
+def test_padding_is_on_the_right(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "padding_side": "left"}))
+    tokenizer = load_tokenizer(str(folder))
+    assert tokenizer(["good film", "bad"], padding=True)["attention_mask"][1] == [1, 1, 1, 0]
+    assert "pads on the left" in caplog.text
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text()).get("padding_side") != "left"
+
+
+def test_outputs_that_change_with_the_padding_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = FNetConfig(vocab_size=30, hidden_size=16, intermediate_size=16, num_hidden_layers=1, **label_options(SST2))
+    torch.manual_seed(0)
+    FNetForSequenceClassification(config).save_pretrained(tmp_path)
+    load_classifier(str(tmp_path), SST2, fresh_head=False)
+    assert f"the outputs of {tmp_path} change with the padding of a batch" in caplog.text
 
 
 def test_segments_of_a_tokenizer_without_a_class(folder: Path, tmp_path: Path) -> None:

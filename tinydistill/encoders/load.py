@@ -77,6 +77,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         if pad is None:
             raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
         tokenizer.pad_token = pad  # any will do: padding is masked
+    if tokenizer.padding_side == "left" and getattr(config, "summary_type", None) != "last":  # as XLNet has it
+        warn_once(
+            f"the tokenizer of {name} pads on the left, which moves the positions of an encoder; it pads on the right"
+        )
+        tokenizer.padding_side = "right"
     # A tokenizer of no class of its own gives no segment ids, though tokenizer.json makes them and the model has two.
     generic = type(tokenizer) is TokenizersBackend and (getattr(config, "type_vocab_size", None) or 0) > 1
     stated = "model_input_names" in _json_of(name, "tokenizer_config.json")
