@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from glue_tasks import TASKS, UserError
+from glue_tasks.describe import piece_counter
 from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier
@@ -180,6 +181,7 @@ def test_code_beside_the_weights_is_never_run(folder: Path, monkeypatch: pytest.
     for load in (load_config, load_tokenizer, lambda name: load_classifier(name, SST2, fresh_head=False)):
         with pytest.raises(UserError, match="needs code of its own .* which is never run; choose a model"):
             load(str(folder))
+    assert piece_counter(str(folder))([("good film",)]) == [4]  # by tokenizer.json
     change_config(folder, model_type="bert")  # which transformers has itself
     assert outputs(folder).shape == (1, 2)
     assert not ran.exists()
