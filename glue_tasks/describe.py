@@ -110,7 +110,7 @@ def piece_counter(model: str) -> CountPieces:
     from transformers import AutoTokenizer  # seconds to import, and needed with --tokenizer alone
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)  # else a folder may ask
         # From a folder without its files transformers makes one to which every word is unknown.
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
             raise ValueError("it has no pieces")

@@ -34,8 +34,15 @@ def outputs_of_rows(
     """
     batch = collate(dataset.__getitems__(rows.tolist()))
     given = {name: batch[name].to(model.device) for name in accepted_inputs(model) if name in batch}
-    with autocast(precision, model.device):
-        logits = model(**given).logits
+    try:
+        with autocast(precision, model.device):
+            logits = model(**given).logits
+    except RuntimeError as error:
+        if "without overflow" not in str(error):  # of an architecture that fills up with the least of float32
+            raise
+        raise UserError(
+            f"models of type {model.config.model_type!r} do not run in {precision}; use --precision float32"
+        ) from None
     outputs = logits.float().cpu().numpy()
     if not np.isfinite(outputs).all():
         row = rows[~np.isfinite(outputs).all(-1)].min()

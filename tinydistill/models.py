@@ -9,7 +9,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from glue_tasks.errors import UserError
+from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
+from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.load import load_config, load_model
 from tinydistill.label_order import align, label_options, permute_outputs, start_order
 
@@ -45,6 +47,11 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
         )
     if fresh_head and (order := start_order(task, load_config(name), name)):
         permute_outputs(model, order)
+    if depends_on_padding(model):
+        warn_once(
+            f"the outputs of {name} change with the padding of a batch, as models of type {model.config.model_type!r} "
+            "have it; train with --padding max_length, and expect other outputs at other lengths"
+        )
     return model
 
 

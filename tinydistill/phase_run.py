@@ -132,7 +132,7 @@ class PhaseRun:
         seconds = time.perf_counter() - started
         history = trainer.state.log_history
         measured = {
-            "notes": notes,
+            "notes": notes + self.data.doubts,
             "steps": result.global_step,
             "seconds": round(seconds, 1),
             "resumed": checkpoint is not None,

@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, int8, label_order, layer_map, objectives, probe
+from tinydistill import checks, int8, label_order, layer_map, objectives, precision, probe
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.load import load_config, load_tokenizer
@@ -88,17 +88,21 @@ def _try_phase(
     maps: layer_map.LayerMap | None = None,
 ) -> None:
     """Raises UserError if models of these configurations cannot do the phase."""
+    options: dict[str, Any] = {}
+    if maps and StudentSpec.parse(settings.student).teacher_layers:
+        options["copied"] = maps.blocks
+    if precision.resolve(settings.precision, device()) == "bf16":
+        options["precision"] = "bf16"
     if name == "intermediate":
         assert maps is not None
         assert teacher is not None
         compared = objectives.intermediate(maps, settings.loss_scale)
-        options = {"projection": _projection(settings, teacher, student), "heads": settings.heads}
-        probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
+        options |= {"projection": _projection(settings, teacher, student), "heads": settings.heads}
     elif name == "prediction":
         compared = objectives.prediction(task, settings.temperature, settings.loss_scale)
-        probe.check_phase(name, compared, student, teacher, settings.max_length)
     else:
-        probe.check_phase(name, objectives.gold_labels(task), student, None, settings.max_length)
+        compared, teacher = objectives.gold_labels(task), None
+    probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
 
 
 def _projection(settings: Settings, teacher: PreTrainedConfig, student: PreTrainedConfig) -> str:

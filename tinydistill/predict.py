@@ -33,6 +33,7 @@ from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, encode
 from tinydistill.encoders.load import load_tokenizer
 from tinydistill.evaluation import predict
+from tinydistill.known_words import doubts_about_words
 from tinydistill.models import load_fine_tuned
 from tinydistill.runs import PhaseFolder
 
@@ -64,6 +65,7 @@ class _Reader:
 
         With `rows`, that many of them, evenly spread over the file.
         """
+        doubts_about_words(table, self.tokenizer)
         data = encode(table, self.tokenizer, self.max_length, self.cache)
         if 0 < rows < len(data):
             data = data.select(np.linspace(0, len(data) - 1, rows).round().astype(int))

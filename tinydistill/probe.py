@@ -17,13 +17,16 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from tinydistill.distiller import Distiller, FeatureReader
+from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.objectives import Objective
+from tinydistill.precision import autocast
+from tinydistill.students import copy_blocks
 
 _ROWS, _MOST_PIECES = 2, 64
 
 
 @contextlib.contextmanager
-def _told(phase: str, config: PreTrainedConfig) -> Iterator[None]:
+def _told(phase: str, config: PreTrainedConfig, precision: str) -> Iterator[None]:
     """What goes wrong inside, as a sentence. Draws of random numbers leave those that follow as they were."""
     with torch.random.fork_rng(devices=[]):
         try:
@@ -35,6 +38,7 @@ def _told(phase: str, config: PreTrainedConfig) -> Iterator[None]:
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             other = "; --phase prediction alone may work" if phase == "intermediate" else ""
+            other += "; --precision float32 may work" if precision != "float32" else ""
             raise UserError(
                 f"the {phase} phase does not work with models of type {config.model_type!r} ({reason}){other}; choose "
                 "another, such as a BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT or ModernBERT"
@@ -47,30 +51,43 @@ def check_phase(
     student_config: PreTrainedConfig,
     teacher_config: PreTrainedConfig | None,
     max_length: int,
+    copied: Sequence[int] = (),
+    precision: str = "float32",
     **options: Any,
 ) -> None:
     """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
 
-    teacher_config: None for a phase that learns from gold labels. options: of the Distiller. Raises UserError if
-    anything of it fails.
+    teacher_config: None for a phase that learns from gold labels. copied: the teacher's blocks that the student is made
+    of. precision: float32 or bf16. options: of the Distiller. Raises UserError if anything of it fails, or the loaded
+    student gives other outputs.
     """
-    with _told(phase, student_config):
+    with _told(phase, student_config, precision):
         student = AutoModelForSequenceClassification.from_config(copy.deepcopy(student_config)).float()
         teacher, features = None, None
         if teacher_config is not None:
             teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(teacher_config)).float().eval()
+            if copied:
+                copy_blocks(teacher, student, copied)
         width = teacher.config.hidden_size if teacher is not None else 0
         distiller = Distiller(student, objectives, width, **options)
         batch = _batch(student, teacher, max_length)
-        if teacher is not None:
-            with torch.no_grad():
-                features = FeatureReader(teacher, objectives, side=1)(teacher, batch)
-        losses = distiller(batch, features)
+        with autocast(precision, torch.device("cpu")):
+            if teacher is not None:
+                with torch.no_grad():
+                    features = FeatureReader(teacher, objectives, side=1)(teacher, batch)
+            losses = distiller(batch, features)
         torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
         with tempfile.TemporaryDirectory() as folder:
             safetensors.torch.save_model(distiller, str(Path(folder) / "distiller.safetensors"))
             student.save_pretrained(folder)
-            AutoModelForSequenceClassification.from_pretrained(folder)
+            loaded = AutoModelForSequenceClassification.from_pretrained(folder)
+            given = {name: batch[name] for name in accepted_inputs(student)}
+            with torch.no_grad():
+                before, after = student.eval()(**given).logits, loaded.eval()(**given).logits
+        kept = loaded.state_dict()
+        lost = [key for key, tensor in student.state_dict().items() if not torch.equal(tensor, kept[key])]
+        if lost or not torch.allclose(before, after, rtol=1e-3, atol=1e-5):
+            raise ValueError(f"a student that is saved and loaded is another one: {lost[0] if lost else 'its outputs'}")
 
 
 def _batch(student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill.encoders.load import find_file, load_config
+from tinydistill.encoders.load import check_finite, find_file, load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier
@@ -81,7 +81,7 @@ def build_student(
         student_config(spec, teacher.config, task, layer_map.blocks)
     ).float()
     if spec.teacher_layers:
-        _copy_blocks(teacher, student, layer_map)
+        copy_blocks(teacher, student, layer_map.blocks)
     return student
 
 
@@ -96,38 +96,46 @@ def student_config(
     if spec.path:
         return load_config(spec.path)
     depth, own_depth = teacher.num_hidden_layers, spec.num_layers()
-    blocks = blocks or [(i + 1) * depth // own_depth - 1 for i in range(own_depth)]
+    blocks = blocks or [max((i + 1) * depth // own_depth - 1, 0) for i in range(own_depth)]
     entries = {**teacher.to_dict(), **label_options(task)}
+    for name in _OF_THE_TEACHER:
+        entries.pop(name, None)
     if task.is_regression:  # one value without a name
         entries.pop("id2label", None), entries.pop("label2id", None)
-    # DistilBERT has names of its own, which its configuration maps.
-    names = {name: teacher.attribute_map.get(name, name) for name in ("num_hidden_layers", "num_attention_heads")}
-    names |= {"hidden_size": teacher.attribute_map.get("hidden_size", "hidden_size")}
+    # DistilBERT and others have names of their own, which their configuration maps.
+    depth_name, width, heads, ffn = (
+        teacher.attribute_map.get(name, name)
+        for name in ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+    )
+    ffn = "hidden_dim" if teacher.model_type == "distilbert" else ffn  # which it does not map
     for name, value in entries.items():
         if isinstance(value, list | tuple) and len(value) == depth and name != "architectures":
             entries[name] = [value[block] for block in blocks]
-    entries[names["num_hidden_layers"]] = own_depth
+    entries[depth_name] = own_depth
     if getattr(teacher, "num_hidden_groups", 1) > 1:  # of ALBERT: each block has its own copy
         entries["num_hidden_groups"] = own_depth
-    if spec.shape:
-        if spec.shape.hidden % spec.shape.heads:
-            raise UserError(f"a hidden size of {spec.shape.hidden} does not divide into {spec.shape.heads} heads")
-        entries |= {names["hidden_size"]: spec.shape.hidden, names["num_attention_heads"]: spec.shape.heads}
-        # DistilBERT alone calls the width of its feed-forward network otherwise.
-        entries["hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"] = spec.shape.ffn
-        _fit_to_shape(entries, teacher, spec.shape)
+    if shape := spec.shape:
+        if shape.hidden % shape.heads:
+            raise UserError(f"a hidden size of {shape.hidden} does not divide into {shape.heads} heads")
+        if missing := {width, heads, ffn} - entries.keys():
+            raise UserError(
+                f"models of type {teacher.model_type!r} have no {min(missing)}, and cannot be given a shape; make the "
+                "student of the teacher's blocks with init:layers=..."
+            )
+        _fit_to_shape(entries, teacher, shape)
+        entries |= {width: shape.hidden, heads: shape.heads, ffn: shape.ffn}
     return type(teacher).from_dict(entries)
 
 
-# Sizes that follow from the width and the heads of a model, and are those of the teacher if they stay.
-_OF_THE_WIDTH = ("embedding_size", "pooler_hidden_size", "true_hidden_size", "intra_bottleneck_size")
+_OF_THE_TEACHER = ("_name_or_path", "auto_map")  # which say where it comes from, and where its code lies
 
 
 def _fit_to_shape(entries: dict[str, Any], teacher: PreTrainedConfig, shape: Shape) -> None:
     """Change what else depends on the shape; a bottleneck of the teacher's, which no shape names, goes."""
-    for name in _OF_THE_WIDTH:
-        bottleneck = name in ("true_hidden_size", "intra_bottleneck_size")
-        if name in entries and (bottleneck or entries[name] == teacher.hidden_size):
+    for name, value in entries.items():
+        # Of the embeddings or the pooler, as wide as the teacher; else they have a width of their own.
+        follows = value == teacher.hidden_size and name.endswith(("_size", "_dim")) and "vocab" not in name
+        if follows or name in ("true_hidden_size", "intra_bottleneck_size"):
             entries[name] = shape.hidden
     if "use_bottleneck" in entries:  # MobileBERT
         entries["use_bottleneck"] = False
@@ -137,8 +145,8 @@ def _fit_to_shape(entries: dict[str, Any], teacher: PreTrainedConfig, shape: Sha
         entries["num_key_value_heads"] = shape.heads
 
 
-def _copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: LayerMap) -> None:
-    """Embeddings, pooler and head from the teacher; block i from the teacher block that will teach it."""
+def copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, blocks: Sequence[int]) -> None:
+    """Embeddings, pooler and head from the teacher; block i of the student from block `blocks[i]` of the teacher."""
     sources: dict[str, tuple[int, ...]] = {}  # of each list of blocks, which is as long as the model is deep
     depths = (teacher.config.num_hidden_layers, student.config.num_hidden_layers)
     lists = {name: len(module) for name, module in teacher.named_modules() if isinstance(module, nn.ModuleList)}
@@ -147,16 +155,16 @@ def _copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: 
         if not isinstance(module, nn.ModuleList) or any(name.startswith(f"{stack}.") for stack in sources):
             continue
         if groups > 1 and len(module) == depths[1] and lists[name] == groups:  # ALBERT
-            sources[name] = tuple(int(block / (depths[0] / groups)) for block in layer_map.blocks)
+            sources[name] = tuple(int(block / (depths[0] / groups)) for block in blocks)
         elif (lists[name], len(module)) == depths:
-            sources[name] = layer_map.blocks
+            sources[name] = tuple(blocks)
     weights = teacher.state_dict()
     own = {}
     for key in student.state_dict():
         source = key
-        for stack, blocks in sources.items():
+        for stack, of_teacher in sources.items():
             if match := re.match(rf"{re.escape(stack)}\.(\d+)\.", key):
-                source = f"{stack}.{blocks[int(match[1])]}.{key[match.end() :]}"
+                source = f"{stack}.{of_teacher[int(match[1])]}.{key[match.end() :]}"
         own[key] = weights[source]
     student.load_state_dict(own)
 
@@ -169,9 +177,11 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     """
     if own := find_file(name, "projections.safetensors"):
         try:
-            return load_file(own)
+            found = load_file(own)
         except SafetensorError as error:
             raise UserError(f"{own} is damaged ({error}); remove it, and new projections are made") from None
+        check_finite(str(own), found)
+        return found
     if path := find_file(name, "model.safetensors"):
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys() if "fit_dense" in key}  # noqa: SIM118
@@ -183,4 +193,5 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
     for key, tensor in weights.items():
         if match := re.fullmatch(r"(?:module\.)?fit_dense(?:s\.(\d+))?\.(weight|bias)", key):
             found[f"{match[1] or 0}.{match[2]}"] = tensor.float()
+    check_finite(name, found)
     return found

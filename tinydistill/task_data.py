@@ -7,11 +7,12 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.files import open_table
+from glue_tasks.files import Table, open_table
 from glue_tasks.places import find_file
 from glue_tasks.seals import check_file
 from glue_tasks.task import Task
 from tinydistill.data import Collator, column, encode, left_out
+from tinydistill.known_words import doubts_about_words
 from tinydistill.settings import Settings
 
 
@@ -25,6 +26,7 @@ class Data:
     dev: dict[str, Dataset]
     collate: Collator
     left_out: dict[str, dict[str, int]]  # rows of each split, by the reason
+    doubts: list[str]  # about text that the tokenizer does not know
 
     @property
     def main_dev(self) -> Dataset:
@@ -48,22 +50,32 @@ def load_data(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase
     train_path = Path(settings.train_file) if settings.train_file else find_file(task, Path(settings.data_dir), "train")
     cache = Path(settings.output_dir) / "cache"
     check_file(train_path)
-    table = open_table(task, train_path, "train", settings.skip_bad_rows, needs_labels)
-    train = encode(table, tokenizer, settings.max_length, cache)
-    dev = load_dev(task, settings, tokenizer)
+    tables = {
+        "train": open_table(task, train_path, "train", settings.skip_bad_rows, needs_labels),
+        **_open_dev(task, settings),
+    }
+    doubts = [doubt for table in tables.values() for doubt in doubts_about_words(table, tokenizer)]
+    splits = {split: encode(table, tokenizer, settings.max_length, cache) for split, table in tables.items()}
     return Data(
         task,
         train_path,
-        train,
-        dev,
+        splits["train"],
+        {split: splits[split] for split in task.dev_splits},
         Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None),
-        {name: left_out(data) for name, data in {"train": train, **dev}.items()},
+        {split: left_out(data) for split, data in splits.items()},
+        doubts,
     )
 
 
 def load_dev(task: Task, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
     """Encode the dev splits alone."""
     cache = Path(settings.output_dir) / "cache"
-    folder, skip = Path(settings.data_dir), settings.skip_bad_rows
-    tables = {split: open_table(task, find_file(task, folder, split), split, skip) for split in task.dev_splits}
+    tables = _open_dev(task, settings)
+    for table in tables.values():
+        doubts_about_words(table, tokenizer)
     return {split: encode(table, tokenizer, settings.max_length, cache) for split, table in tables.items()}
+
+
+def _open_dev(task: Task, settings: Settings) -> dict[str, Table]:
+    folder, skip = Path(settings.data_dir), settings.skip_bad_rows
+    return {split: open_table(task, find_file(task, folder, split), split, skip) for split in task.dev_splits}

@@ -1,5 +1,6 @@
 """Tiny models and a tiny task, made in the test run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,21 @@ def chance_teacher(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrain
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, teacher: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A checkpoint of 4 blocks with its tokenizer, to be harmed."""
+    teacher.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change_config(folder: Path, **entries: object) -> None:
+    """None takes an entry out."""
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), **entries}
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
 
 
 def fails(capsys: pytest.CaptureFixture, *args: str) -> str:

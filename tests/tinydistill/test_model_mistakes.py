@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from .conftest import PIECES, fails, make_tokenizer, tiny_bert_config, written
@@ -56,9 +57,21 @@ def without_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
+def of_fewer_blocks(folder: Path) -> None:
+    tiny_bert_config(layers=2).save_pretrained(folder)
+
+
+def with_a_nan(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.embeddings.word_embeddings.weight"][-1, -1] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
+        (of_fewer_blocks, "the weights of {} do not fit its configuration: bert.encoder.layer.2.attention.output."),
+        (with_a_nan, "the weights of {} are damaged: bert.embeddings.word_embeddings.weight holds a value that is not"),
         (without_tokenizer, "{} holds no tokenizer beside its model; copy there that of the model it was made from"),
         (cut_off, "the weights of {} are damaged or cut off; copy or make them again"),
         (

@@ -197,7 +197,7 @@ def test_the_saved_student_is_plain_and_its_projections_lie_beside(
         StudentSpec.parse("shape:layers=2,hidden=16,heads=2,ffn=8"), teacher, SST2, uniform(4, 2), 0
     )
     distiller = Distiller(student, intermediate(uniform(4, 2)), 24, "per-layer")
-    save_student(distiller, tokenizer, tmp_path)
+    save_student(distiller, tokenizer, 32, tmp_path)
     assert not any("projection" in key for key in load_file(tmp_path / "model.safetensors"))
     assert size_on_disk(tmp_path) == (tmp_path / "model.safetensors").stat().st_size
     found = load_projections(str(tmp_path))

@@ -141,7 +141,7 @@ def test_a_failure_leaves_what_was_there(
         (["--data-dir", "nowhere"], "there is no folder nowhere"),
         (["--task", "SST3"], "there is no task named 'SST3'; did you mean"),
         (["--task", "RTE"], "there is no folder"),
-        (["--precision", "half"], "--precision is 'half'; it can be auto, bf16 or float32"),
+        (["--precision", "half"], "--precision is 'half'; it can be auto, bf16, fp16 or float32"),
     ],
 )
 def test_mistakes(

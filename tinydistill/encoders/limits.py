@@ -3,7 +3,7 @@
 import inspect
 
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 
@@ -11,19 +11,22 @@ def position_limit(model: PreTrainedModel | PreTrainedConfig) -> int | None:
     """How many pieces the model takes at once, special ones included; None if it knows no limit.
 
     Of a configuration the model is built without memory for its weights. RoBERTa and its kin (MPNet, data2vec, XLM-R
-    ...) count positions from behind that of the padding, which takes places of the table away.
+    ...) count positions from behind that of the padding, which takes places of the table away; other tables are longer
+    than what is read of them (Nystromformer, YOSO).
     """
+    limit = getattr(model if isinstance(model, PreTrainedConfig) else model.config, "max_position_embeddings", None)
     if isinstance(model, PreTrainedConfig):
-        limit = getattr(model, "max_position_embeddings", None)
         try:
             with torch.device("meta"):
                 model = AutoModel.from_config(model)
         except Exception:  # told where the model itself is built
             return limit
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (module.padding_idx + 1 if module.padding_idx is not None else 0)
-    return getattr(model.config, "max_position_embeddings", None)
+        if name.rpartition(".")[2] == "position_embeddings" and isinstance(getattr(module, "weight", None), Tensor):
+            padding = getattr(module, "padding_idx", None)
+            places = len(module.weight) - (0 if padding is None else padding + 1)
+            return places if limit is None else min(places, limit)
+    return limit
 
 
 def accepted_inputs(model: PreTrainedModel) -> list[str]:
@@ -32,3 +35,32 @@ def accepted_inputs(model: PreTrainedModel) -> list[str]:
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in named]
     segments = getattr(model.config, "type_vocab_size", None)
     return [name for name in names if name != "token_type_ids" or segments is None or segments > 1]
+
+
+@torch.inference_mode()
+def depends_on_padding(model: PreTrainedModel) -> bool:
+    """Whether a row's outputs change with the padding behind it, which the mask should hide: by convolutions over it
+    (ConvBERT), or since the model takes no mask (FNet). A model that cannot take such a row is not told apart.
+    """
+    was_training = model.training
+    model.eval()
+    found = []
+    try:
+        for length in (_PIECES, 2 * _PIECES):
+            ids = torch.full((1, length), model.config.pad_token_id or 0, device=model.device)
+            ids[:, :_PIECES] = model.config.vocab_size - 1 - torch.arange(_PIECES, device=model.device)
+            given = {
+                "input_ids": ids,
+                "attention_mask": (torch.arange(length, device=model.device) < _PIECES)[None].long(),
+            }
+            found.append(model(**{name: given[name] for name in accepted_inputs(model) if name in given}).logits)
+    except Exception:  # told where the model is used
+        return False
+    finally:
+        model.train(was_training)
+    alone, padded = found
+    return bool((alone - padded).abs().max() > _ALIKE * alone.abs().max())
+
+
+_PIECES = 6
+_ALIKE = 1e-4  # of the largest output; rounding is a hundredth of it, and what is told a hundred times

@@ -4,12 +4,13 @@ import json
 import pickle
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from tokenizers.normalizers import BertNormalizer
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    TokenizersBackend,
 )
 from transformers.utils import cached_file, logging
 
@@ -35,12 +37,22 @@ def load_config(name: str, **options: object) -> PreTrainedConfig:
     """
     try:
         entries, _ = PreTrainedConfig.get_config_dict(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # told below
         entries = {}
-    if "model_type" not in entries and entries.keys() >= _OF_BERT:
+    if not isinstance(entries, dict):
+        raise UserError(f"the config.json of {name} is no configuration; copy or make it again")
+    if method := entries.get("quantization_config"):
+        raise UserError(
+            f"{name} is quantised ({dict(method).get('quant_method', 'quantization_config')}), and can neither be "
+            "trained nor copied from; choose the model that it was made from"
+        )
+    of_bert = all(made_for.startswith(("Bert", "TinyBert")) for made_for in entries.get("architectures") or ())
+    if "model_type" not in entries and entries.keys() >= _OF_BERT and of_bert:
         warn_once(f"the configuration of {name} has no model_type; its fields are BERT's, and it is taken for one")
-        return BertConfig.from_dict({**entries, "_name_or_path": name}, **options)
-    return load_pretrained(AutoConfig, name, **options)
+        return BertConfig.from_dict({**entries, "_name_or_path": name}, **_AS_WE_RUN, **options)
+    config = load_pretrained(AutoConfig, name, **_AS_WE_RUN, **options)
+    config._attn_implementation = None  # whatever ran it before; transformers chooses what there is here
+    return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -58,34 +70,60 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         )
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {name} has no fast form; save it with one (tokenizer.json)")
+    tokenizer = _with_case(name, tokenizer, config)
     if tokenizer.pad_token_id is None:
-        pad = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        own = None if config.pad_token_id is None else tokenizer.convert_ids_to_tokens(config.pad_token_id)
+        pad = own or tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
         if pad is None:
             raise UserError(f"the tokenizer of {name} has no pad_token; name one in its tokenizer_config.json")
         tokenizer.pad_token = pad  # any will do: padding is masked
-    return _with_case(name, tokenizer, config)
+    if tokenizer.padding_side == "left" and getattr(config, "summary_type", None) != "last":  # as XLNet has it
+        warn_once(
+            f"the tokenizer of {name} pads on the left, which moves the positions of an encoder; it pads on the right"
+        )
+        tokenizer.padding_side = "right"
+    # A tokenizer of no class of its own gives no segment ids, though tokenizer.json makes them and the model has two.
+    generic = type(tokenizer) is TokenizersBackend and (getattr(config, "type_vocab_size", None) or 0) > 1
+    stated = "model_input_names" in _json_of(name, "tokenizer_config.json")
+    if generic and not stated and any(tokenizer.backend_tokenizer.encode("a", "b").type_ids):
+        tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # which is what is saved
+    return tokenizer
 
 
 def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer, as cased or accented as its vocabulary.
+    """The tokenizer, as cased or accented as its files say, and where they say nothing as its vocabulary.
 
-    From a vocab.txt alone transformers makes one that takes capitals and accents away; a vocabulary that holds many
-    pieces which such a text can never give is of a model that keeps them.
+    transformers makes BERT's anew, of its vocabulary and tokenizer_config.json; where that says nothing, capitals and
+    accents are taken away, whatever tokenizer.json says. A vocabulary that holds many pieces which such a text can
+    never give is of a model that keeps them.
     """
+    stated = _json_of(name, "tokenizer_config.json").keys()
+    in_file = _json_of(name, "tokenizer.json").get("normalizer") or {}
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if isinstance(normalizer, BertNormalizer):
+        lost = {
+            option: in_file[entry]
+            for option, entry in _OF_NORMALIZER.items()
+            if option not in stated and in_file.get(entry) != getattr(normalizer, entry) and entry in in_file
+        }
+        if lost:
+            tokenizer = load_pretrained(AutoTokenizer, name, config=config, **lost)
     share = unreachable_share(tokenizer)
     if share < _FEW:
         return tokenizer
-    if not find_file(name, "tokenizer.json") and not _states_case(name):
+    if not in_file and "do_lower_case" not in stated:
         for keeps in ({"strip_accents": False}, {"do_lower_case": False, "strip_accents": False}):
             other = load_pretrained(AutoTokenizer, name, config=config, **keeps)
             if unreachable_share(other) < _FEW:
                 warn_once(
-                    f"{name} has capitals or accents in its vocab.txt, and no tokenizer_config.json: they are kept"
+                    f"{name} has capitals or accents in its vocab.txt, and no tokenizer_config.json says to take them "
+                    "away: they are kept"
                 )
                 return other
     warn_once(
         f"the tokenizer of {name} takes capitals or accents away, and {share:.0%} of its vocabulary has them; if the "
-        'model is a cased one, set "do_lower_case": false in its tokenizer_config.json and remove tokenizer.json'
+        'model is a cased one, set "do_lower_case": false in its tokenizer_config.json'
     )
     return tokenizer
 
@@ -103,12 +141,14 @@ def unreachable_share(tokenizer: PreTrainedTokenizerBase) -> float:
     return sum(normalizer.normalize_str(word) != word for word in words) / max(len(words), 1)
 
 
-def _states_case(name: str) -> bool:
-    path = find_file(name, "tokenizer_config.json")
+def _json_of(name: str, file: str) -> dict[str, Any]:
+    """A JSON file of a model folder or hub id; {} if none is there that can be read, which is told elsewhere."""
+    path = find_file(name, file)
     try:
-        return path is not None and "do_lower_case" in json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8")) if path else {}
     except ValueError:
-        return False
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def find_file(name: str, file: str) -> Path | None:
@@ -133,30 +173,71 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     how["config"] = load_config(name, **options)
     model, info = load_pretrained(auto_class, name, **how)
-    if any(key.startswith("module.") for key in info["unexpected_keys"]):
-        warn_once(f"the weights of {name} were saved from DataParallel; `module.` before their names is left out")
-        model, info = load_pretrained(auto_class, name, **how, key_mapping={r"^module\.": ""})
-    unused = sorted(key for key in info["unexpected_keys"] if not _MAY_STAY_UNUSED.search(key))
-    if unused:
-        raise UserError(
-            f"the weights of {name} do not fit its configuration: {unused[0]} and {len(unused) - 1} more have no place "
-            f"in the model of {model.config.num_hidden_layers} layers that config.json describes; take both from the "
-            "same model"
+    if wrapped := {match[0] for key in info["unexpected_keys"] if (match := _WRAPPER.match(key))}:
+        warn_once(
+            f"the weights of {name} were saved from inside a wrapper; {min(wrapped)} before their names is left out"
         )
-    for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
+        model, info = load_pretrained(auto_class, name, **how, key_mapping={_WRAPPER.pattern: ""})
+    unused = sorted(key for key in info["unexpected_keys"] if not _may_stay_unused(key, model))
+    if unused:
+        have = f"and {len(unused) - 1:,} more have" if unused[1:] else "has"
+        raise UserError(
+            f"the weights of {name} do not fit its configuration: {unused[0]} {have} no place in the "
+            f"{type(model).__name__} of {model.config.num_hidden_layers} layers that config.json describes; take both "
+            "from the same model"
+        )
+    if find_file(name, "adapter_config.json"):  # which transformers leaves out where peft is not installed
+        raise UserError(
+            f"{name} holds an adapter beside its weights; merge it into them first (merge_and_unload of peft)"
+        )
+    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    check_finite(name, {key: tensor for key, tensor in model.state_dict().items() if key not in fresh})
+    for parameter in model.parameters():
+        # Of some architectures (NomicBERT, GTE) parts of one weight in the file, which could not be saved.
+        if parameter.untyped_storage().nbytes() > parameter.nbytes:
+            parameter.data = parameter.data.clone()
     return model, info
 
 
+def check_finite(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises UserError if one of the weights of the model `name` is NaN or infinite."""
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"the weights of {name} are damaged: {key} holds a value that is not finite; take another")
+
+
+def _may_stay_unused(key: str, model: PreTrainedModel) -> bool:
+    """Whether a weight without a place in the model changes nothing: a head, or a buffer that a model makes itself."""
+    if _BUFFER.search(key):
+        return True
+    part = key.removeprefix(f"{model.base_model_prefix}.").partition(".")[0]
+    return bool(_HEAD.match(key)) and part not in dict(model.base_model.named_children())
+
+
+# How a model was run when it was saved, which is no part of it.
+_AS_WE_RUN = {
+    "return_dict": True,
+    "chunk_size_feed_forward": 0,
+    "output_hidden_states": False,
+    "output_attentions": False,
+}
 # Fields that BERT's configuration had before it named its type, as the published TinyBERT archives have it.
 _OF_BERT = {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "type_vocab_size"}
+_OF_NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 _FEW = 0.005  # of a vocabulary: bert-base-chinese has two pieces with capitals
-# Heads of other tasks, poolers, TinyBERT's projections, and buffers that a model makes itself.
-_MAY_STAY_UNUSED = re.compile(
-    r"^(\w+\.)?(cls|lm_head|predictions|sop_classifier|seq_relationship|discriminator_predictions|generator_\w+|"
-    r"vocab_\w+|pre_classifier|classifier|classification_head|score|qa_outputs|head|decoder|fit_denses?|pooler|dense|"
-    r"layer_norm|mask_predictions|lm_predictions)\b|position_ids$|token_type_ids$|inv_freq$|rel_pos_bias|^pooler\."
+# Names that weights get before theirs, of DataParallel and of torch.compile.
+_WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_BUFFER = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq)$")
+# Heads of other tasks, poolers, and TinyBERT's projections.
+_HEAD = re.compile(
+    r"(?:\w+\.)?(?:cls|lm_head|lm_predictions|mask_predictions|entity_predictions|predictions|sop_classifier|"
+    r"seq_relationship|discriminator_predictions|generator_\w+|vocab_\w+|pred_layer|final_logits_bias|pre_classifier|"
+    r"classifier|classification_head|score|sequence_summary|logits_proj|qa_outputs|qa_classifier|head|decoder|"
+    r"fit_denses?|pooler)(?:\.|$)"
 )
 
 
@@ -175,19 +256,21 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         return auto_class.from_pretrained(name, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, *_DAMAGED) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # odd entries of a configuration end in any
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, UserError | MemoryError | torch.OutOfMemoryError) or "memory" in reason:
+            raise
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
                 "whose type transformers knows"
             ) from None
         if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
+            if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
+                reason = "a pickle of something else than tensors, which is not read"
             raise UserError(
                 f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
             ) from None
-        if isinstance(error, RuntimeError):  # out of memory, or a fault of ours
-            raise
         if looks_local:
             what = _WHAT.get(auto_class, "model")
             raise UserError(f"cannot load the {what} of {name}; check the folder's files ({reason})") from None
