@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from glue_tasks.errors import UserError
 from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 from tinydistill.encoders.limits import depends_on_padding
+from tinydistill.activations import apply_stated, forget_activation
 from tinydistill.encoders.load import load_config, load_model
 from tinydistill.label_order import align, label_options, permute_outputs, start_order
 
@@ -45,6 +46,8 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "
             "take both from the same model"
         )
+    if fresh_head:
+        forget_activation(model.config)
     if fresh_head and (order := start_order(task, load_config(name), name)):
         permute_outputs(model, order)
     if depends_on_padding(model):
@@ -56,23 +59,30 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
 
 
 def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
-    """A classifier fine-tuned on the task, in float32, its outputs in the task's order; notes say what was reordered.
+    """A classifier fine-tuned on the task, in float32, its outputs in the task's order and as its
+    configuration means them; notes say what was done.
 
     Raises UserError if it was saved without a head or has other labels.
     """
     model = load_classifier(name, task, fresh_head=False)
-    return model, align(task, model, name)
+    notes = align(task, model, name)
+    return model, notes + [note for note in [apply_stated(model, name)] if note]
 
 
 # Entries of a configuration that tell where a model came from, and not what it computes.
 _NO_MEANING = {"_name_or_path", "transformers_version", "architectures"}
 
 
+def meaning_of(config: PreTrainedConfig) -> str:
+    """A configuration as JSON, without what tells where a model came from."""
+    entries = {key: value for key, value in config.to_dict().items() if key not in _NO_MEANING}
+    return json.dumps(entries, sort_keys=True, default=str)
+
+
 def weights_digest(model: PreTrainedModel) -> str:
     """SHA-256 of the weights and the configuration that gives them meaning."""
     digest = hashlib.sha256()
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _NO_MEANING}
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    digest.update(meaning_of(model.config).encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(

@@ -18,13 +18,14 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, int8, label_order, layer_map, objectives, precision, probe
+from tinydistill import checks, int8, label_order, layer_map, objectives, precision, probe, processes
+from tinydistill.activations import doubt_of_values
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.label_order import label_options
-from tinydistill.models import load_classifier, load_fine_tuned, weights_digest
+from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest
 from tinydistill.phase_run import PhaseRun, Start
 from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder
@@ -102,7 +103,17 @@ def _try_phase(
         compared = objectives.prediction(task, settings.temperature, settings.loss_scale)
     else:
         compared, teacher = objectives.gold_labels(task), None
-    probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
+    # `--phase all` asks before the teacher is trained, and each phase before it begins.
+    configs = [meaning_of(config) for config in (student, teacher) if config is not None]
+    asked = repr((name, settings.max_length, options, maps, configs))
+    if asked not in _TRIED:
+        processes.from_first(
+            lambda: probe.check_phase(name, compared, student, teacher, settings.max_length, **options)
+        )
+        _TRIED.add(asked)
+
+
+_TRIED: set[str] = set()  # of this process
 
 
 def _projection(settings: Settings, teacher: PreTrainedConfig, student: PreTrainedConfig) -> str:
@@ -240,6 +251,9 @@ def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, pha
     if order:
         print(f"note: {order}")  # also where the next check ends the run
     warning = checks.check_score(task, settings.teacher, outputs, references, not settings.allow_weak_teacher)
+    values = doubt_of_values(task, f"the teacher {settings.teacher}", outputs, references)
+    if values and not settings.allow_weak_teacher:
+        raise UserError(f"{values}; or distil from it all the same with --allow-weak-teacher")
     doubt = label_order.doubt(task, settings.teacher, outputs, references) if unnamed else ""
     if doubt and not settings.allow_weak_teacher:
         raise UserError(
@@ -248,7 +262,7 @@ def _check_teacher(task: Task, teacher: PreTrainedModel, settings: Settings, pha
         )
     reached = ", ".join(f"{name} {value:.4f}" for name, value in score(task, outputs, references).items())
     print(f"teacher on dev: {reached}")
-    return [note for note in (warning, order, doubt) if note]
+    return [note for note in (warning, order, values, doubt) if note]
 
 
 def _warm_start(distiller: Distiller, student: str) -> list[str]:

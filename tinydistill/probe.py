@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, is_outside
 from tinydistill.distiller import Distiller, FeatureReader
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.objectives import Objective
@@ -34,7 +34,7 @@ def _told(phase: str, config: PreTrainedConfig, precision: str) -> Iterator[None
         except UserError:
             raise
         except Exception as error:
-            if isinstance(error, torch.OutOfMemoryError | MemoryError | OSError):
+            if is_outside(error):
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             other = "; --phase prediction alone may work" if phase == "intermediate" else ""

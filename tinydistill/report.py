@@ -13,6 +13,7 @@ from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, precision
+from tinydistill.activations import doubt_of_values
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, left_out
 from tinydistill.encoders.load import load_tokenizer
@@ -105,6 +106,8 @@ def describe(
                 check_order(task, paths[name], outputs, references, unnamed=True)
                 if note := doubt(task, paths[name], outputs, references):
                     print(f"note: {note}")
+            if split == task.dev_splits[0] and (note := doubt_of_values(task, paths[name], outputs, references)):
+                print(f"note: {note}")
             scores[split] = score(task, outputs, references)
         entries[name] = {
             "path": paths[name],

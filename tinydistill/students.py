@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.activations import without_activation
 from tinydistill.encoders.load import check_finite, find_file, load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import LayerMap
@@ -97,7 +98,7 @@ def student_config(
         return load_config(spec.path)
     depth, own_depth = teacher.num_hidden_layers, spec.num_layers()
     blocks = blocks or [max((i + 1) * depth // own_depth - 1, 0) for i in range(own_depth)]
-    entries = {**teacher.to_dict(), **label_options(task)}
+    entries = {**without_activation(teacher.to_dict()), **label_options(task)}
     for name in _OF_THE_TEACHER:
         entries.pop(name, None)
     if task.is_regression:  # one value without a name
