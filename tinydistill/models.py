@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from glue_tasks.errors import UserError
 from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
-from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.activations import apply_stated, forget_activation
+from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.load import load_config, load_model
 from tinydistill.label_order import align, label_options, permute_outputs, start_order
 
