@@ -24,13 +24,14 @@ class Timing:
     ms_per_sentence: dict[str, float]
 
 
+SECONDS = 1.0  # spent on each batch size
+
+
 @torch.inference_mode()
-def measure(
-    models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32), seconds: float = 1.0
-) -> list[Timing]:
+def measure(models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32)) -> list[Timing]:
     """Latency of each model in float32 at each batch size: the median of forward passes taken in turns.
 
-    Taking turns lets a machine that slows down slow all of them. `seconds` are spent on each batch size.
+    Taking turns lets a machine that slows down slow all of them.
     """
     timings = []
     for batch_size in batch_sizes:
@@ -39,7 +40,7 @@ def measure(
             model.eval()
             _seconds(model, batch_size, length)  # the first pass allocates
         start = time.perf_counter()
-        while time.perf_counter() - start < seconds or any(len(taken) < 5 for taken in times.values()):
+        while time.perf_counter() - start < SECONDS or any(len(taken) < 5 for taken in times.values()):
             for name, model in models.items():
                 times[name].append(_seconds(model, batch_size, length))
         medians = {name: 1000 * statistics.median(taken) for name, taken in times.items()}

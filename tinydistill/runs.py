@@ -46,7 +46,7 @@ class PhaseFolder:
         except ValueError:  # no JSON
             pass
         raise UserError(
-            f"{self._record} is no record of a run, or is damaged; --overwrite it, or choose another folder"
+            f"{self._record} is no record of a run, or is damaged; remove it, or start the run anew with --overwrite"
         )
 
     @property

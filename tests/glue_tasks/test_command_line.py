@@ -182,6 +182,10 @@ def test_help_alone_suffices(args: list[str]) -> None:
     assert "Usage" in out + err
 
 
+class Panic(BaseException):
+    """Of a Rust library: no Exception."""
+
+
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
@@ -191,6 +195,25 @@ def test_help_alone_suffices(args: list[str]) -> None:
         (OSError(30, "Read-only file system", "/some/file"), 2, "/some/file cannot be written on a read-only file sys"),
         (FileExistsError(17, "File exists", __file__), 2, f"{__file__} is a file where a folder is needed"),
         (NotADirectoryError(20, "Not a directory", f"{__file__}/a/b"), 2, f"{__file__} is a file where a folder"),
+        (
+            FileNotFoundError(2, "No such file", "/gone/cache/x.arrow"),
+            2,
+            "the folder /gone/cache was deleted while the",
+        ),
+        (
+            RuntimeError("Parent directory /gone/a does not exist."),
+            2,
+            "the folder /gone/a was deleted while the command",
+        ),
+        (RuntimeError("can't start new thread"), 2, "no thread can be started; allow this user more processes"),
+        (RuntimeError("std::bad_alloc"), 2, "out of memory; use a smaller --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "out of memory"),
+        (OSError(12, "Cannot allocate memory"), 2, "or allow more (ulimit -v)"),
+        (
+            Panic("The global thread pool has not been initialized.: ThreadPoolBuildError"),
+            2,
+            "no thread can be started",
+        ),
         (OSError(28, "No space left on device"), 2, "the disk is full; free some space"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

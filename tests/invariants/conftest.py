@@ -18,6 +18,7 @@ from tests.tinydistill.conftest import (  # noqa: F401 - fixtures
     data_dir,
     make_tokenizer,
     masked_lm_dir,
+    short_measurements,
     teacher_dir,
     tiny_bert_config,
     tokenizer,

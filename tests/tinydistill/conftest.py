@@ -16,6 +16,7 @@ from transformers import (
 import run_tinybert
 from glue_tasks import TASKS
 from tests.tinydistill.runs import NARROW, both_phases, run
+from tinydistill import latency
 
 WORDS = "good great fine bad awful poor film plot cast score very not a the is was and but"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", "."]
@@ -52,6 +53,12 @@ def tiny_bert_config(layers: int = 4, heads: int = 2, num_labels: int = 2, **cha
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements() -> None:
+    """Of the latencies in a report, which no test looks at closely."""
+    latency.SECONDS = 0.02
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from glue_tasks import TASKS
+from glue_tasks import TASKS, Task
 from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
+from glue_tasks.reading import code_digest
 from tinydistill import data as data_module
 from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column, encode
 
@@ -107,6 +110,43 @@ def test_only_what_was_changed_is_tokenised_again(
     assert tokenises(tokenizer, 8)
     write(path, "sentence\tlabel\ngood\t1\n")
     assert not tokenises(tokenizer, 8)
+
+
+def test_the_cache_follows_what_decides_the_reading(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """And nothing else of the task: how long it is trained, or what it says of itself."""
+    task = TASKS["SST-2"]
+    path = write(tmp_path / "train.jsonl", '{"sentence": "good", "label": 1}\n')
+
+    def labels(of: Task) -> list[int]:
+        return list(encode(open_table(of, path), tokenizer, 8, tmp_path / "cache")["labels"])
+
+    def as_it_is(record: Any) -> Any:
+        return record
+
+    assert labels(task) == [1]
+    for other in ({"prediction_epochs": 99}, {"summary": "another"}, {"variants": 3}, {"max_length": 9}):
+        assert labels(replace(task, **other)) == [1]
+    assert len(list((tmp_path / "cache").glob("*.arrow"))) == 1
+    assert labels(replace(task, label_codes=("1", "0"))) == [0]
+    assert labels(replace(task, from_record=as_it_is)) == [1]
+    as_it_is.__code__ = turned.__code__  # the same name, another body
+    assert labels(replace(task, from_record=as_it_is)) == [0]
+    assert len(list((tmp_path / "cache").glob("*.arrow"))) == 4
+
+
+def turned(record: Any) -> Any:
+    return {**record, "label": other_label(record["label"])}
+
+
+def other_label(label: int) -> int:
+    return 1 - label
+
+
+def test_a_function_is_told_by_what_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_digest(turned)
+    assert before == code_digest(turned)
+    monkeypatch.setitem(globals(), "other_label", lambda label: 2 - label)
+    assert code_digest(turned) != before
 
 
 _TEXT = st.lists(st.sampled_from([*WORDS.split(), "goods", "xyz", ".", "[SEP]"]), min_size=1, max_size=9).map(" ".join)

@@ -170,7 +170,9 @@ def test_a_model_whose_pieces_are_not_its_tokenizers(
 
 def test_a_record_that_is_none(sst2: tuple[Path, Task, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (sst2[0] / "run.json").write_text('{"state": "fin')
-    assert "run.json is no record of a run; remove it" in fails(capsys, *sst2, "--output", tmp_path / "o")
+    assert "run.json is no record of a run, or is damaged; remove it" in fails(
+        capsys, *sst2, "--output", tmp_path / "o"
+    )
 
 
 def test_an_output_folder_that_is_a_file(

@@ -182,7 +182,9 @@ def test_a_damaged_record_can_be_overwritten(tmp_path: Path, content: str) -> No
     folder = PhaseFolder(tmp_path, "prediction")
     claim(folder)
     (folder.path / "run.json").write_text(content)
-    with pytest.raises(UserError, match="no record of a run, or is damaged; --overwrite it"):
+    with pytest.raises(
+        UserError, match="no record of a run, or is damaged; remove it, or start the run anew with --overwrite"
+    ):
         claim(folder, resume=True)
     assert claim(folder, overwrite=True) == "new"
 
