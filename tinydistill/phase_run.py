@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
+    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -209,6 +210,11 @@ class _Checkpoints(TrainerCallback):
 
     def __init__(self, folder: PhaseFolder):
         self.folder = folder
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_log |= control.should_save  # or a resumed run would log the mean of some of the steps
+
+    on_epoch_end = on_step_end
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         processes.from_first(lambda: self.folder.seal_checkpoint(state.global_step))
