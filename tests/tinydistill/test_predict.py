@@ -1,5 +1,6 @@
 """python -m tinydistill predict: which model, which split, which file; mistakes cost nothing."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertForSequenceClassification, PreTrainedModel
+from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, pipeline
 
 from glue_tasks import TASKS, Task
 from glue_tasks.files import open_table
 from tests.tinydistill.predictions import one_at_a_time, predict, save_model, write_split
+from tests.tinydistill.runs import NARROW, record, run
 from tinydistill.predict import layout, output_paths, trained_length
 
 from .conftest import PIECES, make_tokenizer
@@ -212,3 +214,33 @@ def test_ids_are_found_under_the_names_that_a_header_gives_them(tmp_path: Path, 
     path.write_text(f"{header}\tsentence\n7\tfine\n")
     _, rows = layout(TASKS["SST-2"], open_table(TASKS["SST-2"], path, "test"), np.array([[0.0, 1.0]]))
     assert list(rows) == [("7", "1")]
+
+
+def test_a_pipeline_cuts_where_predict_does(data_dir: Path, finished: Path, tmp_path: Path) -> None:
+    """The student's tokenizer cuts at the length of its training, and only when asked to."""
+    student = finished / "prediction"
+    tokenizer = AutoTokenizer.from_pretrained(student)
+    assert tokenizer.model_max_length == 16
+    assert len(tokenizer("the film is good " * 9)["input_ids"]) == 38
+    texts = write_split(tmp_path / "data", TASKS["SST-2"], "test", rows=60)
+    long = [f"{text} {text}" for (text,) in texts]
+    rows = "".join(f"{i}\t{text}\n" for i, text in enumerate(long))
+    (tmp_path / "data" / "SST-2" / "test.tsv").write_text(f"index\tsentence\n{rows}")
+    predict(student, TASKS["SST-2"], tmp_path / "data", "--output", tmp_path / "t.tsv", "--precision", "float32")
+    answers = [line.split("\t")[1] for line in (tmp_path / "t.tsv").read_text().splitlines()[1:]]
+    there = [each["label"] for each in pipeline("text-classification", model=str(student))(long, truncation=True)]
+    codes = dict(zip(TASKS["SST-2"].labels, TASKS["SST-2"].label_codes, strict=True))
+    assert answers == [codes[label] for label in there]
+    assert len(set(answers)) == 2
+
+
+def test_each_file_has_its_digest_whatever_its_name(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    """A training file that is called as dev's is."""
+    train = tmp_path / "dev.tsv"
+    train.write_bytes((data_dir / "SST-2" / "train.tsv").read_bytes())
+    args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "2", "--train-file", str(train)]
+    run("baseline", data_dir, tmp_path / "out", *args)
+    settings = record(tmp_path / "out" / "baseline")["settings"]
+    for split in ("train", "dev"):
+        digest = hashlib.sha256((data_dir / "SST-2" / f"{split}.tsv").read_bytes()).hexdigest()
+        assert settings[f"{split}_data"] == digest
