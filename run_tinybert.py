@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from glue_tasks.errors import UserError, exit_on_user_error
+from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 
 with exit_on_user_error():  # Ctrl-C counts from the first import that takes time
     import typer
@@ -274,6 +274,7 @@ def _run(given: dict[str, Any]) -> None:
     from glue_tasks.places import AUGMENTED, find_folder
     from tinydistill.settings import read_recipe, resolve
 
+    check_memory_limit()
     _check_flags(given)
     recipe = read_recipe(given["recipe"]) if given["recipe"] else {}
     task, settings = resolve(given["task"], recipe, _flags(given), given["task_file"])

@@ -10,7 +10,7 @@ import typer
 from augment.choices import Choices
 from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
-from glue_tasks.errors import exit_on_user_error
+from glue_tasks.errors import check_memory_limit, exit_on_user_error
 from glue_tasks.places import AUGMENTED, find_file, find_folder
 from glue_tasks.tally import in_words
 
@@ -160,6 +160,7 @@ def main(
     Example: python -m augment --task SST-2 --data-dir glue --mlm bert-base-uncased --vectors glove.6B.300d.txt
     """
     with exit_on_user_error():
+        check_memory_limit()
         from augment.pipeline import augment_file  # seconds to import
         from glue_tasks.task_file import choose_task
 

@@ -7,6 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 
 class UserError(Exception):
     """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""
@@ -20,6 +25,19 @@ _FULL_DISK = (f"(os error {errno.ENOSPC})", f"(os error {errno.EFBIG})", "inline
 # What torch, Rust and the system say where memory or threads are limited.
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment")
 _NO_THREADS = ("can't start new thread", "ThreadPoolBuildError", "Resource temporarily unavailable")
+
+
+_TORCH_NEEDS = 1536 << 20  # bytes to be mapped, with a model of no size; with less, C++ ends the process by itself
+
+
+def check_memory_limit() -> None:
+    """Raises UserError if this process may not map what torch needs to start."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
+    if 0 <= limit < _TORCH_NEEDS:
+        raise UserError(
+            f"this process may use {limit / 2**30:.1f} GiB of memory (ulimit -v), and torch needs "
+            f"{_TORCH_NEEDS / 2**30:.1f} GiB to start; allow more"
+        )
 
 
 def is_outside(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from glue_tasks.errors import UserError, exit_on_user_error
+from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 
 app = typer.Typer(
     help="Use the models that run_tinybert.py makes.",
@@ -63,6 +63,7 @@ def predict(
     """
     from glue_tasks.task_file import choose_task
 
+    check_memory_limit()
     chosen = choose_task(task, task_file)
     if precision not in ("auto", "bf16", "fp16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")

@@ -17,6 +17,8 @@ from glue_tasks.describe import lines, percentile, summarise
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def run(*args: str | Path) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, [str(arg) for arg in args])
@@ -284,3 +286,12 @@ def test_show_skips_bad_rows_when_asked(tmp_path: Path) -> None:
     assert code == 0
     assert f"dev: 2 rows in {tmp_path / 'sst-2' / 'dev.csv'}, 1 skipped\n" in out
     assert "negative 1 (50.0%)" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
+def test_a_limit_on_memory_is_told_before_torch_runs_into_it() -> None:
+    limited = f"ulimit -v 900000; exec {sys.executable} run_tinybert.py --phase evaluate --task SST-2 --data-dir x"
+    done = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    told = "error: this process may use 0.9 GiB of memory (ulimit -v), and torch needs 1.5 GiB to start; allow more\n"
+    assert done.stderr == told
