@@ -81,7 +81,7 @@ def test_a_config_without_its_type_and_weights_under_module_are_taken(model, cap
     with caplog.at_level(logging.WARNING):
         assert slots(model) == expected
     assert "has no model_type" in caplog.text
-    assert "saved from DataParallel" in caplog.text
+    assert "saved from inside a wrapper; module. before their names is left out" in caplog.text
 
 
 def test_code_beside_the_weights_is_never_run(model):

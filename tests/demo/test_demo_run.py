@@ -60,9 +60,9 @@ def test_a_teacher_counts_as_made_when_its_phase_is_finished(tmp_path: Path) -> 
     assert not command.is_done
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         write_json(folder / name, {})
-    write_json(folder / "run.json", {"state": "running"})
+    write_json(folder / "run.json", {"state": "running", "settings": {}})
     assert not command.is_done
-    write_json(folder / "run.json", {"state": "finished"})
+    write_json(folder / "run.json", {"state": "finished", "settings": {}})
     assert command.is_done
 
 

@@ -49,7 +49,7 @@ def test_by_a_kill(command: Command, data_dir: Path, tmp_path: Path, processes: 
     silent: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     launcher = torchrun(processes)
     process = subprocess.Popen([*launcher, *command.of(cut, *args)], **silent)
-    while not list(cut.rglob("trainer_state.json")):
+    while not list(cut.rglob("files.json")):  # which is written last
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL if processes == 1 else signal.SIGTERM)  # which torchrun passes on
