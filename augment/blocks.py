@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks import UserError
+from glue_tasks.seals import is_whole, seal
 from glue_tasks.writers import TableWriter, write_json
 
 try:
@@ -119,23 +120,23 @@ class Blocks:
             yield
 
     def is_finished(self, block: int) -> bool:
-        return self._rows(block).exists()
+        return is_whole(self._record(block))
 
     def finished(self, blocks: range) -> int:
         """How many of these blocks are finished."""
         return sum(map(self.is_finished, blocks))
 
     def writer(self, block: int) -> TableWriter:
-        """A writer of the block's rows; `note` its counts before it is closed."""
+        """A writer of the block's rows; `note` its counts when it is closed, and the block is finished."""
         return TableWriter(self._rows(block))
 
     def note(self, block: int, counts: dict[str, Any]) -> None:
-        write_json(self._rows(block).with_suffix(".json"), counts)
+        seal(self._record(block), self._rows(block), counts=counts)
 
     def counts(self, blocks: range) -> Iterator[dict[str, Any]]:
         """The counts of finished blocks."""
         for block in blocks:
-            yield json.loads(self._rows(block).with_suffix(".json").read_text(encoding="utf-8"))
+            yield json.loads(self._record(block).read_text(encoding="utf-8"))["counts"]
 
     def join(self, plan: Plan) -> None:
         """Write the output from its blocks. Raises UserError if some are not finished."""
@@ -158,6 +159,9 @@ class Blocks:
                 if path.name != "run.json":
                     path.unlink()
             shutil.rmtree(self.folder)
+
+    def _record(self, block: int) -> Path:
+        return self._rows(block).with_suffix(".json")
 
     def _rows(self, block: int) -> Path:
         return self.folder / f"{block:06d}.tsv"

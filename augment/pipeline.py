@@ -176,8 +176,8 @@ def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks
                 counts.rows_out, counts.cells_mended = writer.rows, writer.breaks_replaced
                 for name, value in asdict(augmenter.counts).items():
                     setattr(counts, name, value)
-                counts.seconds = time.perf_counter() - began
-                blocks.note(block, asdict(counts))
+            counts.seconds = time.perf_counter() - began
+            blocks.note(block, asdict(counts))
             progress.update(len(of_block))
 
 

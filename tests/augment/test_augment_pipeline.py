@@ -211,6 +211,37 @@ def test_an_interrupted_run_is_named_and_goes_on_with_resume(settings, monkeypat
     assert not parts.exists()
 
 
+@pytest.mark.parametrize("name", ["000000.tsv", "000000.json"])
+@pytest.mark.parametrize("how", ["cut at a line", "emptied", "gone"])
+def test_a_damaged_block_is_done_again(settings, monkeypatch, name, how):
+    settings = replace(settings, block_rows=2)
+    augment_file(settings)
+    expected = settings.output.read_bytes()
+    settings.output.unlink()
+    settings.output.with_suffix(".json").unlink()
+    interrupt_at_row(3, monkeypatch, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        augment_file(settings)
+    monkeypatch.undo()
+    path = settings.output.with_suffix(".parts") / name
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]) if "cut" in how else b"")
+    augment_file(settings, resume=True)
+    assert settings.output.read_bytes() == expected
+
+
+@pytest.mark.parametrize("how", ["cut", "changed"])
+def test_a_damaged_output_is_made_anew(settings, how, caplog):
+    augment_file(settings)
+    expected = settings.output.read_bytes()
+    settings.output.write_bytes(expected[:-20] if how == "cut" else expected[:-2] + b"x\n")
+    augment_file(settings)
+    assert settings.output.read_bytes() == expected
+    assert "train_aug.tsv is damaged" in caplog.text
+
+
 def interrupt_at_row(row, monkeypatch, interruption):
     original = pipeline.draw_variants
 
