@@ -46,12 +46,20 @@ def damage(record: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError if there is a record of the file's name beside it that tells it, and it is not as it was."""
-    record = path.with_suffix(".json")
-    if record == path or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
+    """Raises UserError if a record of the file's name beside it tells it, and it is not as it was."""
+    _check(path.with_suffix(".json"), path.name)
+
+
+def check_weights(folder: Path) -> None:
+    """Raises UserError if the folder is that of a finished phase, and its weights are not those that were saved."""
+    _check(folder / "run.json", "model.safetensors")
+
+
+def _check(record: Path, name: str) -> None:
+    if record.name == name or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
         return
     with contextlib.suppress(ValueError, AttributeError):  # a file of another kind
-        if path.name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (told := damage(record)):
+        if name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (told := damage(record)):
             raise UserError(
                 f"{told}, as {record} tells it; make it anew, or remove {record} if it was changed on purpose"
             )

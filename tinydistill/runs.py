@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from glue_tasks.errors import UserError
-from glue_tasks.seals import damage, seal
+from glue_tasks.seals import damage, fingerprint, seal
 from glue_tasks.writers import write_json
 from tinydistill import __version__
 
@@ -185,7 +185,8 @@ class PhaseFolder:
 
     def finish(self, record: dict[str, Any]) -> None:
         """Mark the run as finished, with what it measured; its checkpoints have served."""
-        write_json(self._record, {**(self.read() or {}), **record, "state": "finished"})
+        files = {path.name: fingerprint(path) for path in sorted(self.path.glob("*.safetensors"))}
+        write_json(self._record, {**(self.read() or {}), **record, "files": files, "state": "finished"})
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 

@@ -130,6 +130,22 @@ def test_a_damaged_record_of_the_run(
     same(whole / "prediction", out / "prediction")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "projections.safetensors"])
+def test_the_weights_of_a_finished_phase(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    """Zeros in the place of one weight are finite, and load."""
+    args = ["--teacher", str(teacher_dir), *FEW_STEPS]
+    run("intermediate", data_dir, tmp_path, *args)
+    path = tmp_path / "intermediate" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-64] + b"\0" * 64)
+    told = refused(capsys, "prediction", data_dir, tmp_path, *args)
+    assert f"{name} is damaged: it is not what was written, as" in told
+    path.write_bytes(content)
+    run("prediction", data_dir, tmp_path, *args)
+
+
 def test_variants_that_were_cut(
     data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils import cached_file, logging
 
 from glue_tasks.errors import UserError
+from glue_tasks.seals import check_weights
 from glue_tasks.tally import warn_once
 
 # Loading a pretrained body under a new head is what we do; transformers' table about it says nothing new.
@@ -172,6 +173,7 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     # Sizes that do not fit are left to the caller: the error of transformers only points to a table in its log.
     how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     how["config"] = load_config(name, **options)
+    check_weights(Path(name))
     model, info = load_pretrained(auto_class, name, **how)
     if wrapped := {match[0] for key in info["unexpected_keys"] if (match := _WRAPPER.match(key))}:
         warn_once(
