@@ -66,7 +66,7 @@ def _sentence(error: BaseException, again: str) -> str | None:
     if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
         return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
     if folder := _deleted(error):
-        return f"the folder {folder} was deleted while the command was at work; start it again"
+        return f"there is no folder {folder}; make it, or start again if it was deleted while the command was at work"
     if any(sign in str(error) for sign in _NO_THREADS):
         return "no thread can be started; allow this user more processes (ulimit -u), or more memory (ulimit -v)"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -76,7 +77,7 @@ def doubt_of_values(task: Task, name: str, outputs: np.ndarray, references: np.n
         f"the values of {name} run from {values.min():.3g} to {values.max():.3g}, those of dev from {wanted.min():.3g} "
         f"to {wanted.max():.3g}: their error ({error:.3g}) is larger than that of one constant ({spread:.3g})"
     )
-    if _rmse(1 / (1 + np.exp(-values)), wanted) < spread:
+    if _rmse(expit(values), wanted) < spread:
         return (
             f"{sentence}; they fit through a sigmoid: if it was trained through one, state it in its config.json "
             '("sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"})'

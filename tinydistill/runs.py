@@ -62,11 +62,12 @@ class PhaseFolder:
         another process is at work there.
         """
         self.take_lock()  # of two processes that see no run here, one begins it
-        if overwrite:
+        is_ours = self._record.exists() or not self.path.exists()
+        if not is_ours and any(path.suffix != ".partial" for path in self.path.iterdir()):
+            raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
+        if overwrite:  # also a run whose record is damaged
             return "new"
         record = self.read()
-        if record is None and self.path.exists() and any(path.suffix != ".partial" for path in self.path.iterdir()):
-            raise UserError(f"the folder {self.path} holds something else; choose another --output-dir")
         if record is None or record["state"] == "cleared":
             return "new"
         if record["state"] == "running" and self.last_checkpoint() is None:

@@ -200,12 +200,12 @@ class Panic(BaseException):
         (
             FileNotFoundError(2, "No such file", "/gone/cache/x.arrow"),
             2,
-            "the folder /gone/cache was deleted while the",
+            "there is no folder /gone/cache; make it, or start again",
         ),
         (
             RuntimeError("Parent directory /gone/a does not exist."),
             2,
-            "the folder /gone/a was deleted while the command",
+            "there is no folder /gone/a; make it, or start again if",
         ),
         (RuntimeError("can't start new thread"), 2, "no thread can be started; allow this user more processes"),
         (RuntimeError("std::bad_alloc"), 2, "out of memory; use a smaller --batch-size"),

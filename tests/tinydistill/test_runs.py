@@ -95,8 +95,10 @@ def test_a_model_in_the_folder_that_would_be_deleted(tmp_path: Path) -> None:
 def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "prediction").mkdir()
     (tmp_path / "prediction" / "thesis.doc").write_text("")
-    with pytest.raises(UserError, match="holds something else"):
-        claim(PhaseFolder(tmp_path, "prediction"))
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="holds something else"):
+            claim(PhaseFolder(tmp_path, "prediction"), overwrite=overwrite)
+    assert (tmp_path / "prediction" / "thesis.doc").exists()
 
 
 def names(folder: PhaseFolder) -> list[str]:
