@@ -41,7 +41,7 @@ def augment_file(
     UserError if the output or an unfinished run is there and neither `resume` nor `overwrite` allows to go on, or if a
     file or model cannot be used.
     """
-    table = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows)
+    table = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows, needs_labels=False)
     choices = settings.choices
     used_vectors = settings.vectors if "vectors" in choices.asked(settings.vectors) else None
     files = {

@@ -18,8 +18,8 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     """V words and their vectors (V, D) in float32, in the order of the file.
 
     The last D fields of a line are the vector, and what stands before them is the word, be there spaces in it ("windows
-    95" in GloVe 840B); fields are parted by spaces or tabs. A word
-    that is a space is left out. Raises UserError if the file is of another kind or not whole.
+    95" in GloVe 840B); fields are parted by spaces or tabs. A word that is a space is left out. Raises UserError if the
+    file is of another kind or not whole, or a number is not finite.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}; name one with --vectors (GloVe: nlp.stanford.edu/projects/glove)")
@@ -47,7 +47,11 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
             f"{path} is cut off: {len(words):,} words are there, and its first line announces {announced:,}; copy or "
             "download it again, or remove that line to take those that are there"
         )
-    return words, np.frombuffer(numbers, dtype=np.float32).reshape(-1, size)
+    vectors = np.frombuffer(numbers, dtype=np.float32).reshape(-1, size)
+    if not (finite := np.isfinite(vectors).all(axis=1)).all():
+        first = words[int(finite.argmin())]
+        raise UserError(f"{path}: the vector of {first!r} holds a number that is not finite; take the word out")
+    return words, vectors
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -114,6 +114,8 @@ def test_layouts_of_vectors_files(tmp_path, text):
         (b"2 3\nfilm 1 0\nmovie 1 0\n", "announces 3 numbers a word, and the lines below have 2"),
         (b"2 2\nfilm 1 0 3\nmovie 1 0 3\n", "announces 2 numbers a word, and the lines below have 3"),
         (b"9 2\nfilm 1 0\n", "cut off: 1 words are there, and its first line announces 9; copy or download it again"),
+        (b"film 1 0\nmovie 1 nan\n", "the vector of 'movie' holds a number that is not finite"),
+        (b"film 1 0\nmovie 1 1e60\n", "the vector of 'movie' holds a number that is not finite"),
         (b"film 1 0\nmovie 1 x\n", "line 2: could not convert string to float: b'x'"),
         (b"the 1 0\nof 0 1\n42 1 1\n", r"has 3 words, of which none may be put into a text \(the, of, 42"),
         ("电影 1 0\n酒店 0 1\n".encode(), "vectors of the task's language"),

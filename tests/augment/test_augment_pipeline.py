@@ -211,6 +211,19 @@ def test_an_interrupted_run_is_named_and_goes_on_with_resume(settings, monkeypat
     assert not parts.exists()
 
 
+@pytest.mark.parametrize("end", ["", "\t", "\t-1"])
+def test_rows_without_labels_have_the_variants_of_those_with(settings, end):
+    """For students, which learn from the teacher alone."""
+    augment_file(settings)
+    expected = [line.split("\t")[0] for line in settings.output.read_text().splitlines()]
+    lines = settings.train_file.read_text().splitlines()
+    header = lines[0] if end else lines[0].split("\t")[0]
+    rows = [header, *(line.split("\t")[0] + end for line in lines[1:])]
+    settings.train_file.write_text("\n".join(rows) + "\n")
+    augment_file(settings, overwrite=True)
+    assert [line.split("\t")[0] for line in settings.output.read_text().splitlines()] == expected
+
+
 @pytest.mark.parametrize("name", ["000000.tsv", "000000.json"])
 @pytest.mark.parametrize("how", ["cut at a line", "emptied", "gone"])
 def test_a_damaged_block_is_done_again(settings, monkeypatch, name, how):

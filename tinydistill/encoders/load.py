@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import cached_file, logging
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, is_outside
 from glue_tasks.seals import check_weights
 from glue_tasks.tally import warn_once
 
@@ -260,14 +260,15 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         return auto_class.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:  # odd entries of a configuration end in any
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, UserError | MemoryError | torch.OutOfMemoryError) or "memory" in reason:
+        damaged = isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason
+        if not damaged and is_outside(error):
             raise
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
                 "whose type transformers knows"
             ) from None
-        if isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason:
+        if damaged:
             if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
                 reason = "a pickle of something else than tensors, which is not read"
             raise UserError(
