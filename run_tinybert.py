@@ -439,8 +439,8 @@ def _print_scores(task: Any, settings: Any, paths: dict[str, str]) -> None:
 
     from glue_tasks.tally import in_words
     from tinydistill import processes
+    from tinydistill.encoders.precision import device
     from tinydistill.models import load_fine_tuned
-    from tinydistill.precision import device
     from tinydistill.report import describe
 
     if not processes.is_first():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.machine import alone, peak_memory_mb
 from tinydistill import losses
-from tinydistill.losses import QueriesAndKeys
+from tinydistill.encoders.attention import QueriesAndKeys
 
 FORMS = {"scores": float("inf"), "Gram matrices": 0.0}  # what the choice by length is overruled with
 

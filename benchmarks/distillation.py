@@ -43,13 +43,13 @@ from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 from tinydistill import layer_map, objectives
-from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import Collator, column, encode
 from tinydistill.distiller import Distiller
+from tinydistill.encoders.cpu.int8 import use_int8
+from tinydistill.encoders.cpu.memory import keep_freed_memory
+from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.evaluation import predict
-from tinydistill.int8 import use_int8
 from tinydistill.label_order import label_options
-from tinydistill.packed import prepare_products
 from tinydistill.students import StudentSpec, build_student
 from tinydistill.trainer import DistillationTrainer
 

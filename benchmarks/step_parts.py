@@ -15,11 +15,11 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from tinydistill.allocator import keep_freed_memory
-from tinydistill.attention import sdpa_with_scores
-from tinydistill.dropout import dropout
+from tinydistill.encoders.attention import sdpa_with_scores
+from tinydistill.encoders.cpu.dropout import dropout
+from tinydistill.encoders.cpu.memory import keep_freed_memory
+from tinydistill.encoders.cpu.products import PackedLinear
 from tinydistill.losses import hidden_mse
-from tinydistill.packed import PackedLinear
 
 ROUNDS = 30
 BATCH, HEADS = 32, 12

@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.distillation import DATA_DIR, MINILM, PAIRS, Case, Setup, distiller_of, train, with_logits
 from benchmarks.machine import check_inputs
 from glue_tasks.errors import exit_on_user_error
-from tinydistill.allocator import keep_freed_memory
 from tinydistill.data import Collator
+from tinydistill.encoders.cpu.memory import keep_freed_memory
 
 STEPS = 30
 # What PyTorch's operations are, by how their names begin; the first that fits. In a phase with the teacher in each

@@ -25,11 +25,11 @@ from glue_tasks import get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
-from tinydistill.allocator import keep_freed_memory
-from tinydistill.attention import replace_attention
-from tinydistill.int8 import use_int8
-from tinydistill.packed import prepare_products
-from tinydistill.precision import autocast
+from tinydistill.encoders.attention import replace_attention
+from tinydistill.encoders.cpu.int8 import use_int8
+from tinydistill.encoders.cpu.memory import keep_freed_memory
+from tinydistill.encoders.cpu.products import prepare_products
+from tinydistill.encoders.precision import autocast
 
 Batch = Mapping[str, Tensor]
 ROUNDS, LENGTHS = 12, (13, 64)

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, PreTrai
 from augment.words import find_words
 from demo.sizes import Shape
 from glue_tasks.writers import write_json
-from tinydistill import precision
+from tinydistill.encoders import precision
 
 _IGNORED = -100  # of cross_entropy
 _BATCHES_SORTED_TOGETHER = 16

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinydistill.attention import ScoreReader, replace_attention
-from tinydistill.dropout import replace_dropout
+from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
+from tinydistill.encoders.cpu.dropout import replace_dropout
 from tinydistill.encoders.limits import accepted_inputs
-from tinydistill.losses import QueriesAndKeys
 from tinydistill.objectives import Objective
 
 

@@ -12,11 +12,11 @@ from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
 from tinydistill import processes
-from tinydistill.attention import replace_attention
 from tinydistill.data import column
+from tinydistill.encoders.attention import replace_attention
+from tinydistill.encoders.cpu.products import packed_products
 from tinydistill.encoders.limits import accepted_inputs
-from tinydistill.packed import packed_products
-from tinydistill.precision import autocast
+from tinydistill.encoders.precision import autocast
 
 
 def longest_first(dataset: Dataset) -> np.ndarray:

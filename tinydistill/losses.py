@@ -7,27 +7,12 @@ All arithmetic is float32 or better, whatever the precision of the models. Those
 TinyBERT's own code, https://github.com/huawei-noah/Pretrained-Language-Model/tree/master/TinyBERT, and do depend on L.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinydistill import squares
-
-
-class QueriesAndKeys(NamedTuple):
-    """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask."""
-
-    query: Tensor  # (B, H, L, d)
-    key: Tensor  # (B, H, L, d)
-    scale: float
-
-    def mean_over_heads(self) -> "QueriesAndKeys":
-        """Those of the mean of the scores over heads, as one head: the heads' products add up in one of H·d."""
-        heads = self.query.shape[1]
-        query, key = (x.transpose(1, 2).flatten(2)[:, None] for x in (self.query, self.key))  # (B, 1, L, H·d)
-        return QueriesAndKeys(query, key, self.scale / heads)
+from tinydistill.encoders.attention import QueriesAndKeys
+from tinydistill.encoders.cpu import squared_errors
 
 
 def attention_mse(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
@@ -62,7 +47,7 @@ def _sum_of_squares(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: T
 
 def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
     """By the scores of both."""
-    return squares.of_scores(student, teacher, queries[:, :, None] & keys[:, None, :])
+    return squared_errors.of_scores(student, teacher, queries[:, :, None] & keys[:, None, :])
 
 
 def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
@@ -90,7 +75,7 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     TinyBERT, equations 8 and 9. student, teacher: (B, L, D). Returns (B,).
     """
     valid = mask.to(torch.bool)
-    return squares.of_states(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
+    return squared_errors.of_states(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
 
 
 def hidden_mse_of_authors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

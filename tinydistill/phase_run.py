@@ -26,12 +26,13 @@ from glue_tasks.places import find_file
 from glue_tasks.reading import describe_reading
 from glue_tasks.seals import fingerprint
 from glue_tasks.task import Task
-from tinydistill import precision, processes
-from tinydistill.allocator import keep_freed_memory
+from tinydistill import processes
 from tinydistill.distiller import Distiller
+from tinydistill.encoders import precision
+from tinydistill.encoders.cpu.memory import keep_freed_memory
+from tinydistill.encoders.cpu.products import prepare_products
+from tinydistill.encoders.precision import device
 from tinydistill.evaluation import evaluate
-from tinydistill.packed import prepare_products
-from tinydistill.precision import device
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings

@@ -18,16 +18,18 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.metrics import score
 from glue_tasks.task import Task
-from tinydistill import checks, int8, label_order, layer_map, objectives, precision, probe, processes
+from tinydistill import checks, label_order, layer_map, objectives, probe, processes
 from tinydistill.activations import doubt_of_values
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
+from tinydistill.encoders import precision
+from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.load import load_config, load_tokenizer
+from tinydistill.encoders.precision import device
 from tinydistill.evaluation import predict
 from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest
 from tinydistill.phase_run import PhaseRun, Start
-from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Settings
 from tinydistill.students import StudentSpec, build_student, load_projections, student_config
@@ -237,7 +239,7 @@ def _use_int8(teacher: PreTrainedModel, phase: PhaseRun) -> str:
     starts = range(0, len(rows), _CALIBRATION_BATCH)
     batches = [phase.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
     print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
-    int8.use_int8(teacher, batches, phase.precision)
+    int8.use_int8(teacher, batches, phase.precision, processes.from_first)
     return f"the teacher's blocks multiply in 8 bits, scaled by their largest inputs on {len(rows)} training rows"
 
 

@@ -28,9 +28,10 @@ from glue_tasks.metrics import score
 from glue_tasks.places import NotThere, find_file
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
-from tinydistill import label_order, precision
+from tinydistill import label_order
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, encode
+from tinydistill.encoders import precision
 from tinydistill.encoders.load import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.known_words import doubts_about_words

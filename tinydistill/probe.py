@@ -18,8 +18,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from glue_tasks.errors import UserError, is_outside
 from tinydistill.distiller import Distiller, FeatureReader
 from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.precision import autocast
 from tinydistill.objectives import Objective
-from tinydistill.precision import autocast
 from tinydistill.students import copy_blocks
 
 _ROWS, _MOST_PIECES = 2, 64

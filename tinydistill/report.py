@@ -12,15 +12,16 @@ from glue_tasks.metrics import score
 from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
-from tinydistill import latency, precision
+from tinydistill import latency
 from tinydistill.activations import doubt_of_values
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, left_out
+from tinydistill.encoders import precision
 from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.precision import device
 from tinydistill.evaluation import predict
 from tinydistill.label_order import check_order, doubt, is_unnamed
 from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest
-from tinydistill.precision import device
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Settings
 from tinydistill.task_data import load_dev

@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from glue_tasks.seals import is_whole, seal
 from glue_tasks.writers import whole_file
 from tinydistill import processes
-from tinydistill.attention import replace_attention
 from tinydistill.data import Collator
+from tinydistill.encoders.attention import replace_attention
 from tinydistill.evaluation import longest_first, outputs_of_rows
 
 _BATCH = 64  # examples

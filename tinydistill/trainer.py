@@ -23,8 +23,8 @@ from glue_tasks.errors import UserError
 from tinydistill import processes
 from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller, FeatureReader, Features
-from tinydistill.packed import prepare_products
-from tinydistill.precision import autocast
+from tinydistill.encoders.cpu.products import prepare_products
+from tinydistill.encoders.precision import autocast
 
 _IDLE = "idle"  # in a batch whose examples do not count
 

@@ -9,8 +9,8 @@ import torch
 
 from glue_tasks.errors import UserError
 from glue_tasks.writers import write_json
-from tinydistill import precision
 from tinydistill.distiller import Distiller
+from tinydistill.encoders import precision
 from tinydistill.settings import resolve
 from tinydistill.trainer import DistillationTrainer, not_finite
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.tinydistill.runs import NARROW, record, refused, run
 from tests.tinydistill.test_interrupted import Stop
-from tinydistill import int8
+from tinydistill.encoders.cpu import int8
 
 PHASES = ("intermediate", "prediction")
 IN_8_BITS = ["--teacher-precision", "int8"]

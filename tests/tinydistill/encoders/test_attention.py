@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from glue_tasks.errors import UserError
-from tinydistill import attention
-from tinydistill.attention import ScoreReader
-from tinydistill.precision import autocast
+from tinydistill.encoders import attention
+from tinydistill.encoders.attention import ScoreReader
+from tinydistill.encoders.precision import autocast
 
 WIDE = {"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 16}
 CONFIGS = {

@@ -22,12 +22,11 @@ from transformers import (
 
 from glue_tasks import TASKS, UserError
 from glue_tasks.describe import piece_counter
+from tests.tinydistill.conftest import change_config, fails, make_tokenizer, tiny_bert_config
 from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier
 from tinydistill.students import StudentSpec, load_projections, student_config
-
-from .conftest import change_config, fails, make_tokenizer, tiny_bert_config
 
 SST2 = TASKS["SST-2"]
 IDS = torch.tensor([[2, 5, 8, 6, 3]])

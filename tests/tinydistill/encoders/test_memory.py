@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tinydistill import allocator
+from tinydistill.encoders.cpu import memory
 
 # Page faults while a block of 64 MB is taken, written and freed ten times, once the heap has grown as far as it needs.
 FAULTS = """
 import resource, sys, torch
 if sys.argv[1] == "keep":
-    from tinydistill.allocator import keep_freed_memory
+    from tinydistill.encoders.cpu.memory import keep_freed_memory
     keep_freed_memory()
 for _ in range(20):
     torch.zeros(16 << 20)
@@ -34,9 +34,9 @@ def test_large_blocks_are_taken_from_what_was_freed() -> None:
 
 
 def test_another_library_or_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", None)  # would raise if called
-    allocator.keep_freed_memory()
-    monkeypatch.setattr(allocator.sys, "platform", "linux")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())  # has no mallopt
-    allocator.keep_freed_memory()
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(memory.ctypes, "CDLL", None)  # would raise if called
+    memory.keep_freed_memory()
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())  # has no mallopt
+    memory.keep_freed_memory()

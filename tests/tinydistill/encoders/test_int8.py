@@ -14,12 +14,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from glue_tasks.errors import UserError
 from tests.tinydistill.test_processes import start
-from tinydistill import int8, objectives
+from tinydistill import objectives
 from tinydistill.distiller import FeatureReader
-from tinydistill.int8 import Int8Linear, use_int8
+from tinydistill.encoders.cpu import int8
+from tinydistill.encoders.cpu.int8 import Int8Linear, use_int8
+from tinydistill.encoders.cpu.products import PackedLinear, prepare_products
+from tinydistill.encoders.precision import autocast
 from tinydistill.layer_map import LayerMap
-from tinydistill.packed import PackedLinear, prepare_products
-from tinydistill.precision import autocast
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -223,14 +224,15 @@ def test_processes_scale_alike() -> None:
     work = """
 import torch
 from glue_tasks.errors import exit_on_user_error
-from tests.tinydistill.test_int8 import batch_of, model_of
-from tinydistill import int8, processes
+from tests.tinydistill.encoders.test_int8 import batch_of, model_of
+from tinydistill import processes
+from tinydistill.encoders.cpu import int8
 
 with exit_on_user_error(), processes.together():
     int8._compiled = lambda function: function
     for seed in (processes.index(), 0):
         model = model_of("bert")
-        int8.use_int8(model, [batch_of([3, 2], seed)], "float32")
+        int8.use_int8(model, [batch_of([3, 2], seed)], "float32", processes.from_first)
         print([m.smooth.tolist() for m in model.modules() if isinstance(m, int8.Int8Linear)])
         if seed == 0 and processes.index() == 0:
             own, others = (int8._largest_inputs(model_of("bert"), [batch_of([3, 2], s)], "float32") for s in (0, 1))
@@ -293,8 +295,8 @@ def test_other_errors_are_not_taken_for_a_missing_compiler(monkeypatch: pytest.M
 def test_without_a_compiler(tmp_path: Path) -> None:
     work = """
 from glue_tasks.errors import exit_on_user_error
-from tests.tinydistill.test_int8 import batch_of, model_of
-from tinydistill.int8 import use_int8
+from tests.tinydistill.encoders.test_int8 import batch_of, model_of
+from tinydistill.encoders.cpu.int8 import use_int8
 
 with exit_on_user_error():
     use_int8(model_of("bert"), [batch_of([3, 2])], "float32")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from tinydistill.dropout import Dropout, dropout, replace_dropout
+from tinydistill.encoders.cpu.dropout import Dropout, dropout, replace_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -8,9 +8,8 @@ import pytest
 from tokenizers import normalizers
 from transformers import AutoTokenizer
 
+from tests.tinydistill.conftest import change_config, make_tokenizer, tiny_bert_config
 from tinydistill.encoders.load import load_tokenizer
-
-from .conftest import change_config, make_tokenizer, tiny_bert_config
 
 WORDS = "Paris Berlin The the good bad film was nice café straße is and movie ##s ."
 CASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]

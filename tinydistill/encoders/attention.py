@@ -8,7 +8,7 @@ Reference: https://huggingface.co/docs/transformers/attention_interface
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,26 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from glue_tasks.errors import UserError
-from tinydistill.dropout import dropout as drop_out
-from tinydistill.losses import QueriesAndKeys
+from tinydistill.encoders.cpu.dropout import dropout as drop_out
 
 NAME = "sdpa_with_scores"
 _MARK = "returns_scores"  # attribute of the attention modules that were asked for
 _LANES = 16  # float32 values that a processor takes at once, at most
 _call_order: list[nn.Module] | None = None  # the modules called, while `_attention_modules` looks
+
+
+class QueriesAndKeys(NamedTuple):
+    """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask."""
+
+    query: Tensor  # (B, H, L, d)
+    key: Tensor  # (B, H, L, d)
+    scale: float
+
+    def mean_over_heads(self) -> "QueriesAndKeys":
+        """Those of the mean of the scores over heads, as one head: the heads' products add up in one of H·d."""
+        heads = self.query.shape[1]
+        query, key = (x.transpose(1, 2).flatten(2)[:, None] for x in (self.query, self.key))  # (B, 1, L, H·d)
+        return QueriesAndKeys(query, key, self.scale / heads)
 
 
 def sdpa_with_scores(

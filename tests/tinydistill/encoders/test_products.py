@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from tinydistill import packed
-from tinydistill.packed import PackedLinear, packed_products, prepare_products
-from tinydistill.precision import autocast
+from tinydistill.encoders.cpu import products
+from tinydistill.encoders.cpu.products import PackedLinear, packed_products, prepare_products
+from tinydistill.encoders.precision import autocast
 
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -46,7 +46,7 @@ def model() -> BertForSequenceClassification:
 def test_a_model_gives_what_it_gave(precision: str, able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed, and where they cannot be packed: in bf16 as autocast casts, in float32 as they are."""
     if not able:
-        monkeypatch.setattr(packed, "_can_pack", lambda *of: False)
+        monkeypatch.setattr(products, "_can_pack", lambda *of: False)
     bert = model()
     ids, mask = torch.randint(5, 60, (3, 7)), torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6])
     with torch.no_grad(), autocast(precision, CPU):
@@ -72,7 +72,7 @@ def test_what_is_prepared_stays_as_it_is() -> None:
 @pytest.mark.parametrize("able", [True, False])
 def test_embeddings_that_share_a_layers_weights_stay_float32(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not able:
-        monkeypatch.setattr(packed, "_can_pack", lambda *of: False)
+        monkeypatch.setattr(products, "_can_pack", lambda *of: False)
     embedding = nn.Embedding(9, 4)
     holder = nn.Sequential(embedding, nn.Linear(4, 9))
     holder[1].weight = embedding.weight
@@ -100,7 +100,7 @@ def test_for_as_long_as_a_context_lasts(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", DTYPES)
 def test_another_kind_of_processor_packs_nothing(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(products.platform, "machine", lambda: "aarch64")
     bert = model()
     with packed_products(bert, precision):
         assert {type(layer) for layer in _layers(bert)} == {nn.Linear}

@@ -9,12 +9,11 @@ from safetensors.torch import load_file
 from transformers import BertForSequenceClassification, TrainingArguments
 
 import run_tinybert
+from tests.tinydistill.conftest import tiny_bert_config
 from tinydistill import objectives
 from tinydistill.distiller import Distiller
 from tinydistill.layer_map import uniform
 from tinydistill.trainer import DistillationTrainer
-
-from .conftest import tiny_bert_config
 
 
 def test_both_phases_in_bf16(data_dir: Path, chance_teacher: Path, tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
-from tinydistill import processes
-from tinydistill.distiller import accepted_inputs
-from tinydistill.precision import autocast
+from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.precision import autocast
 
 _STEPS, _LARGEST = 255, 127  # of states, of weights
 _ROWS = 512  # of the states that the layout is made for; for others it serves as well
@@ -102,16 +101,21 @@ def check_device(device: torch.device) -> None:
         )
 
 
-def use_int8(teacher: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], precision: str) -> None:
+def use_int8(
+    teacher: PreTrainedModel,
+    batches: Iterable[Mapping[str, Tensor]],
+    precision: str,
+    share: Callable[[Callable[[], Any]], Any] = lambda found: found(),
+) -> None:
     """Replace the linear layers of a model's blocks; head, pooler and embeddings stay as they are.
 
-    The largest inputs are those in the batches. All processes of a run take the first one's. The model is run once, so
-    that what has to be compiled is. Raises UserError if the model has no such layers, if its device has no such
-    product, or without a C++ compiler.
+    The largest inputs are those in the batches. `share` gives all processes of a run what one of them found. The model
+    is run once, so that what has to be compiled is. Raises UserError if the model has no such layers, if its device has
+    no such product, or without a C++ compiler.
     """
     check_device(teacher.device)
     batches = list(batches)
-    largest = processes.from_first(lambda: _largest_inputs(teacher, batches, precision))
+    largest = share(lambda: _largest_inputs(teacher, batches, precision))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     for name, of_columns in largest.items():
         linear = teacher.get_submodule(name)
