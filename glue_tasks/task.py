@@ -64,6 +64,8 @@ class Task:
     id_column: str = ""  # that of a test split's rows, for a submission; "" numbers them from 0
     hub: Hub | None = None
     submission: Submission | None = None
+    kind: str = ""  # "classification", "regression" or "multi-label"
+    label_separator: str = ","
     language: str = "en"
     max_length: int = 128  # word pieces, [CLS] and [SEP] included
     teacher_epochs: int = 3
@@ -74,6 +76,10 @@ class Task:
     prediction_learning_rate: float = 3e-5
     variants: int = 20  # N of the augmentation: variants drawn for each sentence
     homepage: str = "https://gluebenchmark.com/tasks"  # where a person gets the files
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            object.__setattr__(self, "kind", "classification" if self.labels else "regression")
 
     @property
     def is_regression(self) -> bool:
