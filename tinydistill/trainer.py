@@ -51,7 +51,7 @@ class DistillationTrainer(Trainer):
     on the command line, and `max_length` in pieces.
 
     An evaluation gives what `compute_metrics` or `score` (of the student) gives, without either the objectives' losses.
-    Raises UserError, a ValueError, if student, teacher, objectives and datasets do not fit together.
+    Raises UserError, if student, teacher, objectives and datasets do not fit together.
     """
 
     # Losses are divided by the examples of the whole optimizer step: the same for any accumulation or device count.
