@@ -41,11 +41,11 @@ def distill(
 ) -> PreTrainedModel:
     """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
 
-    teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub id,
-    and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`.
-    train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the order
-    of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase learns
-    from them.
+    teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
+    id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`.
+    train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
+    order of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase
+    learns from them.
     tokenizer: of a teacher that is a loaded model.
     phases: names in PHASES, or phases of one's own. The default are TinyBERT's two.
     args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision and intervals are
@@ -54,8 +54,8 @@ def distill(
     options: those of the command line by their names in a recipe, such as `max_steps=100`, `temperature=2.0`, or
     `prediction={"epochs": 5}`.
 
-    The same call again continues what was interrupted, or returns what is finished; `overwrite=True` starts anew. Raises
-    UserError, in one sentence, most of it before the first step.
+    The same call again continues what was interrupted, or returns what is finished; `overwrite=True` starts anew.
+    Raises UserError, in one sentence, most of it before the first step.
     """
     output = Path(output_dir or (args.output_dir if args else ""))
     if not str(output_dir) and args is None:
@@ -100,8 +100,8 @@ def _task(config: Any, dev: Dataset, columns: Mapping[str, str], metrics: Sequen
     names = _renamed(dev, columns).column_names
     if LABEL not in names or TEXT not in names:
         raise UserError(
-            f"the eval_dataset has the columns {', '.join(names)}, and needs {TEXT} and {LABEL}; map yours to these, such "
-            'as columns={"sentence": "text"}'
+            f"the eval_dataset has the columns {', '.join(names)}, and needs {TEXT} and {LABEL}; map yours to these, "
+            'such as columns={"sentence": "text"}'
         )
     own = _renamed(dev, columns).features[LABEL]
     if isinstance(own, ClassLabel) and not labels.are_numbers(own.names):

@@ -139,20 +139,33 @@ def check_used(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase]
             raise UserError(f"{flag} is for --{known.needs}, which is not given; add it, or leave {flag} out")
 
 
+_DECIDES = {"result": "yes", "machine": "last digits", "source": "by its content", "nothing": "no"}
+_HEADER = ("flag", "recipe", "default", "values", "phases", "decides the result", "what it does")
+
+
 def to_markdown(options: type = Options) -> str:
-    """The table of all options, for the docs."""
-    lines = [
-        "| option | recipe's key | default | values | decides the result | what it does |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The table of all options, for docs/options.md."""
+    lines = ["| " + " | ".join(_HEADER) + " |", "|" + "---|" * len(_HEADER)]
     for owner, prefix in ((options, ""), (Training, "[PHASE] ")):
         for field, known in about(owner):
-            flag = f"`{flag_of(field.name, known).split('/')[-1]}`"
+            flag = f"`{flag_of(field.name, known).rpartition('/')[2]}`"
             if owner is Training:
                 flag = f"`--PHASE-{_SHORT[field.name]}`" if field.name in _SHORT else ""
-            key = f"`{prefix}{field.name}`" if known.in_recipe else ""
-            default = "" if field.default in ("", 0, -1) or field.default is False else f"`{field.default}`"
-            kind = known.range() or known.unit or type(field.default).__name__
-            decides = {"result": "yes", "machine": "last digits", "source": "by its content", "nothing": "no"}
-            lines.append(f"| {flag} | {key} | {default} | {kind} | {decides[known.decides]} | {known.help} |")
+            is_unset = field.default in ("", 0, -1) or field.default is False
+            cells = (
+                flag,
+                f"`{prefix}{field.name}`" if known.in_recipe else "",
+                "" if is_unset else f"`{str(field.default).lower()}`",
+                " ".join(part for part in (known.unit or type(field.default).__name__, known.range()) if part),
+                _phases_served(known),
+                _DECIDES[known.decides],
+                known.help,
+            )
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def _phases_served(known: About) -> str:
+    if known.serves in _OF_ALL:
+        return "all"
+    return ", ".join(name for name, phase in PHASES.items() if known.serves in phase.uses) if known.serves else ""

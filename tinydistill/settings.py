@@ -72,10 +72,10 @@ def resolve(
     for source, given in (("the recipe", recipe), (_COMMAND_LINE, flags)):
         _merge(values, {key: value for key, value in given.items() if key not in tables}, options, source, tables)
         for table, name in tables.items():
+            if not isinstance(given.get(table, {}), Mapping):
+                raise UserError(f"{source} sets {table} to {given[table]!r}, which is a phase: write a table [{table}]")
             within = {**given.get(table, {}), **(own.get(name, {}) if given is recipe else {})}
             where = f"{source}, in [{'phases.' if name in own else ''}{table}],"
-            if table in given and not isinstance(given[table], Mapping):
-                raise UserError(f"{source} sets {table} to {given[table]!r}, which is a phase: write a table [{table}]")
             changes = {key: within[key] for key in OF_A_PHASE if within.get(key) is not None}
             phases[name] = change_phase(phases[name], changes, where)
             others = {key: value for key, value in within.items() if key not in OF_A_PHASE}
