@@ -8,7 +8,7 @@ import typer
 
 from glue_tasks.errors import UserError
 from tinydistill.options import TRAINING, About, Options, Training, about
-from tinydistill.phases import PHASES, Phase
+from tinydistill.phases import ALL, PHASES, Phase
 
 _SHORT = {"epochs": "epochs", "learning_rate": "lr"}  # of --teacher-lr and the like
 _OF_ALL = frozenset({"augmentation"})  # what --phase all uses beyond its phases
@@ -37,8 +37,7 @@ def command(function: Callable[[dict[str, Any]], None], options: type[Options] =
 
 
 def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
-    phases = f"{_what_phases_do()} A recipe may define others."
-    yield _parameter("phase", str, phases, required=True, metavar="PHASE")
+    yield _parameter("phase", str, _what_phases_do(), required=True, metavar="PHASE")
     rest = dict(about(options))
     for field, known in rest.items():
         if known.group == TRAINING and field.name == "max_steps":
@@ -72,13 +71,14 @@ def _default_of(phase: Phase, name: str) -> str:
 
 
 def _what_phases_do() -> str:
-    return (
-        "**teacher**: fine-tune --pretrained on the task. **intermediate**: teach the student the teacher's attention "
-        "scores and hidden states. **prediction**: teach it the teacher's outputs. **baseline**: train the same "
-        "student on gold labels, to compare with; it learns nothing from --teacher, but needs it: the student may be "
-        "copied from it, and the report compares with it. **evaluate**: score --teacher and --student on dev. **all**: "
-        "teacher (if --pretrained is given), augmentation (with --augment), intermediate, prediction and the report, "
-        "leaving out what is finished already."
+    each = [f"**{name}**: {phase.summary}." for name, phase in PHASES.items()]
+    return " ".join(
+        [
+            *each,
+            "**evaluate**: score --teacher and --student on dev.",
+            f"**all**: {ALL[0]} (if --pretrained is given), augmentation (with --augment), {', '.join(ALL[1:])} and "
+            "the report, leaving out what is finished already. A recipe may define others.",
+        ]
     )
 
 

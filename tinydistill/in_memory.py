@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from transformers import EvalPrediction, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from glue_tasks import labels
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import checks, layer_map
@@ -114,14 +115,32 @@ def encode_dataset(
             remove_columns=texts,
             desc="tokenise",
         )
-    elsewhere = [
-        name for name, value in data.features.items() if getattr(value, "dtype", "") in ("string", "large_string")
-    ]
-    data = data.remove_columns([name for name in elsewhere if name in data.column_names])
+    if "labels" in data.column_names:
+        data = _with_label_ids(data, model.config)
+    texts = [name for name, kind in data.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
+    data = data.remove_columns(texts)
     if "length" not in data.column_names:
-        lengths = [len(ids) for ids in data["input_ids"]]
-        data = data.add_column("length", lengths)
+        data = data.add_column("length", [len(ids) for ids in data["input_ids"]])
     return data
+
+
+def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
+    """Labels that have names as the positions of the model's outputs of these names; numbers stay as they are."""
+    kind, task = data.features["labels"], task_of(config)
+    is_named = isinstance(kind, ClassLabel) and not labels.are_numbers(kind.names)
+    if not is_named and getattr(kind, "dtype", "") not in ("string", "large_string"):
+        return data
+    if labels.are_numbers(task.labels) and is_named:
+        return data  # the model says nothing of what its outputs mean
+    names = kind.names if is_named else data.unique("labels")
+    ids = {name: labels.label_id(task, name) for name in names}
+    if unknown := [name for name, label in ids.items() if label is None]:
+        raise UserError(
+            f"the dataset has the label {unknown[0]!r}, the student {', '.join(task.labels)}; name them alike in its "
+            "configuration (id2label and label2id)"
+        )
+    found = [ids[names[each] if is_named else each] for each in data["labels"]]
+    return data.remove_columns("labels").add_column("labels", found)
 
 
 def metrics(

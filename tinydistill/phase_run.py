@@ -241,7 +241,6 @@ class PhaseRun:
             logging_nan_inf_filter=False,  # which would log a loss that is not finite as 0
             log_level="error",
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         arguments.mixed_precision = (
             self.precision if self.precision != "float32" else "no"
         )  # whatever `accelerate launch` was told

@@ -36,6 +36,7 @@ class Phase:
     keeps: Literal["best", "last"] = "best"  # on dev, by the task's first metric
     training: Training = dataclasses.field(default_factory=lambda: Training())
     title: str = ""  # of its model in the report; "" is the name
+    summary: str = ""  # for --help
     table: str = ""  # of a recipe; "" is the name
     # Where the published settings of a task are; "" leaves those of `training`.
     task_epochs: str = ""  # the name of a field of Task
@@ -92,6 +93,7 @@ PHASES: Mapping[str, Phase] = {
             _LABELS,
             starts_from=PRETRAINED,
             training=Training(epochs=3, learning_rate=2e-5),
+            summary="fine-tune --pretrained on the task",
             table="teacher_phase",  # in a recipe `teacher` names the model
             task_epochs="teacher_epochs",
             task_rate="teacher_learning_rate",
@@ -99,6 +101,7 @@ PHASES: Mapping[str, Phase] = {
         Phase(
             "intermediate",
             (Objective(feature="attention"), Objective(feature="hidden")),
+            summary="teach the student the teacher's attention scores and hidden states",
             keeps="last",
             training=Training(epochs=20, learning_rate=5e-5, schedule="constant", warmup=0.0),
             task_epochs="intermediate_epochs",
@@ -110,6 +113,7 @@ PHASES: Mapping[str, Phase] = {
             starts_from="intermediate",
             training=Training(epochs=3, learning_rate=3e-5),
             title="distilled student",
+            summary="teach it the teacher's outputs",
             task_epochs="prediction_epochs",
             task_rate="prediction_learning_rate",
         ),
@@ -119,6 +123,8 @@ PHASES: Mapping[str, Phase] = {
             # Not in the paper: the intermediate phase's rate with the prediction phase's schedule.
             training=Training(epochs=23, learning_rate=5e-5),
             title="student without a teacher",
+            summary="train the same student on gold labels, to compare with; it learns nothing from --teacher, but "
+            "needs it: the student may be copied from it, and the report compares with it",
             task_rate="intermediate_learning_rate",
             as_long_as=("intermediate", "prediction"),
         ),

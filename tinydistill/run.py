@@ -44,7 +44,7 @@ def run(
             folder = PhaseRun(phase, task, _without_variants(options, len(phases))).run()
             options = dataclasses.replace(options, teacher=str(folder))
             continue
-        options = _with_teacher(options)
+        options = _with_teacher(options, known)
         if augment is not None:
             variants, augment = augment, None
             made = processes.from_first(lambda: variants(task, options))  # noqa: B023 - called at once
@@ -58,20 +58,21 @@ def _without_variants(options: Options, phases: int) -> Options:
     return dataclasses.replace(options, train_file="") if options.augmented and phases > 1 else options
 
 
-def _with_teacher(options: Options) -> Options:
+def _with_teacher(options: Options, known: Mapping[str, Phase]) -> Options:
     """The teacher that was named, else the one this output folder made."""
     if options.teacher:
         return options
-    own = PhaseFolder(Path(options.output_dir), "teacher")
-    if own.is_finished:
-        return dataclasses.replace(options, teacher=str(own.path))
+    for phase in known.values():
+        own = PhaseFolder(Path(options.output_dir), phase.name)
+        if phase.makes_teacher and own.is_finished:
+            return dataclasses.replace(options, teacher=str(own.path))
     raise UserError("no teacher is named; give one with --teacher, or make one with --phase teacher --pretrained MODEL")
 
 
 def _tell(last: Phase, task: Task, options: Options, folder: Path, known: Mapping[str, Phase]) -> None:
     """What came out, and what comes next."""
     if last.makes_teacher:
-        print_scores(task, options, {"teacher": str(folder)})
+        print_scores(task, options, {last.name: str(folder)})
     elif last.keeps_best:
         print_report(task, options, known)
     else:

@@ -75,6 +75,7 @@ class DistillationTrainer(Trainer):
     ):
         args = copy.copy(args) if args else TrainingArguments(output_dir="trainer_output", report_to="none")
         args.remove_unused_columns = False  # the distiller's forward names none of them
+        args._n_gpu = min(args.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         self._given = None if isinstance(model, Distiller) else model
         if not isinstance(model, Distiller):
             set_seed(args.seed)  # of the projections

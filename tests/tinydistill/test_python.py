@@ -190,6 +190,45 @@ def test_a_callable_counts_in_the_identity(
         distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer, phases=[other], max_steps=2)
 
 
+@pytest.mark.parametrize("form", ["names", "reordered", "numbers"])
+def test_labels_of_a_dataset_by_name(
+    form: str, trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """The trainer learns what the names say, in whatever order a dataset numbers them."""
+    data = dataset()
+    if form == "names":
+        names = ["positive" if label else "negative" for label in data["label"]]
+        data = data.remove_columns("label").add_column("label", names)
+    if form == "reordered":
+        other = dataset(("positive", "negative"))
+        data = other.map(lambda row: {"label": 1 - row["label"]}, features=other.features)
+    if form == "numbers":
+        data = Dataset.from_dict({"text": data["text"][:], "label": data["label"][:]})
+    trainer = DistillationTrainer(
+        copy.deepcopy(trained),
+        objectives=[Objective(feature="labels")],
+        args=TrainingArguments(str(tmp_path), report_to="none"),
+        train_dataset=data,
+        eval_dataset=data,
+        processing_class=tokenizer,
+        compute_metrics=lambda given: {"accuracy": (given.predictions.argmax(-1) == given.label_ids).mean()},
+    )
+    assert trainer.train_dataset["labels"][:] == [label for _, label in ROWS]
+    assert trainer.evaluate()["eval_accuracy"] == 1.0
+
+
+def test_labels_that_the_student_does_not_have(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UserError, match="the dataset has the label 'bad', the student negative, positive"):
+        DistillationTrainer(
+            copy.deepcopy(trained),
+            objectives=[Objective(feature="labels")],
+            train_dataset=dataset(("bad", "good")).select([0]),
+            processing_class=tokenizer,
+        )
+
+
 def _half(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return (student - teacher).square().mean(-1) / 2
 
