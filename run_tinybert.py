@@ -393,17 +393,17 @@ def _check_before_hours(task: Any, settings: Any, given: dict[str, Any]) -> None
 
     check_ahead(task, settings)
     if given["augment"]:
-        from augment.choices import check_several_pieces
+        from augment.candidate_options import check_multi_piece_words
 
         if not (given["mlm"] or settings.pretrained):
             raise UserError("--augment needs --mlm or --pretrained: a masked language model")
-        by_vectors = check_several_pieces(given["several_pieces"], given["vectors"], task.language)
+        by_vectors = check_multi_piece_words(given["several_pieces"], given["vectors"], task.language)
         if by_vectors and not given["vectors"].is_file():
             raise UserError(f"there is no file {given['vectors']}; name a file of word vectors with --vectors")
 
 
 def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
-    from augment.choices import Choices
+    from augment.candidate_options import CandidateOptions
     from augment.pipeline import Settings, augment_file
     from glue_tasks.places import AUGMENTED, find_file
 
@@ -415,7 +415,7 @@ def _augment(task: Any, settings: Any, given: dict[str, Any]) -> Path:
         output=Path(settings.output_dir) / "augment" / AUGMENTED,
         mlm=given["mlm"] or settings.pretrained,
         vectors=given["vectors"],
-        choices=Choices(several_pieces=given["several_pieces"], language=task.language),
+        options=CandidateOptions(multi_piece_words=given["several_pieces"], language=task.language),
         variants=task.variants if given["variants"] is None else given["variants"],
         task_file=Path(settings.task_file) if settings.task_file else None,
         seed=settings.seed,

@@ -23,9 +23,10 @@ from tinydistill.activations import doubt_of_values
 from tinydistill.data import column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders import precision
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.cpu import int8
-from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.encoders.precision import device
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.label_order import label_options
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest

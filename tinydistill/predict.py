@@ -32,7 +32,7 @@ from tinydistill import label_order
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, encode
 from tinydistill.encoders import precision
-from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.known_words import doubts_about_words
 from tinydistill.models import load_fine_tuned

@@ -17,8 +17,8 @@ from tinydistill.activations import doubt_of_values
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import Collator, column, left_out
 from tinydistill.encoders import precision
-from tinydistill.encoders.load import load_tokenizer
 from tinydistill.encoders.precision import device
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.label_order import check_order, doubt, is_unnamed
 from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest

@@ -14,7 +14,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill.activations import without_activation
-from tinydistill.encoders.load import check_finite, find_file, load_config
+from tinydistill.encoders.config import load_config
+from tinydistill.encoders.pretrained import find_file
+from tinydistill.encoders.weights import check_finite
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier

@@ -18,8 +18,8 @@ from glue_tasks import TASKS, UserError
 from tests.tinydistill.runs import refused, run
 from tinydistill import objectives, phase_run, probe
 from tinydistill.checks import check_positions
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import accepted_inputs, depends_on_padding, position_limit
-from tinydistill.encoders.load import load_config
 from tinydistill.label_order import label_options
 from tinydistill.layer_map import uniform
 from tinydistill.students import StudentSpec, student_config

@@ -19,7 +19,7 @@ from transformers import (
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tinydistill.distiller import Distiller
-from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
 from tinydistill.models import load_classifier, size_on_disk, weights_digest
 from tinydistill.objectives import intermediate

@@ -199,7 +199,8 @@ def largest_inputs(
                 hook.remove()
     if not largest:
         raise UserError(
-            f"a model of type {model.config.model_type!r} has no linear layers in its blocks; choose another precision than int8"
+            f"a model of type {model.config.model_type!r} has no linear layers in its blocks; choose another precision "
+            "than int8"
         )
     return {name: seen.tolist() for name, seen in largest.items()}
 
