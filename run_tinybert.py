@@ -97,18 +97,18 @@ def _with_augmented(task: Task, options: Any) -> Any:
 
 def _check_augmentation(task: Task, options: Any) -> None:
     """Mistakes about the augmentation, told before the teacher is trained."""
-    from augment.choices import check_several_pieces
+    from augment.candidate_options import check_multi_piece_words
 
     if not (options.mlm or options.pretrained):
         raise UserError("--augment needs --mlm or --pretrained: a masked language model")
     vectors = Path(options.vectors) if options.vectors else None
-    by_vectors = check_several_pieces(options.several_pieces or None, vectors, task.language)
+    by_vectors = check_multi_piece_words(options.multi_piece_words or None, vectors, task.language)
     if by_vectors and vectors and not vectors.is_file():
         raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
 
 
 def _augment(task: Task, options: Any) -> Path:
-    from augment.choices import Choices
+    from augment.candidate_options import CandidateOptions
     from augment.pipeline import Settings, augment_file
 
     train = Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train")
@@ -118,7 +118,7 @@ def _augment(task: Task, options: Any) -> Path:
         output=Path(options.output_dir) / "augment" / AUGMENTED,
         mlm=options.mlm or options.pretrained,
         vectors=Path(options.vectors) if options.vectors else None,
-        choices=Choices(several_pieces=options.several_pieces or None, language=task.language),
+        options=CandidateOptions(multi_piece_words=options.multi_piece_words or None, language=task.language),
         variants=task.variants if options.variants < 0 else options.variants,
         task_file=Path(options.task_file) if options.task_file else None,
         seed=options.seed,

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from augment.choices import Choices
+from augment.candidate_options import CandidateOptions
 
 if TYPE_CHECKING:
     from augment.augmenter import Augmenter
 
-__all__ = ["Augmenter", "Choices"]
+__all__ = ["Augmenter", "CandidateOptions"]
 
 
 def __getattr__(name: str) -> Any:

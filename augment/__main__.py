@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from augment.choices import Choices
+from augment.candidate_options import PRECISIONS, CandidateOptions
 from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.errors import check_memory_limit, exit_on_user_error
@@ -73,8 +73,8 @@ def main(
     precision: Annotated[
         str,
         typer.Option(
-            help="auto, bf16, float32 or int8. auto is bf16 where the hardware has it. int8 is for the CPU: faster, "
-            "compiled (see --compile), and with more candidates changed."
+            help=f"{', '.join(PRECISIONS)}. auto is bf16 where the hardware has it, fp16 on older GPUs. int8 is for "
+            "x86 CPUs: faster, needs a C++ compiler, and changes more candidates."
         ),
     ] = "auto",
     compiled: Annotated[
@@ -90,9 +90,10 @@ def main(
             "frequency, and rare words make rough neighbours. Default: all."
         ),
     ] = None,
-    several_pieces: Annotated[
+    multi_piece_words: Annotated[
         str | None,
         typer.Option(
+            "--multi-piece-words",
             help="Who answers for words that the model splits into pieces: vectors, as in the paper; mask, the model "
             "with one mask for the word, which fits the sentence better than rough vectors do; fill, the model with a "
             "mask for each piece; or several in their order, such as vectors,fill. Default: vectors; vectors,fill in "
@@ -100,6 +101,7 @@ def main(
             metavar="NAMES",
         ),
     ] = None,
+    several_pieces: Annotated[str | None, typer.Option("--several-pieces", hidden=True)] = None,  # its former name
     masking: Annotated[
         str,
         typer.Option(
@@ -127,7 +129,7 @@ def main(
         bool,
         typer.Option(
             "--exactly-m",
-            help="Take M candidates after leaving out what is no content word, and not before, as the authors do.",
+            help="Take M candidates after leaving out what is no content word; the original code takes them before.",
         ),
     ] = False,
     beam: Annotated[int, typer.Option(help="Width of the search of fill.")] = 4,
@@ -175,9 +177,9 @@ def main(
             mlm=mlm,
             vectors=vectors,
             variants=of_task.variants if variants is None else variants,
-            choices=Choices(
+            options=CandidateOptions(
                 candidates=candidates,
-                several_pieces=several_pieces,
+                multi_piece_words=multi_piece_words or several_pieces,
                 beam=beam,
                 masking=masking,
                 stop_words=stop_words,
@@ -262,8 +264,8 @@ def _summary(written: Path | str, counts: Counts) -> str:
     ]
     if counts.sentences_windowed:
         lines.append(f"{counts.sentences_windowed:,} sentences are longer than the model, which saw a window of them")
-    if counts.cells_mended:
-        lines.append(f"{counts.cells_mended:,} cells held a tab or line break, which became a space")
+    if counts.cells_cleaned:
+        lines.append(f"{counts.cells_cleaned:,} cells held a tab or line break, which became a space")
     return "\n".join(lines)
 
 

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from augment import chinese
-from augment.choices import Choices
-from augment.fill import Filler
+from augment.candidate_options import CandidateOptions
+from augment.fill_mask import MaskFiller
 from augment.masked_lm import MaskedLM
 from augment.neighbours import Neighbours
 from augment.variants import Slot, draw_variants
@@ -37,7 +37,7 @@ class Augmenter:
     >>> augmenter = Augmenter(masked_lm="bert-base-uncased", vectors="glove.6B.300d.txt")
     >>> augmenter.variants("a gripping film", n=3, seed=0)
 
-    masked_lm: a folder or a hub id. vectors: GloVe's or word2vec's text format. choices: which words are replaced, and
+    masked_lm: a folder or a hub id. vectors: GloVe's or word2vec's text format. options: which words are replaced, and
     by whose candidates. probability: p, of each word to be replaced. precision: auto, bf16, float32 or int8. compiled:
     run the masked LM by torch.compile.
     Raises UserError if one of them cannot be used.
@@ -47,38 +47,40 @@ class Augmenter:
         self,
         masked_lm: str | Path,
         vectors: str | Path | None = None,
-        choices: Choices | None = None,
+        options: CandidateOptions | None = None,
         probability: float = 0.4,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
         compiled: bool = False,
     ):
-        choices = choices or Choices()
-        self.choices = choices
+        options = options or CandidateOptions()
+        self.options = options
         self.probability = probability
         self.counts = WordCounts()
-        self._asked = choices.asked(vectors)
+        self._sources = options.sources(vectors)
         self._masked_lm = MaskedLM.load(
-            str(masked_lm), choices, batch_size=batch_size, device=device, precision=precision, compiled=compiled
+            str(masked_lm), options, batch_size=batch_size, device=device, precision=precision, compiled=compiled
         )
         self.precision = self._masked_lm.precision
         self.device = str(self._masked_lm.device)
         self._rules = self._masked_lm.rules
         self._neighbours = None
-        if "vectors" in self._asked:
+        if "vectors" in self._sources:
             self._neighbours = Neighbours.load(
                 Path(vectors or ""),
-                choices.candidates,
-                choices.vectors_limit,
-                self.device,
+                options.candidates,
+                options.vectors_limit,
+                self.device if self._masked_lm.device.type == "cuda" else "cpu",  # others may lack double precision
                 self._rules.may_replace,
             )
         self._filler = None
-        if "fill" in self._asked:
+        if "fill" in self._sources:
             # A filled row of pieces is taken for a word if jieba, or else the vectors, know it.
             by_vectors = self._neighbours.__contains__ if self._neighbours else None
-            self._filler = Filler(self._masked_lm, chinese.is_in_dictionary if choices.language == "zh" else by_vectors)
+            self._filler = MaskFiller(
+                self._masked_lm, chinese.is_in_dictionary if options.language == "zh" else by_vectors
+            )
 
     def variants(self, sentence: str, n: int = 20, seed: int = 42) -> list[str]:
         """At most n different variants of one sentence; for many sentences `variants_of` is faster."""
@@ -109,10 +111,10 @@ class Augmenter:
         all_words = [self._rules.find_words(sentence) for sentence in sentences]
         words = [[word for word in of_sentence if word.replaceable] for of_sentence in all_words]
         # One mask for a word of several pieces is asked for in the same passes, if it is to answer first.
-        mask_first = self._asked[0] == "mask"
-        answers, windowed = self._masked_lm.candidates(sentences, words, several_pieces=mask_first)
+        mask_first = self._sources[0] == "mask"
+        answers, windowed = self._masked_lm.candidates(sentences, words, multi_piece_words=mask_first)
         by_masked_lm = _count(answers)
-        others = {who: self._ask(who, sentences, words, answers) for who in self._asked[1 if mask_first else 0 :]}
+        others = {who: self._ask(who, sentences, words, answers) for who in self._sources[1 if mask_first else 0 :]}
 
         self.counts.words += sum(map(len, all_words))
         self.counts.replaceable += sum(map(len, words))
@@ -144,7 +146,7 @@ class Augmenter:
         elif self._filler and who == "fill":
             found = self._filler.candidates(texts, asked)
         else:
-            found, _ = self._masked_lm.candidates(texts, asked, several_pieces=True)
+            found, _ = self._masked_lm.candidates(texts, asked, multi_piece_words=True)
         for i, of_sentence in zip(rows, found, strict=True):
             for j, answer in zip(left[i], of_sentence, strict=True):
                 answers[i][j] = answer

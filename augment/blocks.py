@@ -93,7 +93,7 @@ class Blocks:
         return self.read_plan() or plan
 
     @contextlib.contextmanager
-    def held(self, shard: str = "") -> Iterator[None]:
+    def locked(self, shard: str = "") -> Iterator[None]:
         """Keep other processes from these blocks; of a shard, those that do the same one or are none.
 
         Raises UserError if one is at work.
@@ -127,10 +127,10 @@ class Blocks:
         return sum(map(self.is_finished, blocks))
 
     def writer(self, block: int) -> TableWriter:
-        """A writer of the block's rows; `note` its counts when it is closed, and the block is finished."""
+        """A writer of the block's rows; `finish` its counts when it is closed, and the block is finished."""
         return TableWriter(self._rows(block))
 
-    def note(self, block: int, counts: dict[str, Any]) -> None:
+    def finish(self, block: int, counts: dict[str, Any]) -> None:
         seal(self._record(block), self._rows(block), counts=counts)
 
     def counts(self, blocks: range) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from augment import prose
+from augment import protected_spans
 
 # The unified ideographs with their extensions, the compatibility ideographs, and the closing mark 々.
 _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
@@ -53,9 +53,9 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 def split(sentence: str) -> Iterator[tuple[int, int, bool]]:
-    """Start and end of each word, and whether it stays for a mark behind it: one that chooses a character's form, or an
+    """Start and end of each word, and whether a mark behind it protects it: one that chooses a character's form, or an
     accent."""
-    for text, start, end in _segmenter().tokenize(prose.blank(sentence, has_spaces=False)):
+    for text, start, end in _segmenter().tokenize(protected_spans.mask(sentence, has_spaces=False)):
         if _WORD_CHARACTER.search(text):
             yield start, end, unicodedata.category(sentence[end : end + 1] or " ").startswith("M")
 

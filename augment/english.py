@@ -2,13 +2,13 @@
 
 import re
 
-from augment.spaced import APOSTROPHES
+from augment.space_delimited import APOSTROPHES
 
 _ROMAN_NUMERAL = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")  # of popes and wars: a number, as digits are
 _DETACHED_NOT = re.compile(rf"\s+n[{APOSTROPHES}]t\b", re.IGNORECASE)
 _VOWEL = re.compile(r"[aeiouy]|[^a-z]", re.IGNORECASE)
 
-# After NLTK's English list, which the authors use, with what that list lacks: all modal verbs, more prepositions,
+# After NLTK's English list, which the original code uses, with what that list lacks: all modal verbs, prepositions,
 # conjunctions and denials, the codes by which treebank text such as SST-2 writes brackets ("-lrb-"), and last what a
 # model's vocabulary has and no sentence: abbreviations and parts of addresses.
 _STOP_WORDS = """
@@ -53,7 +53,7 @@ _LISTED = """
 _ABBREVIATIONS = frozenset(_LISTED.split())
 
 
-def stays(sentence: str, start: int, end: int) -> bool:
+def is_protected(sentence: str, start: int, end: int) -> bool:
     """Whether a word is none to replace for what it is or for what follows it."""
     after = sentence[end : end + 2]
     if after[:1] == "." and after != "..":

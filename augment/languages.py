@@ -1,5 +1,5 @@
 """Of which languages words are found, and by what: Chinese by a dictionary (`chinese.py`), others by spaces
-(`spaced.py`)."""
+(`space_delimited.py`)."""
 
 import unicodedata
 from collections import Counter

@@ -2,7 +2,7 @@
 
 Serves the words that are one piece of the model's vocabulary (TinyBERT, arXiv 1909.10351, Algorithm 1), and if asked
 also those of several, which then are one gap. The model sees
-`[CLS] masked sentence [SEP] original sentence [SEP]` as in the authors' script, one such input for each masked word;
+`[CLS] masked sentence [SEP] original sentence [SEP]` as in the original script, one such input for each masked word;
 reading the original beside the gap, it proposes words near the one that was there. Of the M likeliest pieces, those
 that are no content words are dropped, so that fewer than M may remain. Masking jointly, one input holds the gaps of all
 words of its sentence.
@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,18 @@ import torch
 from tokenizers import Encoding
 from torch import Tensor
 
-from augment.choices import Choices
-from augment.encoder import StatesAtPlaces
-from augment.models import choose_device, choose_precision, load_masked_lm, longest_input
+from augment.candidate_options import CandidateOptions, check_precision
+from augment.encoder import StatesAtPositions
+from augment.models import load_masked_lm, longest_input
 from augment.pieces import Pieces, locate, put_space_first
 from augment.words import Word, WordRules
 from glue_tasks import UserError
+from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.precision import device as choose_device
+from tinydistill.encoders.precision import resolve
 
+_CALIBRATION_WORDS = 512  # of the vocabulary, for 8-bit products
 _GAPS_A_ROW = 8  # on average, in a batch of jointly masked sentences: the scores are (gaps, V)
 
 
@@ -45,14 +50,15 @@ class Input:
 
     ids: np.ndarray
     segments: np.ndarray
-    places: list[int]
+    positions: list[int]
 
 
 class MaskedLM:
-    """A masked LM and its tokenizer, asked for the m likeliest words at many places at once.
+    """A masked LM and its tokenizer, asked for the m likeliest words at many positions at once.
 
-    precision: "float32", "bf16", "int8", or "auto", which is bf16 where the hardware has it (CPUs with AVX512-BF16 or
-    AMX too). compiled: by torch.compile, which takes half a minute and a C++ compiler; int8 always is.
+    precision: one of `candidate_options.PRECISIONS`; "auto" is bf16 where the hardware has it (CPUs with AVX512-BF16 or
+    AMX too), fp16 on older GPUs, else float32. In "int8" the encoder's blocks multiply 8-bit integers, and the rest is
+    as in "auto". compiled: by torch.compile, which takes half a minute and a C++ compiler; int8 compiles its own.
     In float32 the answers are the same for any batch size, but for ties in rounding. In bf16 the encoder rounds more,
     and for about one word in fifty another batch size puts another word at the end of its list. The head, and with it
     the scores that rank the vocabulary, is float32 in both.
@@ -63,36 +69,39 @@ class MaskedLM:
         self,
         model: Any,
         tokenizer: Any,
-        choices: Choices | None = None,
+        options: CandidateOptions | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "auto",
         compiled: bool = False,
     ):
-        choices = choices or Choices()
-        self.choices = choices
-        self.m = choices.candidates
-        self.rules = WordRules.of(choices)
+        options = options or CandidateOptions()
+        self.options = options
+        self.m = options.candidates
+        self.rules = WordRules.of(options)
         self.batch_size = batch_size
         self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
+        check_precision(precision)
+        self.precision = precision if precision == "int8" else resolve(precision, self.device)
         self.tokenizer = tokenizer
         self.pieces = Pieces.of(tokenizer, len(model.get_input_embeddings().weight))
         self._check_marks()
         put_space_first(tokenizer)
         self.max_length = longest_input(model, tokenizer)
-        self._joint = choices.masking == "joint"
-        self._exactly_m = choices.exactly_m
+        self._joint = options.masking == "joint"
+        self._exactly_m = options.exactly_m
         accepted = accepted_inputs(model)
         self._takes_segments = "token_type_ids" in {*tokenizer.model_input_names} & {*accepted}
         if "attention_mask" not in accepted:
             self.batch_size = 1  # as FNet: padding would change its answers
         self._model = model.eval().to(self.device)
-        self.compiled = compiled or self.precision == "int8"
-        encoder = getattr(model, model.base_model_prefix)
-        self._encoder = StatesAtPlaces(encoder, self.device, self.precision, self.compiled)
-        setattr(model, model.base_model_prefix, self._encoder)
+        self.compiled = compiled and self.precision != "int8"
         self._words = self.pieces.words(self.rules)
+        runs_in = resolve("auto", self.device) if self.precision == "int8" else self.precision
+        if self.precision == "int8":
+            int8.quantise(model, int8.largest_inputs(model, self._calibration(), runs_in), runs_in)
+        self._encoder = StatesAtPositions(getattr(model, model.base_model_prefix), self.device, runs_in, self.compiled)
+        setattr(model, model.base_model_prefix, self._encoder)
         # (2, V): what a gap may be given, one that follows a space or begins as words do, and one that does not
         self._may_be = torch.tensor([[word is not None for word in words] for words in self._words], device=self.device)
         # How often a word is in the vocabulary, in this case and that
@@ -100,6 +109,20 @@ class MaskedLM:
             max(Counter(word.casefold() for word in words if word is not None).values(), default=1)
             for words in self._words
         )
+
+    def _calibration(self) -> list[dict[str, Tensor]]:
+        """Words of the vocabulary, drawn at random, as sentences with a mask: the same ones whatever is augmented."""
+        words = sorted({word for word in self._words[0] if word is not None})
+        words = Random(0).sample(words, min(len(words), _CALIBRATION_WORDS))
+        space = "" if self.rules.language == "zh" else " "
+        batches = []
+        for start in range(0, max(len(words), 1), _CALIBRATION_WORDS // 8):
+            of_batch = words[start : start + _CALIBRATION_WORDS // 8]
+            sentences = [space.join(of_batch[i : i + 16]) for i in range(0, max(len(of_batch), 1), 16)]
+            encodings = self.encode(sentences)
+            inputs = [self.input(each, [Gap(0, 1, 1)]) for each in encodings]
+            batches.append(self._batch(inputs))
+        return batches
 
     def _check_marks(self) -> None:
         """Raises UserError if the tokenizer takes away marks that the language's words are spelt with.
@@ -118,20 +141,20 @@ class MaskedLM:
                 )
 
     @classmethod
-    def load(cls, name: str, choices: Choices | None = None, **settings: Any) -> "MaskedLM":
+    def load(cls, name: str, options: CandidateOptions | None = None, **settings: Any) -> "MaskedLM":
         """Load a folder or a hub id; weights become float32.
 
         Raises UserError if it is not there, has no masked-LM head, or no fast tokenizer with a mask token.
         """
         model, tokenizer = load_masked_lm(name)
         kind = f"{name}, a {type(model).__name__},"
-        masked_lm = cls(model, tokenizer, choices, **settings)
+        masked_lm = cls(model, tokenizer, options, **settings)
         if not masked_lm.compiled:
             masked_lm._try(kind)
         return masked_lm
 
     def _try(self, name: str) -> None:
-        """Raises UserError if the model cannot be asked as augmentation asks, before there is work to lose."""
+        """Raises UserError if the model cannot be used as augmentation uses it, before there is work to lose."""
         ids = np.array([self.tokenizer.mask_token_id] * 2)
         inputs = [Input(ids[:1], np.zeros(1, dtype=int), [0]), Input(ids, np.zeros(2, dtype=int), [1])]
         try:
@@ -145,12 +168,12 @@ class MaskedLM:
             raise UserError(f"{name} gives scores that are not finite; use another")
 
     def candidates(
-        self, sentences: Sequence[str], words: Sequence[Sequence[Word]], several_pieces: bool = False
+        self, sentences: Sequence[str], words: Sequence[Sequence[Word]], multi_piece_words: bool = False
     ) -> tuple[list[list[tuple[str, ...] | None]], int]:
         """For each word of each sentence its candidates, the likeliest first, or None if it is not asked about: it is
         several pieces, or none that the model knows.
 
-        words: those of each sentence, by their offsets in it. several_pieces: ask about those too, with one mask in
+        words: those of each sentence, by their offsets in it. multi_piece_words: ask about those too, with one mask in
         the place of all of them; None then says that there was no answer. Also returns how many sentences were longer
         than the model; of such a sentence it sees a window around the masked word, one word at a time in either way of
         masking.
@@ -162,7 +185,7 @@ class MaskedLM:
             gaps = [
                 gap
                 for gap in self.gaps(encoding, sentence, of_sentence)
-                if several_pieces or self._known(encoding, gap)
+                if multi_piece_words or self._known(encoding, gap)
             ]
             if self._joint and gaps and len(encoding) <= self.max_length:
                 queries.append((len(encoding), i, gaps))
@@ -178,7 +201,7 @@ class MaskedLM:
             ]
             top = self._top_pieces(self.scores([self.input(encodings[i], gaps) for _, i, gaps in batch]), inside)
             for (i, gap), is_inside, ids in zip(asked, inside, top, strict=True):
-                found = self._drop_what_may_not_stand(ids, is_inside, words[i][gap.word].text, encodings[i], gap)
+                found = self._content_words(ids, is_inside, words[i][gap.word].text, encodings[i], gap)
                 if found or self._known(encodings[i], gap):
                     answers[i][gap.word] = found
         return answers, sum(1 for encoding in encodings if len(encoding) > self.max_length)
@@ -224,7 +247,14 @@ class MaskedLM:
 
     @torch.inference_mode()
     def scores(self, inputs: Sequence[Input]) -> Tensor:
-        """(Q, V): the scores of the vocabulary at the places of the inputs, one input after the other."""
+        """(Q, V): the scores of the vocabulary at the positions of the inputs, one input after the other."""
+        positions = [(row, position) for row, each in enumerate(inputs) for position in each.positions]
+        self._encoder.rows, self._encoder.positions = torch.tensor(positions, device=self.device).T
+        batch = {name: tensor.to(self.device) for name, tensor in self._batch(inputs).items()}
+        return self._model(**batch).logits[:, 0]
+
+    def _batch(self, inputs: Sequence[Input]) -> dict[str, Tensor]:
+        """Tensors (B, L) by their names, padded to the longest."""
         longest = max(len(each.ids) for each in inputs)
         input_ids = np.full((len(inputs), longest), self.tokenizer.pad_token_id)  # (B, L)
         segments = np.zeros_like(input_ids)
@@ -233,12 +263,10 @@ class MaskedLM:
             input_ids[row, : len(each.ids)] = each.ids
             segments[row, : len(each.ids)] = each.segments
             attention_mask[row, : len(each.ids)] = 1
-        tensors = {"input_ids": input_ids, "attention_mask": attention_mask}
+        arrays = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_segments:
-            tensors["token_type_ids"] = segments
-        places = [(row, place) for row, each in enumerate(inputs) for place in each.places]
-        self._encoder.rows, self._encoder.positions = torch.tensor(places, device=self.device).T
-        return self._model(**{name: torch.from_numpy(a).to(self.device) for name, a in tensors.items()}).logits[:, 0]
+            arrays["token_type_ids"] = segments
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _known(self, encoding: Encoding, gap: Gap) -> bool:
         """Whether a word is one piece, and one that the model knows."""
@@ -264,9 +292,7 @@ class MaskedLM:
             count = (count + 1) * self._most_forms  # one more, for the word itself may be among them
         return scores.topk(min(count, scores.shape[-1])).indices.tolist()
 
-    def _drop_what_may_not_stand(
-        self, ids: list[int], inside: bool, text: str, encoding: Encoding, gap: Gap
-    ) -> tuple[str, ...]:
+    def _content_words(self, ids: list[int], inside: bool, text: str, encoding: Encoding, gap: Gap) -> tuple[str, ...]:
         """The words among the ids, in one form each, without the word that stood there."""
         seen = {text.casefold()}
         if gap.first == gap.last:

@@ -1,4 +1,4 @@
-"""train.tsv -> train_aug.tsv, in blocks: what is held in memory does not grow with the file."""
+"""train.tsv -> train_aug.tsv, in blocks: memory does not grow with the file."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from glue_tasks.files import Row, Table, open_table
 from glue_tasks.seals import is_whole
 from glue_tasks.tally import warn_once
 
-_LOOKED_AT = 1000  # rows, before the work
+_SAMPLED_ROWS = 1000  # rows, before the work
 
 
 def augment_file(
@@ -42,16 +42,16 @@ def augment_file(
     file or model cannot be used.
     """
     table = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows, needs_labels=False)
-    choices = settings.choices
-    used_vectors = settings.vectors if "vectors" in choices.asked(settings.vectors) else None
+    options = settings.options
+    used_vectors = settings.vectors if "vectors" in options.sources(settings.vectors) else None
     files = {
         "task_file": settings.task_file,
         "vectors": used_vectors,
-        "stop_words": choices.stop_words,
-        "keep_words": choices.keep_words,
+        "stop_words": options.stop_words,
+        "keep_words": options.keep_words,
     }
-    first_texts = [text for row in islice(table, _LOOKED_AT) for text in row.texts]
-    check_script(choices.language, first_texts, settings.task.name)
+    first_texts = [text for row in islice(table, _SAMPLED_ROWS) for text in row.texts]
+    check_script(options.language, first_texts, settings.task.name)
     inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
     begun = blocks.read_plan()
@@ -73,7 +73,7 @@ def augment_file(
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
-        choices,
+        options,
         settings.probability,
         settings.batch_size,
         settings.device,
@@ -84,8 +84,8 @@ def augment_file(
     if 2 * len(unknown) > asked:
         warn_once(
             f"{settings.vectors} lacks {len(unknown):,} of the {asked:,} words that it is asked for in the first rows "
-            f"({', '.join(unknown[:5])}, ...); take larger vectors, or let the model answer too with --several-pieces "
-            "vectors,fill"
+            f"({', '.join(unknown[:5])}, ...); take larger vectors, or let the model answer too with "
+            "--multi-piece-words vectors,fill"
         )
     run = {
         "device": augmenter.device.partition(":")[0],  # any of its kind
@@ -97,11 +97,11 @@ def augment_file(
     plan = Plan(_identity(settings), inputs, run, table.header, rows, left_out)
     ours = (shard or Shard()).blocks(plan.blocks)
     if overwrite and blocks.read_plan():
-        with blocks.held():
-            blocks.remove()  # and not before all that could be wrong has been looked at
+        with blocks.locked():
+            blocks.remove()  # and not before all that could be wrong has been checked
     begun = begun or blocks.begin(plan)  # another shard may have begun while the models were loaded
     _check_unfinished(blocks, begun, plan, ours, resume)
-    with blocks.held(f"{shard.number}-of-{shard.of}" if shard else ""):
+    with blocks.locked(f"{shard.number}-of-{shard.of}" if shard else ""):
         if show:
             print(_examples(table, augmenter, settings, show), flush=True)
         _work(table, augmenter, settings, blocks, ours, rows)
@@ -173,11 +173,11 @@ def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks
                     for cells in variants:
                         writer.write(cells)
                     counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
-                counts.rows_out, counts.cells_mended = writer.rows, writer.breaks_replaced
+                counts.rows_out, counts.cells_cleaned = writer.rows, writer.breaks_replaced
                 for name, value in asdict(augmenter.counts).items():
                     setattr(counts, name, value)
             counts.seconds = time.perf_counter() - began
-            blocks.note(block, asdict(counts))
+            blocks.finish(block, asdict(counts))
             progress.update(len(of_block))
 
 
@@ -220,7 +220,7 @@ def _identity(settings: Settings) -> dict[str, object]:
         "limit": settings.limit,
         "skip_bad_rows": settings.skip_bad_rows,
         "precision": settings.precision,
-        **{name: value for name, value in settings.choices.as_record().items() if name not in _FILES},
+        **{name: value for name, value in settings.options.as_record().items() if name not in _FILES},
     }
 
 

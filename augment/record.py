@@ -11,9 +11,10 @@ from typing import Any
 
 from glue_tasks import UserError
 from glue_tasks.seals import fingerprint, seal
-from tinydistill.encoders.load import load_config
+from tinydistill.encoders.config import load_config
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "regex", "jieba", "numpy")
+_RENAMED = {"several_pieces": "multi_piece_words", "cells_mended": "cells_cleaned"}  # as older records have them
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 
 
@@ -61,8 +62,11 @@ def read_record(output: Path) -> Record | None:
     """None if there is none that can be read: then nobody knows how the output was made."""
     try:
         read = json.loads(record_path(output).read_text(encoding="utf-8"))
-        return Record(read["settings"], read["inputs"], read["counts"])
-    except (OSError, ValueError, KeyError, TypeError):
+        settings, counts = (
+            {_RENAMED.get(name, name): value for name, value in read[part].items()} for part in ("settings", "counts")
+        )
+        return Record(settings, read["inputs"], counts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from augment.choices import Choices
+from augment.candidate_options import CandidateOptions, check_precision
 from glue_tasks import Task, UserError
 
 
@@ -18,14 +18,16 @@ class Settings:
     vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
     variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
     task_file: Path | None = None  # of a task of the user's own
-    choices: Choices = field(default_factory=Choices)  # which words may be replaced, and by whose candidates
+    options: CandidateOptions = field(
+        default_factory=CandidateOptions
+    )  # which words may be replaced, and by whose candidates
     probability: float = 0.4  # p: of each replaceable word to be replaced
     seed: int = 42
     limit: int | None = None  # take the first so many rows; None takes all
     skip_bad_rows: bool = False  # leave out rows that cannot be read
     batch_size: int = 64  # masked sentences the model sees at once
     device: str = "auto"  # auto, cpu, cuda
-    precision: str = "auto"  # auto, bf16, float32, int8
+    precision: str = "auto"  # one of PRECISIONS
     compiled: bool = False  # the masked LM by torch.compile
     # Rows whose words go to the models together: enough to sort them by length with little padding. What a kill costs.
     block_rows: int = 512
@@ -41,11 +43,12 @@ class Settings:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
-        self.choices.asked(self.vectors)
-        if self.task.language != self.choices.language:
+        check_precision(self.precision)
+        self.options.sources(self.vectors)
+        if self.task.language != self.options.language:
             raise UserError(
-                f"{self.task.name} is in {self.task.language!r}, and words would be looked for in "
-                f"{self.choices.language!r}; choose the task's language"
+                f"{self.task.name} is in {self.task.language!r}, and words would be searched for in "
+                f"{self.options.language!r}; choose the task's language"
             )
         if self.output.resolve() == self.train_file.resolve():
             raise UserError(f"the output {self.output} is the training file itself; name another with --output-dir")
@@ -68,7 +71,7 @@ class Counts:
     without_candidate: int = 0
     duplicates_dropped: int = 0  # drawn variants equal to the original or to one drawn before
     sentences_windowed: int = 0  # longer than the masked LM; it saw a window around the masked word
-    cells_mended: int = 0  # cells in which a tab or line break became a space
+    cells_cleaned: int = 0  # cells in which a tab or line break became a space
     seconds: float = 0.0  # models and vectors loaded before
     rows_per_second: float = 0.0
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from glue_tasks import UserError
 
-_LOOKED_AT = 100  # lines, to tell how many numbers each has
+_SAMPLED_LINES = 100  # lines, to tell how many numbers each has
 
 
 def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
@@ -65,7 +65,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _shape(path: Path) -> tuple[int | None, int]:
     """How many words a header announces, None without one, and how many numbers most of the first lines have."""
-    first = [line for _, line in islice(_lines(path), _LOOKED_AT + 1)]
+    first = [line for _, line in islice(_lines(path), _SAMPLED_LINES + 1)]
     header = first[0].split() if first else []
     announced = int(header[0]) if len(header) == 2 and all(field.isdigit() for field in header) else None
     lines = first[1:] if announced is not None else first

@@ -1,10 +1,10 @@
 """What a word is, and which words may be replaced and may be put in, by language.
 
 A word may be replaced if it is letters of the language's script only, at least two of them, and not a stop word (the
-rule of the authors' script). Some stay that the script would replace: what is no prose (`prose.py`) or no ordinary word
-(`spaced.py`); "don't" and its kin, which are one word here, and the stump before a detached "n't" ("ca n't", as SST-2
-writes it), for either could turn a denial into its opposite; Roman numerals; abbreviations; and the parts of a compound
-("well-intentioned"), which mean nothing by themselves.
+rule of the original script). Some stay that the script would replace: protected spans (`protected_spans.py`) and what
+is no ordinary word (`space_delimited.py`); "don't" and its kin, which are one word here, and the verb before a detached
+"n't" ("ca n't", as SST-2 writes it), for either could turn a denial into its opposite; Roman numerals; abbreviations;
+and the parts of a compound ("well-intentioned"), which mean nothing by themselves.
 """
 
 import unicodedata
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import regex
 
-from augment import chinese, english, spaced
-from augment.choices import Choices
+from augment import chinese, english, space_delimited
+from augment.candidate_options import CandidateOptions
 from augment.english import STOP_WORDS
 from augment.languages import SCRIPTS
 from glue_tasks import UserError
@@ -42,20 +42,20 @@ class WordRules:
     letters_only: bool = True
 
     @classmethod
-    def of(cls, choices: Choices) -> "WordRules":
+    def of(cls, options: CandidateOptions) -> "WordRules":
         """Raises UserError if a file of words cannot be read."""
-        in_chinese = choices.language == "zh"
-        stop_words = frozenset() if choices.stop_words is None else _read_words(choices.stop_words)
-        kept = frozenset() if choices.keep_words is None else _read_words(choices.keep_words)
+        in_chinese = options.language == "zh"
+        stop_words = frozenset() if options.stop_words is None else _read_words(options.stop_words)
+        kept = frozenset() if options.keep_words is None else _read_words(options.keep_words)
         # In Chinese what is one word by itself may be two in a sentence.
         phrases = {each for each in stop_words | kept if (len(each) > 1 if in_chinese else _BETWEEN.search(each))}
         built_in = chinese.STOP_WORDS if in_chinese else STOP_WORDS
         return cls(
-            choices.language,
-            built_in if choices.stop_words is None else stop_words,
+            options.language,
+            built_in if options.stop_words is None else stop_words,
             kept,
             frozenset(phrases),
-            choices.letters_only,
+            options.letters_only,
         )
 
     def find_words(self, sentence: str) -> list[Word]:
@@ -63,14 +63,14 @@ class WordRules:
         if self.language == "zh":
             spans = chinese.split(sentence)
         else:
-            spans = spaced.split(sentence, english.stays if self.language == "en" else _never)
+            spans = space_delimited.split(sentence, english.is_protected if self.language == "en" else _never)
         words = []
         phrases = [match.span() for match in self._phrase.finditer(sentence)] if self._phrase else None
-        for start, end, stays in spans:
+        for start, end, is_protected in spans:
             text = sentence[start:end]
             if phrases:
-                stays = stays or any(start < after and end > before for before, after in phrases)
-            words.append(Word(start, end, text, not stays and self.is_content_word(text)))
+                is_protected = is_protected or any(start < after and end > before for before, after in phrases)
+            words.append(Word(start, end, text, not is_protected and self.is_content_word(text)))
         return words
 
     def is_content_word(self, text: str) -> bool:
@@ -162,7 +162,7 @@ def _in_either_form(word: str) -> str:
     """A pattern for a word with its accents composed or not, and its apostrophes of any kind."""
     forms = {unicodedata.normalize(form, word) for form in ("NFC", "NFD")}
     escaped = "|".join(map(regex.escape, sorted(forms)))
-    return f"(?:{regex.sub(f'[{spaced.APOSTROPHES}]', f'[{spaced.APOSTROPHES}]', escaped)})"
+    return f"(?:{regex.sub(f'[{space_delimited.APOSTROPHES}]', f'[{space_delimited.APOSTROPHES}]', escaped)})"
 
 
 _ENGLISH = WordRules()

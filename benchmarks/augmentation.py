@@ -23,7 +23,7 @@ import typer
 from gensim.models import KeyedVectors
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertForMaskedLM
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.variants import Slot, draw_variants
 from augment.words import find_words, is_content_word
 from benchmarks.machine import Clock, check_inputs, matrix_peak, peak_memory_mb
@@ -39,7 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "precision auto": {},
     "precision auto, compiled": {"compiled": True},
     "int8": {"precision": "int8"},
-    "precision auto, joint masking": {"choices": Choices(masking="joint")},
+    "precision auto, joint masking": {"choices": CandidateOptions(masking="joint")},
 }
 
 

@@ -26,7 +26,7 @@ from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 from tinydistill.encoders.attention import replace_attention
-from tinydistill.encoders.cpu.int8 import use_int8
+from tinydistill.encoders.cpu.int8 import largest_inputs, quantise
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import autocast
@@ -127,7 +127,7 @@ def _prepare(encoder: PreTrainedModel, precision: str, batches: list[Batch]) -> 
     """As the product does for a teacher."""
     replace_attention(encoder)
     if precision == "int8":
-        use_int8(encoder, batches, "bf16")
+        quantise(encoder, largest_inputs(encoder, batches, "bf16"), "bf16")
     prepare_products(encoder, "float32" if precision == "float32" else "bf16")
 
 

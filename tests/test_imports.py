@@ -73,7 +73,7 @@ def test_no_module_is_named_after_nothing() -> None:
     [
         ("augment", "from glue_tasks.files import Row", set()),
         ("augment", "import tinydistill.losses", {"tinydistill"}),
-        ("augment", "from tinydistill import encoders\nfrom tinydistill.encoders.load import load_config", set()),
+        ("augment", "from tinydistill import encoders\nfrom tinydistill.encoders.config import load_config", set()),
         ("tinydistill.encoders", "from tinydistill.losses import mse", {"tinydistill"}),
         ("tinydistill", "def f():\n    from augment import words", {"augment"}),
         ("tinydistill", "from . import losses", set()),

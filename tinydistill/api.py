@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from glue_tasks import labels
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import position_limit
-from tinydistill.encoders.load import load_config
 from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights

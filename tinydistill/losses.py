@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tinydistill.encoders.attention import QueriesAndKeys
-from tinydistill.encoders.cpu import squared_errors
+from tinydistill.encoders.cpu.squared_errors import masked_score_error, masked_squared_error
 
 
 def attention_mse(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def _sum_of_squares(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: T
 
 def _by_scores(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
     """By the scores of both."""
-    return squared_errors.of_scores(student, teacher, queries[:, :, None] & keys[:, None, :])
+    return masked_score_error(student, teacher, queries[:, :, None] & keys[:, None, :])
 
 
 def _by_gram_matrices(student: QueriesAndKeys, teacher: QueriesAndKeys, queries: Tensor, keys: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     TinyBERT, equations 8 and 9. student, teacher: (B, L, D). Returns (B,).
     """
     valid = mask.to(torch.bool)
-    return squared_errors.of_states(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
+    return masked_squared_error(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
 
 
 def hidden_mse_in_original_code(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from glue_tasks.errors import UserError
 from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 from tinydistill.activations import apply_stated, forget_activation
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import depends_on_padding
-from tinydistill.encoders.load import load_config, load_model
+from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, permute_outputs, start_order
 

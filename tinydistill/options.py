@@ -263,10 +263,12 @@ class Options:
         needs="augment",
         flags=("--vectors", "--glove"),
     )
-    several_pieces: str = option(
+    multi_piece_words: str = option(
         "",
-        "Who answers for words of several pieces: `vectors` (default; in Chinese `vectors,fill`), `mask`, `fill`; see "
-        "`python -m augment --help`.",
+        "Where candidates for words of several pieces come from: `vectors` (default; in Chinese `vectors,fill`), "
+        "`mask`, `fill`; see `python -m augment --help`.",
+        unit="sources",
+        flags=("--multi-piece-words", "--several-pieces"),
         group=AUGMENTATION,
         decides="source",
         serves="augmentation",

@@ -159,7 +159,8 @@ class PhaseRun:
         starts = range(0, len(rows), _CALIBRATION_BATCH)
         batches = [self.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
         print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
-        int8.use_int8(teacher, batches, self.precision, processes.from_first)
+        largest = processes.from_first(lambda: int8.largest_inputs(teacher, batches, self.precision))
+        int8.quantise(teacher, largest, self.precision)
         return f"the teacher's blocks multiply in 8 bits, scaled by their largest inputs on {len(rows)} training rows"
 
     def _check_teacher(self, teacher: PreTrainedModel) -> list[str]:

@@ -29,7 +29,7 @@ from glue_tasks.writers import TableWriter
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import column
 from tinydistill.encoders import precision
-from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.kinds import TaskKind, kind_of
 from tinydistill.known_words import doubts_about_words

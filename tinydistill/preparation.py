@@ -10,9 +10,10 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import checks, label_order, layer_map, probe, processes
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.cpu import int8
-from tinydistill.encoders.load import load_config, load_tokenizer
 from tinydistill.encoders.precision import device, resolve
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest

@@ -17,8 +17,8 @@ from tinydistill import latency, processes
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import left_out
 from tinydistill.encoders import precision
-from tinydistill.encoders.load import load_tokenizer
 from tinydistill.encoders.precision import device
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed

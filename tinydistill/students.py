@@ -14,7 +14,9 @@ from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill.activations import without_activation
-from tinydistill.encoders.load import check_finite, find_file, load_config
+from tinydistill.encoders.config import load_config
+from tinydistill.encoders.pretrained import find_file
+from tinydistill.encoders.weights import check_finite
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier

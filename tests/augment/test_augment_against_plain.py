@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.variants import Slot, draw_variants
 from augment.words import STOP_WORDS
 from glue_tasks import get_task
@@ -104,7 +104,11 @@ def plain_variants(sentence: str, slots: list[Slot], n: int, p: float, seed: int
 def test_one_mask_for_a_word_of_several_pieces(tiny_mlm, tiny_vectors, batch_size):
     plain = Plain(tiny_mlm, tiny_vectors, m=15, masks_all=True)
     ours = Augmenter(
-        tiny_mlm, batch_size=batch_size, device="cpu", precision="float32", choices=Choices(several_pieces="mask")
+        tiny_mlm,
+        batch_size=batch_size,
+        device="cpu",
+        precision="float32",
+        options=CandidateOptions(multi_piece_words="mask"),
     )
     assert ours.slots(SENTENCES) == [plain.slots(sentence) for sentence in SENTENCES]
     assert ours.counts.answered_by_masked_lm == ours.counts.replaceable == 28
@@ -125,7 +129,9 @@ def test_same_candidates_and_variants_at_any_batch_size(tiny_mlm, tiny_vectors, 
 
 
 def test_variants_of_one_sentence(tiny_mlm, tiny_vectors):
-    ours = Augmenter(masked_lm=tiny_mlm, vectors=tiny_vectors, choices=Choices(candidates=4), precision="float32")
+    ours = Augmenter(
+        masked_lm=tiny_mlm, vectors=tiny_vectors, options=CandidateOptions(candidates=4), precision="float32"
+    )
     slots = Plain(tiny_mlm, tiny_vectors, m=4).slots(SENTENCES[1])
     assert ours.variants(SENTENCES[1], n=5, seed=0) == plain_variants(SENTENCES[1], slots, 5, 0.4, 0, 0, 0)
 

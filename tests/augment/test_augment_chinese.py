@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.words import WordRules
 
-RULES = WordRules.of(Choices(language="zh"))
+RULES = WordRules.of(CandidateOptions(language="zh"))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_no_content_word(text):
 
 @pytest.fixture(scope="module")
 def augmenter(tiny_chinese):
-    choices = Choices(language="zh", exactly_m=True)
+    choices = CandidateOptions(language="zh", exactly_m=True)
     return Augmenter(tiny_chinese, None, choices, probability=1.0, batch_size=4, device="cpu", precision="float32")
 
 
@@ -69,7 +69,7 @@ def test_one_character_by_the_model_and_longer_words_by_filling(augmenter):
 def test_vectors_are_asked_before_filling(tiny_chinese, tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("4 2\n酒店 1 0\n旅馆 0.9 0.1\n不好 0.9 0.1\n的 1 0\n", encoding="utf-8")
-    augmenter = Augmenter(tiny_chinese, vectors, Choices(language="zh"), device="cpu", precision="float32")
+    augmenter = Augmenter(tiny_chinese, vectors, CandidateOptions(language="zh"), device="cpu", precision="float32")
     (slots,) = augmenter.slots(["酒店的房间"])
     assert slots[0].candidates == ("旅馆",)  # neither the denial nor the particle beside it
     assert augmenter.counts.answered_by_vectors == augmenter.counts.answered_by_fill == 1
@@ -87,7 +87,7 @@ def test_jieba_is_silent_and_leaves_no_file(tmp_path):
 
 @pytest.mark.parametrize("masking", ["exact", "joint"])
 def test_other_tokenizers_put_han_characters_only(tiny_other, masking):
-    choices = Choices(language="zh", several_pieces="fill,mask", masking=masking)
+    choices = CandidateOptions(language="zh", multi_piece_words="fill,mask", masking=masking)
     augmenter = Augmenter(tiny_other, None, choices, device="cpu", precision="float32")
     (slots,) = augmenter.slots(["我看电影，film 酒店"])
     assert all(RULES.is_content_word(each) for slot in slots for each in slot.candidates)

@@ -25,7 +25,7 @@ OCNLI = [
 
 
 def augment(*args: str) -> str:
-    result = CliRunner().invoke(app, [*args, "--device", "cpu", "--several-pieces", "fill"])
+    result = CliRunner().invoke(app, [*args, "--device", "cpu", "--multi-piece-words", "fill"])
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -84,7 +84,7 @@ def test_a_task_file_and_its_shards(tmp_path: Path, tiny_chinese: str) -> None:
 
     assert "already done" in augment(*given, "--mlm", tiny_chinese)
     task_file.write_text(content.replace("variants = 5", 'variants = 5\nsummary = "other"'), encoding="utf-8")
-    other = CliRunner().invoke(app, [*given, "--mlm", tiny_chinese, "--several-pieces", "fill"])
+    other = CliRunner().invoke(app, [*given, "--mlm", tiny_chinese, "--multi-piece-words", "fill"])
     assert other.exit_code == 2
     assert "made with other settings or files (task_file)" in other.stderr
 

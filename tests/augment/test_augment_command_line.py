@@ -57,17 +57,17 @@ def test_without_vectors_the_model_answers_for_words_of_several_pieces(tmp_path,
     given = ["--task", "RTE", "--data-dir", str(tmp_path / "glue"), "--mlm", tiny_mlm, "--device", "cpu"]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 2
-    assert "--several-pieces mask" in result.stderr
-    result = CliRunner().invoke(app, [*given, "--several-pieces", "mask"])
+    assert "--multi-piece-words mask" in result.stderr
+    result = CliRunner().invoke(app, [*given, "--multi-piece-words", "mask"])
     assert result.exit_code == 0, result.output
     assert "0 (0%) by word vectors" in result.output
     record = json.loads((tmp_path / "glue" / "RTE" / "train_aug.json").read_text())
     assert "vectors" not in record["inputs"]
-    assert record["settings"]["several_pieces"] == "mask"
+    assert record["settings"]["multi_piece_words"] == "mask"
     again = run()  # with vectors: another run
     assert again.exit_code == 2
-    assert "several_pieces" in again.stderr
-    assert run("--several-pieces", "both").exit_code == 2
+    assert "multi_piece_words" in again.stderr
+    assert run("--multi-piece-words", "both").exit_code == 2
 
 
 def test_shards_and_ranks_are_merged_to_one_run(run, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_overwrite_deletes_nothing_before_the_models_are_there(run, tmp_path, mo
     parts = tmp_path / "glue" / "RTE" / "train_aug.parts"
     before = sorted(parts.iterdir())
     assert run("--block-rows", "1", "--overwrite", mlm="./nowhere").exit_code == 2
-    assert run("--block-rows", "1", "--overwrite", "--several-pieces", "vectors", vectors=str(parts)).exit_code == 2
+    assert run("--block-rows", "1", "--overwrite", "--multi-piece-words", "vectors", vectors=str(parts)).exit_code == 2
     assert sorted(parts.iterdir()) == before
 
 
@@ -151,7 +151,7 @@ def test_options_reach_the_work(run, tmp_path):
         ({"mlm": "./nowhere"}, "there is no model folder ./nowhere"),
         ({"p": "2"}, "--p is a probability"),
         ({"N": "0"}, "--N is at least 1"),
-        ({"precision": "half"}, "--precision is auto, bf16, float32 or int8"),
+        ({"precision": "half"}, "--precision is one of auto, bf16, fp16, float32, int8"),
         ({"device": "abacus"}, "no device 'abacus'"),
     ],
 )

@@ -1,12 +1,11 @@
 """The encoder as augmentation runs it, against the encoder as transformers runs it."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from augment.encoder import Int8Linear, StatesAtPlaces
+from augment.encoder import StatesAtPositions
 from glue_tasks import UserError
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}
@@ -35,35 +34,36 @@ def batch() -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(5, 50, (5, 9), generator=generator), "attention_mask": mask}
 
 
-ROWS = torch.tensor([0, 1, 2, 2, 3, 4, 4])  # some rows have two places, as in joint masking
+ROWS = torch.tensor([0, 1, 2, 2, 3, 4, 4])  # some rows have two positions, as in joint masking
 POSITIONS = torch.tensor([8, 3, 0, 5, 6, 1, 1])
 
 
-def states_at_places(encoder: nn.Module, batch: dict[str, torch.Tensor], precision: str = "float32") -> torch.Tensor:
-    asked = StatesAtPlaces(encoder, torch.device("cpu"), precision)
+def states_at_positions(encoder: nn.Module, batch: dict[str, torch.Tensor], precision: str = "float32") -> torch.Tensor:
+    asked = StatesAtPositions(encoder, torch.device("cpu"), precision)
     asked.rows, asked.positions = ROWS, POSITIONS
     with torch.inference_mode():
         return asked(**batch).last_hidden_state
 
 
 @pytest.mark.parametrize("kind", BUILT_AS_BERT + OTHERS)
-def test_the_states_of_the_places_are_those_of_the_whole_encoder(kind, batch):
+def test_the_states_of_the_positions_are_those_of_the_whole_encoder(kind, batch):
     encoder = encoder_of(kind)
     with torch.inference_mode():
         expected = encoder(**batch)[0][ROWS, POSITIONS][:, None]
-    found = states_at_places(encoder, batch)
+    found = states_at_positions(encoder, batch)
     assert found.shape == (7, 1, 32)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "selects"), [*((k, True) for k in BUILT_AS_BERT), *((k, False) for k in OTHERS)])
-def test_the_last_block_of_bert_and_its_kin_works_on_the_places_alone(kind, selects, batch):
+def test_the_last_block_of_bert_and_its_kin_works_on_the_positions_alone(kind, selects, batch, monkeypatch):
+    monkeypatch.setenv("TINYDISTILL_PLAIN", "1")  # the layers stay, and with them the hooks
     encoder = encoder_of(kind)
     widths = []
     for module in encoder.modules():
         if isinstance(module, nn.Linear) and module.out_features == 48:
             module.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:-1].numel()))
-    states_at_places(encoder, batch)
+    states_at_positions(encoder, batch)
     assert (widths[-1] == 7) == selects
 
 
@@ -72,55 +72,17 @@ def test_bf16_is_what_autocast_gives(kind, batch):
     encoder = encoder_of(kind)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         expected = encoder(**batch)[0][ROWS, POSITIONS][:, None].float()
-    torch.testing.assert_close(states_at_places(encoder, batch, "bf16"), expected, rtol=0, atol=0.05)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(1, 16), (3, 5, 16), (40, 16)])
-def test_int8_against_the_formula(shape, bias):
-    torch.manual_seed(0)
-    linear = nn.Linear(16, 24, bias=bias)
-    with torch.no_grad():
-        linear.weight[3] *= 50  # outliers cost their own row of weights
-    states = torch.randn(shape)
-    states.reshape(-1, 16)[0, 2] = 300.0
-    weight, rows = linear.weight.detach().double().numpy(), states.reshape(-1, 16).double().numpy()
-    w_scale = np.abs(weight).max(axis=1, keepdims=True) / 127
-    x_scale = np.abs(rows).max(axis=1, keepdims=True) / 127
-    expected = (np.round(rows / x_scale) @ np.round(weight / w_scale).T) * x_scale * w_scale.T
-    if bias:
-        expected += linear.bias.detach().double().numpy()
-    found = Int8Linear(linear)(states)
-    assert found.shape == (*shape[:-1], 24)
-    assert found.dtype == torch.bfloat16
-    # bf16 keeps eight bits; a value half-way between two integers may round either way
-    np.testing.assert_allclose(
-        found.float().reshape(-1, 24).numpy(), expected, rtol=2**-7, atol=float(np.abs(expected).max()) * 2e-3
-    )
-
-
-def test_int8_of_a_row_does_not_depend_on_the_others():
-    torch.manual_seed(0)
-    layer = Int8Linear(nn.Linear(64, 32))
-    states = torch.randn(20, 64)
-    alone = layer(states[7:8])
-    states[3] *= 1000
-    assert torch.equal(layer(states)[7:8], alone)
-
-
-def test_int8_of_zeros_is_the_bias():
-    linear = nn.Linear(8, 8)
-    assert torch.equal(Int8Linear(linear)(torch.zeros(2, 8)), linear.bias.detach().bfloat16().expand(2, 8))
+    torch.testing.assert_close(states_at_positions(encoder, batch, "bf16"), expected, rtol=0, atol=0.05)
 
 
 def test_compiled_gives_the_same(batch):
     encoder = encoder_of("bert")
-    expected = states_at_places(encoder, batch)
-    compiled = StatesAtPlaces(encoder_of("bert"), torch.device("cpu"), "float32", compiled=True)
+    expected = states_at_positions(encoder, batch)
+    compiled = StatesAtPositions(encoder_of("bert"), torch.device("cpu"), "float32", compiled=True)
     compiled.rows, compiled.positions = ROWS, POSITIONS
     with torch.inference_mode():
         torch.testing.assert_close(compiled(**batch).last_hidden_state, expected, rtol=1e-4, atol=1e-5)
-        # another length and another number of places
+        # another length and another number of positions
         shorter = {name: tensor[:3, :6] for name, tensor in batch.items()}
         compiled.rows, compiled.positions = torch.tensor([0, 2]), torch.tensor([1, 5])
         plain = encoder_of("bert")(**shorter)[0][compiled.rows, compiled.positions][:, None]
@@ -131,7 +93,7 @@ def test_without_a_compiler_there_is_one_sentence(batch, monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("Failed to compile: no working C++ compiler found\nmore lines")
 
-    compiled = StatesAtPlaces(encoder_of("bert"), torch.device("cpu"), "float32", compiled=True)
+    compiled = StatesAtPositions(encoder_of("bert"), torch.device("cpu"), "float32", compiled=True)
     compiled.rows, compiled.positions = ROWS, POSITIONS
     compiled._run = [refuse]
     with pytest.raises(UserError, match="install a C\\+\\+ compiler such as g\\+\\+") as told:

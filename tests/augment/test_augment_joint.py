@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.masked_lm import MaskedLM
 from augment.words import find_words, is_content_word
 
@@ -36,7 +36,7 @@ def plain_joint(name: str, sentence: str, m: int) -> list[tuple[str, ...] | None
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_same_candidates_at_any_batch_size(tiny_mlm, batch_size):
-    choices = Choices(masking="joint")
+    choices = CandidateOptions(masking="joint")
     lm = MaskedLM.load(tiny_mlm, choices, batch_size=batch_size, device="cpu", precision="float32")
     answers, _ = lm.candidates(SENTENCES, [words_of(sentence) for sentence in SENTENCES])
     assert answers == [plain_joint(tiny_mlm, sentence, 15) for sentence in SENTENCES]
@@ -47,19 +47,21 @@ def test_same_candidates_at_any_batch_size(tiny_mlm, batch_size):
 
 
 def test_one_pass_for_each_sentence(tiny_mlm, monkeypatch):
-    lm = MaskedLM.load(tiny_mlm, Choices(masking="joint"), device="cpu", precision="float32")
+    lm = MaskedLM.load(tiny_mlm, CandidateOptions(masking="joint"), device="cpu", precision="float32")
     seen = []
     scores = lm.scores
-    monkeypatch.setattr(lm, "scores", lambda inputs: seen.extend(len(i.places) for i in inputs) or scores(inputs))
-    lm.candidates(SENTENCES, [words_of(sentence) for sentence in SENTENCES], several_pieces=True)
+    monkeypatch.setattr(lm, "scores", lambda inputs: seen.extend(len(i.positions) for i in inputs) or scores(inputs))
+    lm.candidates(SENTENCES, [words_of(sentence) for sentence in SENTENCES], multi_piece_words=True)
     assert sorted(seen) == [1, 1, 2, 4]  # gaps in the sentences that have any
 
 
 def test_few_gaps_at_once_however_many_sentences(tiny_mlm, monkeypatch):
-    lm = MaskedLM.load(tiny_mlm, Choices(masking="joint"), batch_size=2, device="cpu", precision="float32")
+    lm = MaskedLM.load(tiny_mlm, CandidateOptions(masking="joint"), batch_size=2, device="cpu", precision="float32")
     seen = []
     scores = lm.scores
-    monkeypatch.setattr(lm, "scores", lambda inputs: seen.append(sum(len(i.places) for i in inputs)) or scores(inputs))
+    monkeypatch.setattr(
+        lm, "scores", lambda inputs: seen.append(sum(len(i.positions) for i in inputs)) or scores(inputs)
+    )
     sentence = "good bad great awful warm cold funny sad old young new"
     lm.candidates([sentence] * 4, [words_of(sentence)] * 4)
     assert seen == [11] * 4  # two would be more than 2 * 8
@@ -67,19 +69,19 @@ def test_few_gaps_at_once_however_many_sentences(tiny_mlm, monkeypatch):
 
 def test_sentences_longer_than_the_model_are_masked_one_word_at_a_time(tiny_mlm):
     sentence = "good bad cold warm dull long sad " * 6
-    joint = MaskedLM.load(tiny_mlm, Choices(masking="joint"), device="cpu", precision="float32")
+    joint = MaskedLM.load(tiny_mlm, CandidateOptions(masking="joint"), device="cpu", precision="float32")
     exact = MaskedLM.load(tiny_mlm, device="cpu", precision="float32")
     assert joint.candidates([sentence], [words_of(sentence)]) == exact.candidates([sentence], [words_of(sentence)])
 
 
 def test_with_one_mask_for_words_of_several_pieces(tiny_mlm):
-    choices = Choices(masking="joint", several_pieces="mask")
+    choices = CandidateOptions(masking="joint", multi_piece_words="mask")
     augmenter = Augmenter(tiny_mlm, None, choices, device="cpu", precision="float32")
     (slots,) = augmenter.slots(["a gripping film of unreal stories"])
     assert len(slots) == augmenter.counts.answered_by_masked_lm >= 3
 
 
 def test_joint_masking_of_other_tokenizers(tiny_other):
-    choices = Choices(masking="joint", several_pieces="mask")
+    choices = CandidateOptions(masking="joint", multi_piece_words="mask")
     augmenter = Augmenter(tiny_other, None, choices, device="cpu", precision="float32")
     assert augmenter.variants("film of a good city", n=5)

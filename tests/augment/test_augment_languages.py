@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from typer.testing import CliRunner
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.__main__ import app
 from augment.masked_lm import MaskedLM
 from augment.words import WordRules, find_words
@@ -22,7 +22,7 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 def rules(language: str, folder: Path, *stop_words: str, keep: str = "") -> WordRules:
     (folder / "stop.txt").write_text("\n".join(stop_words) + "\n", encoding="utf-8")
     (folder / "keep.txt").write_text(keep + "\n", encoding="utf-8")
-    choices = Choices(language=language, stop_words=folder / "stop.txt", keep_words=folder / "keep.txt")
+    choices = CandidateOptions(language=language, stop_words=folder / "stop.txt", keep_words=folder / "keep.txt")
     return WordRules.of(choices)
 
 
@@ -74,7 +74,7 @@ def write_rows(folder: Path, *texts: str) -> list[str]:
     (folder / "SST-2").mkdir()
     rows = "".join(f"{text}\t{i % 2}\n" for i, text in enumerate(texts))
     (folder / "SST-2" / "train.tsv").write_text("sentence\tlabel\n" + rows, encoding="utf-8")
-    return ["--task", "SST-2", "--data-dir", str(folder), "--device", "cpu", "--several-pieces", "mask", "--mlm"]
+    return ["--task", "SST-2", "--data-dir", str(folder), "--device", "cpu", "--multi-piece-words", "mask", "--mlm"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def hindi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_hindi_from_end_to_end(hindi):
-    choices = Choices(language="hi", several_pieces="mask", stop_words=hindi / "stop.txt")
+    choices = CandidateOptions(language="hi", multi_piece_words="mask", stop_words=hindi / "stop.txt")
     augmenter = Augmenter(str(hindi), None, choices, probability=1.0, device="cpu", precision="float32")
     variants = augmenter.variants("अच्छी फिल्म नहीं", n=20)
     assert variants
@@ -122,7 +122,9 @@ def test_a_model_that_takes_the_marks_away_is_refused(hindi, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **SIZES)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="takes marks away, as in 'नहीं'"):
-        MaskedLM.load(str(tmp_path), Choices(language="hi", several_pieces="mask", stop_words=hindi / "stop.txt"))
+        MaskedLM.load(
+            str(tmp_path), CandidateOptions(language="hi", multi_piece_words="mask", stop_words=hindi / "stop.txt")
+        )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_phrases_are_kept_as_wholes(tmp_path, keep, sentence, expected):
 
 def test_no_phrase_is_put_in_either(tiny_mlm, tmp_path):
     (tmp_path / "keep.txt").write_text("good film\nnew york\n")
-    choices = Choices(several_pieces="mask", keep_words=tmp_path / "keep.txt", candidates=90)
+    choices = CandidateOptions(multi_piece_words="mask", keep_words=tmp_path / "keep.txt", candidates=90)
     augmenter = Augmenter(tiny_mlm, None, choices, probability=0.9, device="cpu", precision="float32")
     for sentence in ("a bad film of a good story", "the old york", "good film"):
         for variant in augmenter.variants(sentence, n=200):
@@ -159,7 +161,9 @@ def test_chinese_phrases_are_kept_however_the_sentence_is_cut(tmp_path):
     words = {
         keep: [
             word.text
-            for word in WordRules.of(Choices(language="zh", keep_words=tmp_path / "keep.txt")).find_words(sentence)
+            for word in WordRules.of(CandidateOptions(language="zh", keep_words=tmp_path / "keep.txt")).find_words(
+                sentence
+            )
             if word.replaceable
         ]
         for keep, sentence in (("酒店房间", "这家酒店房间干净，酒店的房间"), ("好看", "电影好看"))

@@ -17,11 +17,11 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from augment.choices import Choices
+from augment.candidate_options import CandidateOptions
 from augment.masked_lm import MaskedLM
-from augment.models import choose_precision
 from augment.words import find_words
 from glue_tasks import UserError
+from tinydistill.encoders.cpu import int8
 
 
 def ask(lm: MaskedLM, *sentences: str, **settings: bool):
@@ -84,9 +84,9 @@ def test_a_window_around_one_mask_for_several_pieces(lm):
     words[20] = (
         "gripping"  # two pieces: of the 43 the window holds those from 5 to 35, so that the mask is in its middle
     )
-    (answers,), windowed = ask(lm, " ".join(words), several_pieces=True)
+    (answers,), windowed = ask(lm, " ".join(words), multi_piece_words=True)
     assert windowed == 1
-    (of_window,), _ = ask(lm, " ".join(words[5:34]), several_pieces=True)
+    (of_window,), _ = ask(lm, " ".join(words[5:34]), multi_piece_words=True)
     assert answers[20] is not None
     assert answers[20] == of_window[15]
     assert ask(lm, "a gripping film")[0][0][0] is None
@@ -109,7 +109,9 @@ def test_a_head_of_another_shape(tiny_mlm, tmp_path):
     DistilBertForMaskedLM(config).save_pretrained(tmp_path)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     tokenizer.save_pretrained(tmp_path)
-    (answers,), _ = ask(MaskedLM.load(str(tmp_path), Choices(candidates=5), precision="float32"), "a good film")
+    (answers,), _ = ask(
+        MaskedLM.load(str(tmp_path), CandidateOptions(candidates=5), precision="float32"), "a good film"
+    )
     model = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     encoded = tokenizer("a good [MASK]", "a good film", return_tensors="pt")
     top = model(**encoded).logits[0, 3].topk(5).indices.tolist()
@@ -129,50 +131,66 @@ def test_bf16_ranks_nearly_as_float32(tiny_mlm, lm):
     assert rounded != [()] * len(rounded)
 
 
+@pytest.mark.skipif(not int8.steps(), reason="8-bit products need an x86 processor and oneDNN")
+def test_8_bits_rank_nearly_as_float32(tiny_mlm, lm):
+    """And a sentence's answers depend on no other sentence."""
+    sentences = ["a good film of an old city and a young actor", "the plot", "bad scene"]
+    exact, _ = ask(lm, *sentences)
+    asked = MaskedLM.load(tiny_mlm, device="cpu", precision="int8")
+    rounded, _ = ask(asked, *sentences)
+    pairs = [(set(a), set(b)) for of, by in zip(exact, rounded, strict=True) for a, b in zip(of, by, strict=True)]
+    assert sum(len(a & b) for a, b in pairs) >= 0.8 * sum(len(a) for a, _ in pairs)
+    assert [ask(asked, sentence)[0][0] for sentence in sentences] == rounded
+
+
 class TestRefusals:
     def test_folder_that_is_not_there(self):
         for name in ("./nowhere", "/nowhere/at/all", "a/b/c"):
             with pytest.raises(UserError, match=f"there is no model folder {name}"):
-                MaskedLM.load(name, Choices(candidates=5))
+                MaskedLM.load(name, CandidateOptions(candidates=5))
 
     def test_folder_without_a_model(self, tmp_path):
         with pytest.raises(UserError, match="no config.json") as error:
-            MaskedLM.load(str(tmp_path), Choices(candidates=5))
+            MaskedLM.load(str(tmp_path), CandidateOptions(candidates=5))
         assert "\n" not in str(error.value)
 
     def test_hub_id_out_of_reach(self, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         with pytest.raises(UserError, match="there is no folder nobody/no-such-model here, and") as error:
-            MaskedLM.load("nobody/no-such-model", Choices(candidates=5))
+            MaskedLM.load("nobody/no-such-model", CandidateOptions(candidates=5))
         assert "\n" not in str(error.value)
 
     def test_damaged_weights(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         (tmp_path / "model" / "model.safetensors").write_bytes(b"half a file")
         with pytest.raises(UserError, match="model are damaged or cut off"):
-            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
+            MaskedLM.load(str(tmp_path / "model"), CandidateOptions(candidates=5))
 
     def test_a_classifier_has_no_masked_lm_head(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         config = BertConfig.from_pretrained(tiny_mlm)
         BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
         with pytest.raises(UserError, match=r"no trained masked-LM head \(missing: cls.predictions"):
-            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
+            MaskedLM.load(str(tmp_path / "model"), CandidateOptions(candidates=5))
 
     def test_a_model_of_another_kind(self, tiny_mlm, tmp_path):
         shutil.copytree(tiny_mlm, tmp_path / "model")
         GPT2LMHeadModel(GPT2Config(vocab_size=90, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "model")
         with pytest.raises(UserError, match="is no masked LM, which transformers does not have for the type gpt2"):
-            MaskedLM.load(str(tmp_path / "model"), Choices(candidates=5))
+            MaskedLM.load(str(tmp_path / "model"), CandidateOptions(candidates=5))
 
     def test_device_and_precision(self, tiny_mlm):
         with pytest.raises(UserError, match="no device 'abacus'"):
-            MaskedLM.load(tiny_mlm, Choices(candidates=5), device="abacus")
-        with pytest.raises(UserError, match="--precision is auto, bf16, float32 or int8, not 'half'"):
-            MaskedLM.load(tiny_mlm, Choices(candidates=5), precision="half")
-        assert choose_precision("int8", torch.device("cpu")) == "int8"
-        with pytest.raises(UserError, match="--precision int8 is for the CPU; take bf16 here, or --device cpu"):
-            choose_precision("int8", torch.device("cuda"))
+            MaskedLM.load(tiny_mlm, CandidateOptions(candidates=5), device="abacus")
+        with pytest.raises(UserError, match="--precision is one of auto, bf16, fp16, float32, int8, not 'half'"):
+            MaskedLM.load(tiny_mlm, CandidateOptions(candidates=5), precision="half")
+        with pytest.raises(UserError, match="precision fp16 is for GPUs; take bf16 or float32"):
+            MaskedLM.load(tiny_mlm, CandidateOptions(candidates=5), device="cpu", precision="fp16")
+
+    def test_8_bits_where_there_are_no_such_products(self, tiny_mlm, monkeypatch):
+        monkeypatch.setattr("tinydistill.encoders.cpu.int8.steps", lambda: 0)
+        with pytest.raises(UserError, match="which are not here; choose another precision than int8"):
+            MaskedLM.load(tiny_mlm, CandidateOptions(candidates=5), device="cpu", precision="int8")
 
     def test_a_model_without_its_tokenizer(self, tiny_mlm, tmp_path):
         """transformers would make one to which every word is unknown."""
@@ -184,7 +202,7 @@ class TestRefusals:
 def test_weights_stored_in_half_precision_are_read_as_float32(tiny_mlm, tmp_path):
     shutil.copytree(tiny_mlm, tmp_path / "model")
     AutoModelForMaskedLM.from_pretrained(tiny_mlm, dtype=torch.float16).save_pretrained(tmp_path / "model")
-    loaded = MaskedLM.load(str(Path(tmp_path / "model")), Choices(candidates=5), precision="float32")
+    loaded = MaskedLM.load(str(Path(tmp_path / "model")), CandidateOptions(candidates=5), precision="float32")
     assert {parameter.dtype for parameter in loaded._model.parameters()} == {torch.float32}
 
 

@@ -20,7 +20,7 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.masked_lm import MaskedLM
 from augment.words import is_content_word
 from glue_tasks import UserError
@@ -38,7 +38,9 @@ def model(tiny_mlm: str, tmp_path: Path) -> Path:
 
 
 def slots(folder: Path, sentence: str = "a good film of an old city") -> list:
-    augmenter = Augmenter(str(folder), None, Choices(several_pieces="mask"), device="cpu", precision="float32")
+    augmenter = Augmenter(
+        str(folder), None, CandidateOptions(multi_piece_words="mask"), device="cpu", precision="float32"
+    )
     return augmenter.slots([sentence])[0]
 
 
@@ -122,7 +124,7 @@ def test_a_vocabulary_rounded_up_is_never_chosen_beyond_its_pieces(model, exactl
         rounded.cls.predictions.bias[len(tokenizer) :] = 50.0  # the likeliest
         rounded.cls.predictions.bias[: len(tokenizer)] = 0.0
     rounded.save_pretrained(model)
-    choices = Choices(several_pieces="fill,mask", candidates=60, exactly_m=exactly_m)
+    choices = CandidateOptions(multi_piece_words="fill,mask", candidates=60, exactly_m=exactly_m)
     (found,) = Augmenter(str(model), None, choices, device="cpu", precision="float32").slots(
         ["a good film of an actor"]
     )
@@ -162,7 +164,7 @@ def test_other_architectures_answer_as_a_plain_pass_in_any_batch(model, name, si
     sentences = ["a good film", "films of an old city and a young actor by the river", "story"]
 
     def of_batch(size: int) -> list:
-        choices = Choices(several_pieces="mask", masking=masking, candidates=9)
+        choices = CandidateOptions(multi_piece_words="mask", masking=masking, candidates=9)
         augmenter = Augmenter(str(model), None, choices, batch_size=size, device="cpu", precision="float32")
         return augmenter.slots(sentences)
 

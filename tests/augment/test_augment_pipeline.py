@@ -371,7 +371,7 @@ def test_a_bad_row_is_told_before_the_work(settings, monkeypatch):
 
 def test_a_line_break_inside_a_cell_becomes_a_space_and_is_counted(settings):
     settings.train_file.write_bytes(b"sentence\tlabel\nthe\rof\t1\n")
-    assert augment_file(settings).cells_mended == 1
+    assert augment_file(settings).cells_cleaned == 1
     assert lines(settings.output) == ["sentence\tlabel", "the of\t1"]
 
 

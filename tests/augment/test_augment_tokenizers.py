@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.masked_lm import MaskedLM
 from augment.models import longest_input
 from augment.pieces import Pieces
@@ -57,7 +57,7 @@ def plain_answer(name: str, sentence: str, start: int, end: int, m: int) -> set[
 
 def test_same_candidates_as_a_plain_search(tiny_other):
     m = 40
-    lm = MaskedLM.load(tiny_other, Choices(candidates=m), batch_size=3, device="cpu", precision="float32")
+    lm = MaskedLM.load(tiny_other, CandidateOptions(candidates=m), batch_size=3, device="cpu", precision="float32")
     words = [[word for word in find_words(sentence) if word.replaceable] for sentence in SENTENCES]
     answers, _ = lm.candidates(SENTENCES, words)
     known = 0
@@ -86,7 +86,7 @@ def of_kind():
 )
 def test_what_is_not_replaced_keeps_its_characters(tiny_other, of_kind, parts):
     if tiny_other not in of_kind:
-        choices = Choices(several_pieces="fill", exactly_m=True)
+        choices = CandidateOptions(multi_piece_words="fill", exactly_m=True)
         of_kind[tiny_other] = Augmenter(tiny_other, None, choices, probability=1.0, device="cpu", precision="float32")
     sentence = " ".join(parts)
     (slots,) = of_kind[tiny_other].slots([sentence])
@@ -109,7 +109,7 @@ def test_what_is_not_replaced_keeps_its_characters(tiny_other, of_kind, parts):
 
 
 def test_a_word_after_a_bracket_is_given_pieces_that_are_words(tiny_other):
-    lm = MaskedLM.load(tiny_other, Choices(candidates=5, exactly_m=True), device="cpu", precision="float32")
+    lm = MaskedLM.load(tiny_other, CandidateOptions(candidates=5, exactly_m=True), device="cpu", precision="float32")
     sentence = "the (good film"
     ((good, film),), _ = lm.candidates([sentence], [[word for word in find_words(sentence) if word.replaceable]])
     assert film is not None
@@ -118,9 +118,15 @@ def test_a_word_after_a_bracket_is_given_pieces_that_are_words(tiny_other):
 
 
 def test_exactly_m(tiny_mlm):
-    few = Augmenter(tiny_mlm, None, Choices(candidates=6, several_pieces="mask"), device="cpu", precision="float32")
+    few = Augmenter(
+        tiny_mlm, None, CandidateOptions(candidates=6, multi_piece_words="mask"), device="cpu", precision="float32"
+    )
     exact = Augmenter(
-        tiny_mlm, None, Choices(candidates=6, several_pieces="mask", exactly_m=True), device="cpu", precision="float32"
+        tiny_mlm,
+        None,
+        CandidateOptions(candidates=6, multi_piece_words="mask", exactly_m=True),
+        device="cpu",
+        precision="float32",
     )
     sentence = "a good film of an unreal city"
     (some,), (all_six,) = few.slots([sentence]), exact.slots([sentence])
@@ -131,7 +137,7 @@ def test_exactly_m(tiny_mlm):
 
 
 def test_forms_of_one_word_in_a_cased_vocabulary_count_once(tmp_path_factory, tiny_other):
-    choices = Choices(candidates=500, exactly_m=True)
+    choices = CandidateOptions(candidates=500, exactly_m=True)
     lm = MaskedLM.load(tiny_other, choices, device="cpu", precision="float32")
     ((answer, *_),), _ = lm.candidates(["a story"], [[word for word in find_words("a story") if word.replaceable]])
     assert answer is not None

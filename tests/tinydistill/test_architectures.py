@@ -19,8 +19,8 @@ from tests.tinydistill.of_tasks import intermediate, prediction
 from tests.tinydistill.runs import refused, run
 from tinydistill import phase_run, probe
 from tinydistill.checks import check_positions
+from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import accepted_inputs, depends_on_padding, position_limit
-from tinydistill.encoders.load import load_config
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import uniform
 from tinydistill.phases import PHASES

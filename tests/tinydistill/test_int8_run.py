@@ -16,6 +16,7 @@ from tinydistill.encoders.cpu import int8
 
 PHASES = ("intermediate", "prediction")
 IN_8_BITS = ["--teacher-precision", "int8"]
+pytestmark = pytest.mark.skipif(not int8.steps(), reason="8-bit products need an x86 processor and oneDNN")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 
 from tinydistill import losses
 from tinydistill.encoders.attention import QueriesAndKeys
-from tinydistill.encoders.cpu import squared_errors
+from tinydistill.encoders.cpu.squared_errors import masked_score_error, masked_squared_error
 
 # Lengths of the examples of a batch; L is the longest, or longer still.
 BATCHES = [([5, 3, 1], 5), ([4], 4), ([1], 1), ([1], 3), ([2, 7], 9)]
@@ -62,10 +62,10 @@ def test_sums_of_many_squares_lose_no_digits() -> None:
     student, teacher = factors(2, 12, 300, 4), factors(2, 12, 300, 6)
     counts = torch.ones(2, 300, 300, dtype=torch.bool)
     expected = np.square(scores_of(student) - scores_of(teacher)).sum((1, 2, 3))
-    assert squared_errors.of_scores(student, teacher, counts).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    assert masked_score_error(student, teacher, counts).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
     own, others = torch.randn(2, 512, 2048), torch.randn(2, 512, 2048)
     expected = np.square(own.double().numpy() - others.double().numpy()).sum((1, 2))
-    assert squared_errors.of_states(own, others, counts[:, 0].new_ones(2, 512)).tolist() == pytest.approx(
+    assert masked_squared_error(own, others, counts[:, 0].new_ones(2, 512)).tolist() == pytest.approx(
         expected.tolist(), rel=1e-6
     )
 

@@ -20,7 +20,7 @@ from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tests.tinydistill.of_tasks import intermediate
 from tinydistill.distiller import Distiller
-from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
 from tinydistill.models import load_classifier, size_on_disk, weights_digest
 from tinydistill.phase_run import save_student

@@ -11,19 +11,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from glue_tasks.errors import UserError
-from tinydistill.encoders.cpu.dropout import dropout as drop_out
+from tinydistill.encoders.cpu.attention import attend, for_each_head
 
 NAME = "sdpa_with_scores"
 _MARK = "returns_scores"  # attribute of the attention modules that were asked for
-_LANES = 16  # float32 values that a processor takes at once, at most
-_call_order: list[nn.Module] | None = None  # the modules called, while `_attention_modules` looks
+_call_order: list[nn.Module] | None = None  # the modules called, during `_attention_modules`
 
 
 class QueriesAndKeys(NamedTuple):
@@ -56,75 +54,20 @@ def sdpa_with_scores(
     query, key, value: (B, H, L, d).
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    plain = not getattr(module, "is_causal", True) and kwargs.get("position_bias") is None
-    if dropout and plain and query.device.type == "cpu":
-        output = _with_dropout(
-            query, _for_each_head(key, query), _for_each_head(value, query), attention_mask, scale, dropout
-        )
+
+    def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scale, **kwargs)[0]
+
+    if query.device.type == "cpu":
+        mask_is_all = not getattr(module, "is_causal", True) and kwargs.get("position_bias") is None
+        output = attend(query, key, value, attention_mask, scale, dropout, fused, mask_is_all)
     else:
-        seen = (key, value, attention_mask)
-        if plain and query.device.type == "cpu":
-            seen = _filled_up(*seen)
-        output = _fused(module, query, *seen, {"dropout": dropout, "scaling": scale, **kwargs})
+        output = fused(query, key, value, attention_mask)
     if _call_order is not None:
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):
         return output, None
-    return output, QueriesAndKeys(query, _for_each_head(key, query), scale)
-
-
-def _for_each_head(states: Tensor, query: Tensor) -> Tensor:
-    """Keys or values (B, heads of keys, L, d) as (B, H, L, d): several heads of queries may share one of keys."""
-    heads = query.shape[1] // states.shape[1]
-    return states if heads == 1 else states.repeat_interleave(heads, dim=1)
-
-
-def _fused(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
-) -> Tensor:
-    """PyTorch's own, (B, L, H, d); on the CPU in float32, where it is faster than in bf16, casts included."""
-    if query.device.type != "cpu":
-        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
-    with torch.autocast("cpu", enabled=False):
-        output, _ = sdpa_attention_forward(module, _wide(query), _wide(key), _wide(value), mask, **options)
-    return output.to(value.dtype)
-
-
-def _filled_up(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys that are masked, up to a multiple of 16: of others PyTorch takes the exponentials of the rest one by one.
-
-    For 9 to 15 keys that is much of the time; for many the rest is a small part, and a copy costs more.
-    """
-    length = key.shape[2]
-    more = -length % _LANES
-    if length > 2 * _LANES or not 0 < more <= _LANES // 2:
-        return key, value, mask
-    if mask is None:
-        mask = torch.ones(1, 1, 1, length, dtype=torch.bool, device=key.device)
-    masked = False if mask.dtype == torch.bool else -torch.inf
-    return F.pad(key, (0, 0, 0, more)), F.pad(value, (0, 0, 0, more)), F.pad(mask, (0, more), value=masked)
-
-
-def _with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, p: float) -> Tensor:
-    """As PyTorch's attention computes it in training on the CPU, where it has no fused one; ours draws faster.
-
-    Scores and softmax are float32, whatever the precision. Returns (B, L, H, d).
-    """
-    with torch.autocast("cpu", enabled=False):
-        scores = (_wide(query) * scale) @ _wide(key).transpose(-1, -2)  # (B, H, L, L)
-        if mask is not None:  # (B, 1, L, L), True where a token is seen, or what is added
-            scores = scores + (_added(mask) if mask.dtype == torch.bool else mask)
-        chances = drop_out(scores.softmax(-1), p)
-        return (chances.to(value.dtype) @ value).transpose(1, 2).contiguous()
-
-
-def _added(mask: Tensor) -> Tensor:
-    """What to add to scores, (B, 1, L, L): made once for all heads, and without a gradient."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
-
-
-def _wide(states: Tensor) -> Tensor:
-    return states.to(torch.promote_types(states.dtype, torch.float32))
+    return output, QueriesAndKeys(query, for_each_head(key, query), scale)
 
 
 AttentionInterface.register(NAME, sdpa_with_scores)

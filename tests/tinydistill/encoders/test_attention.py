@@ -21,6 +21,7 @@ from transformers import (
 from glue_tasks.errors import UserError
 from tinydistill.encoders import attention
 from tinydistill.encoders.attention import ScoreReader
+from tinydistill.encoders.cpu import attention as cpu
 from tinydistill.encoders.precision import autocast
 
 WIDE = {"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 16}
@@ -122,7 +123,7 @@ def test_attention_with_dropout_is_the_softmax_with_some_of_its_chances_dropped(
     query, key, value = (torch.randn(2, 3, 5, 4).to(dtype).requires_grad_() for _ in range(3))
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()[:, None, None, :].expand(2, 1, 5, 5)
     factors = (torch.rand(2, 3, 5, 5) > 0.3) / 0.7
-    monkeypatch.setattr(attention, "drop_out", lambda chances, p: chances * factors)
+    monkeypatch.setattr(cpu, "drop_out", lambda chances, p: chances * factors)
     module = torch.nn.Module()
     module.is_causal = False  # type: ignore[assignment]
     given = mask if masked else None
@@ -194,8 +195,8 @@ def test_training_takes_our_dropout_and_padding_stays_unseen(family: str, monkey
     model = model_of(family)
     attention.replace_attention(model)
     calls = []
-    drawn = attention.drop_out
-    monkeypatch.setattr(attention, "drop_out", lambda *args: calls.append(args) or drawn(*args))
+    drawn = cpu.drop_out
+    monkeypatch.setattr(cpu, "drop_out", lambda *args: calls.append(args) or drawn(*args))
     outputs = []
     for filler in (1, 7):
         inputs = batch()
@@ -213,7 +214,7 @@ def test_training_takes_our_dropout_and_padding_stays_unseen(family: str, monkey
 def test_scores_lose_nothing_to_bf16(dropout: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of a hundred, which bf16 would round to the next half: chances would be off by a third."""
     torch.manual_seed(0)
-    monkeypatch.setattr(attention, "drop_out", lambda chances, p: chances)
+    monkeypatch.setattr(cpu, "drop_out", lambda chances, p: chances)
     query, key, value = (torch.randn(2, 3, 6, 16).to(dtype) for _ in range(3))
     module = torch.nn.Module()
     module.is_causal = False  # type: ignore[assignment]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,14 +18,15 @@ from tests.tinydistill.of_tasks import intermediate
 from tests.tinydistill.test_processes import start
 from tinydistill.distiller import FeatureReader
 from tinydistill.encoders.cpu import int8
-from tinydistill.encoders.cpu.int8 import Int8Linear, use_int8
-from tinydistill.encoders.cpu.products import PackedLinear, prepare_products
+from tinydistill.encoders.cpu.int8 import Int8Linear, check_device, largest_inputs, quantise
+from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import autocast
 from tinydistill.layer_map import LayerMap
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+needs_int8 = pytest.mark.skipif(not int8.steps(), reason="8-bit products need an x86 processor and oneDNN")
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}
 OF_A_KIND = {
     "electra": {"embedding_size": 16},
@@ -56,6 +58,10 @@ def last_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], precisio
         return model.base_model(**batch).last_hidden_state[batch["attention_mask"].bool()].float()
 
 
+def use_int8(model: PreTrainedModel, batches: list[dict[str, torch.Tensor]], precision: str) -> None:
+    quantise(model, largest_inputs(model, batches, precision), precision)
+
+
 def off_by(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((found - wanted).norm() / wanted.norm()).item()
 
@@ -64,6 +70,7 @@ def rounded(values: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     return values.detach().to(dtype).double().numpy()
 
 
+@needs_int8
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 16), (3, 5, 17), (40, 33), (20, 8)])
@@ -85,7 +92,7 @@ def test_against_the_formula(shape: tuple[int, ...], bias: bool, precision: str)
     weights = np.round(w * factor / w_scale).astype(np.float64) * w_scale
     x = x * (1 / factor)
     low = x.min(axis=1, keepdims=True)
-    x_step = np.maximum((x.max(axis=1, keepdims=True) - low) / 255, 1e-30)
+    x_step = np.maximum((x.max(axis=1, keepdims=True) - low) / int8.steps(), 1e-30)
     expected = (np.round((x - low) / x_step).astype(np.float64) * x_step + low) @ weights.T
     expected += linear.bias.detach().double().numpy() if bias else 0
 
@@ -99,6 +106,7 @@ def test_against_the_formula(shape: tuple[int, ...], bias: bool, precision: str)
     assert (off <= step * np.abs(expected) + 1e-6 * (parts + 1)).all()
 
 
+@needs_int8
 def test_how_far_it_is_off() -> None:
     """Of random states a hundredth; and a large column, of inputs that the weights make little of, costs no more."""
     torch.manual_seed(0)
@@ -111,6 +119,7 @@ def test_how_far_it_is_off() -> None:
             assert off_by(found, linear(states)) < 0.012
 
 
+@needs_int8
 def test_a_row_depends_on_no_other_nor_on_padding() -> None:
     torch.manual_seed(0)
     layer = Int8Linear(nn.Linear(64, 32), torch.rand(64), torch.float32)
@@ -125,6 +134,7 @@ def test_a_row_depends_on_no_other_nor_on_padding() -> None:
             torch.testing.assert_close(layer(alone).flatten(), whole[2, 1])
 
 
+@needs_int8
 def test_large_columns_are_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained BERTs have them, of any token and in the same columns of all layers, with small weights behind."""
     large = [11, 40]
@@ -148,6 +158,7 @@ def test_large_columns_are_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None
     assert 10 * off[0] < off[1]
 
 
+@needs_int8
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_blocks_of_a_model_and_nothing_else(kind: str) -> None:
     model = model_of(kind)
@@ -163,6 +174,7 @@ def test_the_blocks_of_a_model_and_nothing_else(kind: str) -> None:
     assert 0 < off_by(last_states(model, batch), wanted) < 0.03
 
 
+@needs_int8
 @pytest.mark.parametrize("precision", DTYPES)
 def test_what_the_student_learns_from(precision: str) -> None:
     """Scores and hidden states are read as from any teacher, and the other layers may still be held in bf16."""
@@ -170,7 +182,7 @@ def test_what_the_student_learns_from(precision: str) -> None:
     model, batch = copy.deepcopy(plain), batch_of([9, 4, 7])
     use_int8(model, [batch], precision)
     prepare_products(model, precision)
-    assert isinstance(model.bert.pooler.dense, PackedLinear)
+    assert model.bert.pooler.dense.weight.dtype == DTYPES[precision]
     query = model.bert.encoder.layer[0].attention.self.query
     assert isinstance(query, Int8Linear)
     assert (query.weight.dtype, query.scale.dtype, query.bias.dtype) == (torch.int8, torch.float32, torch.float32)
@@ -189,6 +201,7 @@ def test_what_the_student_learns_from(precision: str) -> None:
         assert off_by(made.query.float(), of.query) < 0.05
 
 
+@needs_int8
 def test_the_largest_inputs_are_those_of_valid_pieces() -> None:
     """However they are batched: padding, whose inputs are made large here, does not count."""
     model = model_of("bert")
@@ -198,7 +211,7 @@ def test_the_largest_inputs_are_those_of_valid_pieces() -> None:
     alone = [
         {name: column[i : i + 1, :length] for name, column in together.items()} for i, length in enumerate(lengths)
     ]
-    whole, *others = (int8._largest_inputs(model, batches, "float32") for batches in ([together], alone, alone[::-1]))
+    whole, *others = (int8.largest_inputs(model, batches, "float32") for batches in ([together], alone, alone[::-1]))
     for found in others:
         assert found == {name: pytest.approx(values, rel=1e-4) for name, values in whole.items()}
     name = "bert.encoder.layer.0.attention.self.query"
@@ -209,6 +222,7 @@ def test_the_largest_inputs_are_those_of_valid_pieces() -> None:
     assert "bert.pooler.dense" not in whole
 
 
+@needs_int8
 def test_compiled_once_for_all_shapes() -> None:
     model = model_of("bert", hidden_size=40)
     use_int8(model, [batch_of([9, 4, 7])], "bf16")
@@ -219,6 +233,7 @@ def test_compiled_once_for_all_shapes() -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
+@needs_int8
 def test_processes_scale_alike() -> None:
     """The first one's, whatever another one would choose."""
     work = """
@@ -232,10 +247,12 @@ with exit_on_user_error(), processes.together():
     int8._compiled = lambda function: function
     for seed in (processes.index(), 0):
         model = model_of("bert")
-        int8.use_int8(model, [batch_of([3, 2], seed)], "float32", processes.from_first)
+        batches = [batch_of([3, 2], seed)]
+        largest = processes.from_first(lambda: int8.largest_inputs(model, batches, "float32"))
+        int8.quantise(model, largest, "float32")
         print([m.smooth.tolist() for m in model.modules() if isinstance(m, int8.Int8Linear)])
         if seed == 0 and processes.index() == 0:
-            own, others = (int8._largest_inputs(model_of("bert"), [batch_of([3, 2], s)], "float32") for s in (0, 1))
+            own, others = (int8.largest_inputs(model_of("bert"), [batch_of([3, 2], s)], "float32") for s in (0, 1))
             assert own != others
 """
     (first, out, _), (second, other, _) = start("-c", work)
@@ -244,24 +261,50 @@ with exit_on_user_error(), processes.together():
     assert len(set(out.splitlines())) == 1
 
 
-def test_where_there_are_no_such_products() -> None:
-    with pytest.raises(UserError, match="models run on mps here; leave out --teacher-precision int8"):
-        int8.check_device(torch.device("mps"))
-    int8.check_device(CPU)
+def test_a_device_without_such_products() -> None:
+    with pytest.raises(UserError, match="models run on mps here; choose another precision than int8"):
+        check_device(torch.device("mps"))
 
 
-@pytest.mark.parametrize("lacking", ["machine", "vnni", "onednn"])
-def test_processors_without_them(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacking", ["machine", "operator", "onednn"])
+def test_processors_without_such_products(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("qlinear: not built with oneDNN")
+
     if lacking == "machine":
         monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    elif lacking == "vnni":
-        monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: False)
+    elif lacking == "operator":
+        monkeypatch.setattr(torch.ops, "onednn", SimpleNamespace())
     else:
-        monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
-    with pytest.raises(UserError, match="need an x86 processor with AVX512-VNNI, which is not here; leave out"):
-        use_int8(model_of("bert"), [batch_of([3])], "float32")
+        monkeypatch.setattr(torch.ops, "onednn", SimpleNamespace(qlinear_prepack=fail))
+    int8.steps.cache_clear()
+    try:
+        for call in (lambda: check_device(CPU), lambda: use_int8(model_of("bert"), [batch_of([3])], "float32")):
+            with pytest.raises(UserError, match="need an x86 processor and a PyTorch built with oneDNN, which are not"):
+                call()
+    finally:
+        int8.steps.cache_clear()
 
 
+@pytest.mark.parametrize(("bits", "expected"), [(33, 255), (15, 127), (14, 0)])
+def test_as_many_steps_as_the_products_are_exact_for(bits: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VNNI adds pairs of products in 32 bits; processors without it in 16, one of them for the sign."""
+
+    def product(states: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        pairs = (states.long()[:, None] * weight.long()).unflatten(-1, (-1, 2)).sum(-1)
+        return pairs.clamp(-(2**bits), 2**bits - 1).sum(-1).float()
+
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(int8, "_packed", lambda integers: integers)
+    monkeypatch.setattr(int8, "_product", product)
+    int8.steps.cache_clear()
+    try:
+        assert int8.steps() == expected
+    finally:
+        int8.steps.cache_clear()
+
+
+@needs_int8
 def test_a_teacher_without_such_layers() -> None:
     model = model_of("bert")
     for block in model.bert.encoder.layer:
@@ -283,6 +326,7 @@ class _Conv(nn.Module):
         return states @ self.weight.T + self.bias
 
 
+@needs_int8
 def test_other_errors_are_not_taken_for_a_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(function: object) -> None:
         raise RuntimeError("out of memory")
@@ -292,11 +336,11 @@ def test_other_errors_are_not_taken_for_a_missing_compiler(monkeypatch: pytest.M
         use_int8(model_of("bert"), [batch_of([3])], "float32")
 
 
+@needs_int8
 def test_without_a_compiler(tmp_path: Path) -> None:
     work = """
 from glue_tasks.errors import exit_on_user_error
-from tests.tinydistill.encoders.test_int8 import batch_of, model_of
-from tinydistill.encoders.cpu.int8 import use_int8
+from tests.tinydistill.encoders.test_int8 import batch_of, model_of, use_int8
 
 with exit_on_user_error():
     use_int8(model_of("bert"), [batch_of([3, 2])], "float32")

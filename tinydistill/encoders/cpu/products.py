@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from tinydistill.encoders.cpu.choice import uses
+
 _ROWS = 512  # of the states that the layout is made for; for others it serves as well
 
 
@@ -32,15 +34,16 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(states.to(self.dtype), self.weight, self.bias, "none", [], "")
 
 
-def prepare_products(model: nn.Module, precision: str) -> None:
+def prepare_products(model: nn.Module, precision: str, pack: bool = True) -> None:
     """Prepare a model's linear layers for a precision, in place; from here on it runs at that precision alone.
 
-    On the CPU they are packed, and agree with the model's to rounding. Elsewhere their weights are held in bf16 if that
-    is the precision, as autocast makes them. What is prepared already, or has no weights of the kind, stays as it is.
+    On the CPU they are packed, and agree with the model's to rounding. Elsewhere, or without `pack`, their weights are
+    kept in the precision's type, as autocast makes them. What is prepared already, or has no weights of the kind, stays
+    as it is.
     """
     dtype = _DTYPES[precision]
     for name, linear in _linear_layers(model).items():
-        if _can_pack(linear, dtype):
+        if pack and _can_pack(linear, dtype):
             model.set_submodule(name, PackedLinear(linear, dtype))
         else:
             for key, values in list(linear.named_parameters()):  # anew: an embedding may share them
@@ -61,7 +64,7 @@ def packed_products(model: nn.Module, precision: str) -> Iterator[None]:
             model.set_submodule(name, linear)
 
 
-_DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
 
 
 def _linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -69,9 +72,24 @@ def _linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def _can_pack(linear: nn.Linear, dtype: torch.dtype) -> bool:
-    """Whether PyTorch was built with oneDNN, and that has products of the type for this processor."""
-    if linear.weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    """Whether the layer runs on an x86 processor that oneDNN has products of the type for."""
+    if linear.weight.device.type != "cpu" or dtype == torch.float16:
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):  # on others oneDNN hands on to libraries not tried here
         return False
-    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if dtype == torch.bfloat16 and not _has_bf16():
+        return False
+    return uses("products of packed weights", _check, dtype)
+
+
+def _has_bf16() -> bool:
+    with contextlib.suppress(AttributeError):
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return False
+
+
+@torch.no_grad()
+def _check(dtype: torch.dtype) -> None:
+    linear, states = nn.Linear(48, 32, dtype=dtype), torch.randn(5, 48, dtype=dtype)
+    off = 1e-2 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(PackedLinear(linear, dtype)(states), linear(states), rtol=off, atol=off)

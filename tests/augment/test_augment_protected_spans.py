@@ -8,13 +8,13 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augment import Choices
+from augment import CandidateOptions
 from augment.words import WordRules, find_words
 from glue_tasks import get_task
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 
-CHINESE = WordRules.of(Choices(language="zh"))
+CHINESE = WordRules.of(CandidateOptions(language="zh"))
 
 
 def replaceable(sentence: str, rules: WordRules | None = None) -> list[str]:

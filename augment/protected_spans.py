@@ -1,21 +1,21 @@
-"""What in a text is no prose and never touched: tags, code, placeholders, addresses; for texts of any language.
+"""What in a text is not natural language and never touched: tags, code, placeholders, addresses; for any language.
 
 Here are those with a form of their own, also where spaces are inside them or none around. Whether a run of characters
-between two spaces is an ordinary word is for the languages that have spaces (`spaced.py`).
+between two spaces is an ordinary word is for the languages that have spaces (`space_delimited.py`).
 """
 
 import re
 
 import regex
 
-BLANK = "\0"  # stands for each character that is no prose
+PLACEHOLDER = "\0"  # in place of each protected character
 
 _ADDRESSES = r"""
     | (?: [a-z][a-z0-9+.-]*:// | www\. | mailto: ) [\x21-\x7e]+
     | [a-z0-9_.+-]++ @ [a-z0-9-]+ (?: \. [a-z0-9-]+ )+
     | [@＠] [\w.-]+
 """
-_NO_PROSE = r"""
+_PROTECTED = r"""
     < (script | style | code | pre) \b [^<>]* > .*? </ \1 >
     | <!-- .*? -->
     | < [/!?%]? [a-z] [^<>]* >
@@ -27,7 +27,7 @@ _NO_PROSE = r"""
     # Entities of quotation marks, dashes and spaces part words; others, such as &amp;, join them.
     | & (?: quot | nbsp | [lr][ds]quo | [mn]dash | hellip | [lg]t | [lr]aquo | \#34 | \#160 ) ;
 """
-_SPANS = regex.compile(_NO_PROSE, regex.VERBOSE | regex.DOTALL | regex.IGNORECASE)
+_SPANS = regex.compile(_PROTECTED, regex.VERBOSE | regex.DOTALL | regex.IGNORECASE)
 _BRACES = regex.compile(r"\{[^{}]*\}")
 _NESTED = 8  # braces within braces, as in JSON and LaTeX
 
@@ -47,7 +47,7 @@ _LINE = regex.compile(r"[^\n]+")
 # Where no space parts an address from what follows it, and for what Chinese texts mark in ways of their own: topics
 # between two signs, and words marked by underscores.
 _UNSPACED = regex.compile(
-    _NO_PROSE
+    _PROTECTED
     + _ADDRESSES
     + r"""
     | & \#? \w+ ;
@@ -61,22 +61,22 @@ _UNSPACED = regex.compile(
 )
 
 
-def blank(sentence: str, has_spaces: bool) -> str:
-    """The sentence with `BLANK` for each character that is no prose. has_spaces: whether spaces part its words."""
+def mask(sentence: str, has_spaces: bool) -> str:
+    """The sentence with `PLACEHOLDER` for each protected character. has_spaces: whether spaces part its words."""
     if has_spaces and _MAY_BE_CODE.search(sentence):
-        sentence = _LINE.sub(_blanks_if_code, sentence)
+        sentence = _LINE.sub(_mask_if_code, sentence)
     if "{" in sentence:
         for _ in range(_NESTED):  # the innermost first
-            sentence = _BRACES.sub(_blanks, sentence)
+            sentence = _BRACES.sub(_masked, sentence)
     may_hold, spans = (_MAY_HOLD_SPANS, _SPANS) if has_spaces else (_MAY_HOLD_UNSPACED, _UNSPACED)
-    return spans.sub(_blanks, sentence) if may_hold.search(sentence) else sentence
+    return spans.sub(_masked, sentence) if may_hold.search(sentence) else sentence
 
 
-def _blanks(match: regex.Match[str]) -> str:
-    return BLANK * len(match.group())
+def _masked(match: regex.Match[str]) -> str:
+    return PLACEHOLDER * len(match.group())
 
 
-def _blanks_if_code(match: regex.Match[str]) -> str:
+def _mask_if_code(match: regex.Match[str]) -> str:
     line = match.group()
     signs = len(_SIGN_OF_CODE.findall(line))
-    return _blanks(match) if signs > 1 and signs * _CHARACTERS_A_SIGN >= len(line) else line
+    return _masked(match) if signs > 1 and signs * _CHARACTERS_A_SIGN >= len(line) else line

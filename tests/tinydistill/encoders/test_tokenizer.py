@@ -9,7 +9,7 @@ from tokenizers import normalizers
 from transformers import AutoTokenizer
 
 from tests.tinydistill.conftest import change_config, make_tokenizer, tiny_bert_config
-from tinydistill.encoders.load import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer
 
 WORDS = "Paris Berlin The the good bad film was nice café straße is and movie ##s ."
 CASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from augment import Augmenter, Choices
-from augment.choices import check_several_pieces
+from augment import Augmenter, CandidateOptions
+from augment.candidate_options import check_multi_piece_words
 from augment.variants import draw_variants
 from augment.words import WordRules
 from glue_tasks import UserError
@@ -23,53 +23,55 @@ from glue_tasks import UserError
         ({"language": "ja"}, r"Japanese \(ja\) writes no spaces between words"),
         ({"language": "th"}, r"Thai \(th\) writes no spaces"),
         ({"language": "ko", "stop_words": Path(__file__)}, r"Korean \(ko\) joins particles"),
-        ({"several_pieces": "both"}, "--several-pieces is vectors, mask or fill.*not 'both'"),
-        ({"several_pieces": "fill,fill"}, "--several-pieces"),
-        ({"several_pieces": ()}, "--several-pieces"),
-        ({"several_pieces": ""}, "--several-pieces"),
+        ({"multi_piece_words": "both"}, "--multi-piece-words is vectors, mask or fill.*not 'both'"),
+        ({"multi_piece_words": "fill,fill"}, "--multi-piece-words"),
+        ({"multi_piece_words": ()}, "--multi-piece-words"),
+        ({"multi_piece_words": ""}, "--multi-piece-words"),
         ({"stop_words": Path("nowhere")}, "there is no file nowhere; .* with --stop-words"),
         ({"keep_words": Path("nowhere")}, "with --keep-label-words"),
     ],
 )
 def test_mistakes(given, message):
     with pytest.raises(UserError, match=message) as error:
-        Choices(**given)
+        CandidateOptions(**given)
     assert "\n" not in str(error.value)
 
 
 def test_who_is_asked_by_default():
-    assert Choices().several_pieces == ("vectors",)
-    assert Choices(language="zh").several_pieces == ("vectors", "fill")
-    assert Choices(several_pieces=" vectors, fill") == Choices(several_pieces=("vectors", "fill"))
-    assert Choices(language="zh").asked(None) == ("fill",)
-    assert Choices(language="zh").asked("vectors.txt") == ("vectors", "fill")
-    assert check_several_pieces("vectors,mask", "vectors.txt")
-    assert not check_several_pieces("mask,fill", None)
+    assert CandidateOptions().multi_piece_words == ("vectors",)
+    assert CandidateOptions(language="zh").multi_piece_words == ("vectors", "fill")
+    assert CandidateOptions(multi_piece_words=" vectors, fill") == CandidateOptions(
+        multi_piece_words=("vectors", "fill")
+    )
+    assert CandidateOptions(language="zh").sources(None) == ("fill",)
+    assert CandidateOptions(language="zh").sources("vectors.txt") == ("vectors", "fill")
+    assert check_multi_piece_words("vectors,mask", "vectors.txt")
+    assert not check_multi_piece_words("mask,fill", None)
     with pytest.raises(UserError, match="no word vectors are given"):
-        check_several_pieces("fill,vectors", None)
+        check_multi_piece_words("fill,vectors", None)
 
 
 def test_as_a_record_of_json(tmp_path):
     words = tmp_path / "words.txt"
     words.touch()
-    record = Choices(several_pieces="vectors,fill", keep_words=words).as_record()
+    record = CandidateOptions(multi_piece_words="vectors,fill", keep_words=words).as_record()
     assert json.loads(json.dumps(record)) == record
-    assert record["several_pieces"] == "vectors,fill"
+    assert record["multi_piece_words"] == "vectors,fill"
     assert record["keep_words"] == str(words)
 
 
 def test_words_from_files(tmp_path):
     words = tmp_path / "words.txt"
     words.write_text("\ufeffFilm\n\n  Cliche\u0301 \r\n", encoding="utf-8")
-    stop = WordRules.of(Choices(stop_words=words))
+    stop = WordRules.of(CandidateOptions(stop_words=words))
     assert not stop.is_content_word("film")
     assert not stop.is_content_word("clichés"[:-1])
     assert stop.is_content_word("the")
-    kept = WordRules.of(Choices(keep_words=words))
+    kept = WordRules.of(CandidateOptions(keep_words=words))
     assert [word.text for word in kept.find_words("the FILM and the plot") if word.replaceable] == ["plot"]
     words.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not UTF-8"):
-        WordRules.of(Choices(keep_words=words))
+        WordRules.of(CandidateOptions(keep_words=words))
 
 
 def test_words_that_a_label_hangs_on_are_neither_taken_out_nor_put_in(tiny_mlm, tiny_vectors, tmp_path):
@@ -77,11 +79,14 @@ def test_words_that_a_label_hangs_on_are_neither_taken_out_nor_put_in(tiny_mlm, 
     words.write_text("good\nfilms\n")
     sentence = "a good gripping film"
 
-    def candidates(choices: Choices) -> dict[str, tuple[str, ...]]:
+    def candidates(choices: CandidateOptions) -> dict[str, tuple[str, ...]]:
         augmenter = Augmenter(tiny_mlm, tiny_vectors, choices, device="cpu", precision="float32")
         return {sentence[slot.start : slot.end]: slot.candidates for slot in augmenter.slots([sentence])[0]}
 
-    free, held = candidates(Choices(candidates=60)), candidates(Choices(candidates=60, keep_words=words))
+    free, held = (
+        candidates(CandidateOptions(candidates=60)),
+        candidates(CandidateOptions(candidates=60, keep_words=words)),
+    )
     assert set(free) == {"good", "gripping", "film"}
     assert "good" in free["film"]
     assert "films" in free["gripping"]
@@ -89,14 +94,16 @@ def test_words_that_a_label_hangs_on_are_neither_taken_out_nor_put_in(tiny_mlm, 
 
 
 def test_words_with_digits():
-    rules = WordRules.of(Choices(letters_only=False))
+    rules = WordRules.of(CandidateOptions(letters_only=False))
     found = [word.text for word in rules.find_words("the 10th c3po film can't 42 a_b") if word.replaceable]
     assert found == ["10th", "c3po", "film", "42"]
 
 
 def test_variants_of_reads_lazily_and_draws_by_number(tiny_mlm, monkeypatch):
     monkeypatch.setattr("augment.augmenter._BLOCK", 3)
-    augmenter = Augmenter(tiny_mlm, choices=Choices(several_pieces="mask"), device="cpu", precision="float32")
+    augmenter = Augmenter(
+        tiny_mlm, options=CandidateOptions(multi_piece_words="mask"), device="cpu", precision="float32"
+    )
     read = []
 
     def sentences():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from augment import Augmenter, Choices
+from augment import Augmenter, CandidateOptions
 from augment.chinese import is_in_dictionary
-from augment.fill import LONGEST, Filler
+from augment.fill_mask import LONGEST, MaskFiller
 from augment.masked_lm import MaskedLM
 from augment.words import STOP_WORDS, WordRules
 from glue_tasks import UserError
@@ -67,11 +67,11 @@ class Plain:
 def test_same_words_as_a_plain_search(tiny_mlm, tiny_chinese, language, beam, batch_size):
     name, sentences = (tiny_mlm, ENGLISH) if language == "en" else (tiny_chinese, CHINESE)
     is_word = is_in_dictionary if language == "zh" else lambda word: not word.endswith("x")
-    choices = Choices(candidates=5, beam=beam, language=language)
+    choices = CandidateOptions(candidates=5, beam=beam, language=language)
     lm = MaskedLM.load(name, choices, batch_size=batch_size, device="cpu", precision="float32")
     plain = Plain(name, lm.rules, 5, beam, is_word)
     words = [[word for word in lm.rules.find_words(s) if word.replaceable] for s in sentences]
-    found = Filler(lm, is_word).candidates(sentences, words)
+    found = MaskFiller(lm, is_word).candidates(sentences, words)
     expected = [
         [tuple(plain.answer(sentence, word.start, word.end)) or None for word in of_sentence]
         for sentence, of_sentence in zip(sentences, words, strict=True)
@@ -81,21 +81,21 @@ def test_same_words_as_a_plain_search(tiny_mlm, tiny_chinese, language, beam, ba
 
 
 def test_long_sentences_show_a_window_and_long_words_stay(tiny_mlm):
-    lm = MaskedLM.load(tiny_mlm, Choices(candidates=5), device="cpu", precision="float32")
+    lm = MaskedLM.load(tiny_mlm, CandidateOptions(candidates=5), device="cpu", precision="float32")
     words = ["good", "bad", "cold", "warm", "dull", "long"] * 7
     words[20] = "gripping"
     sentence, window = " ".join(words), " ".join(words[5:34])
-    answers, of_window = Filler(lm).candidates(
+    answers, of_window = MaskFiller(lm).candidates(
         [sentence, window], [lm.rules.find_words(sentence), lm.rules.find_words(window)]
     )
     assert answers[20] is not None
     assert answers[20] == of_window[15]
     too_long = "grip" + "ping" * LONGEST
-    assert Filler(lm).candidates([too_long], [lm.rules.find_words(too_long)]) == [[None]]
+    assert MaskFiller(lm).candidates([too_long], [lm.rules.find_words(too_long)]) == [[None]]
 
 
 def test_other_tokenizers_fill_words_too(tiny_other):
-    choices = Choices(several_pieces="fill")
+    choices = CandidateOptions(multi_piece_words="fill")
     augmenter = Augmenter(tiny_other, None, choices, device="cpu", precision="float32")
     (slots,) = augmenter.slots(["a gripping film (gripping)"])
     assert augmenter.counts.answered_by_fill >= 1
@@ -106,7 +106,7 @@ def test_filled_words_are_words_that_the_vectors_know(tiny_mlm, tmp_path):
     vectors = tmp_path / "vectors.txt"
     known = ["coldly", "films", "Gripx", "warmly"]
     vectors.write_text("".join(f"{word} 1 {i}\n" for i, word in enumerate(known)))
-    choices = Choices(several_pieces="vectors,fill", beam=100)
+    choices = CandidateOptions(multi_piece_words="vectors,fill", beam=100)
     augmenter = Augmenter(tiny_mlm, vectors, choices, device="cpu", precision="float32")
     (slots,) = augmenter.slots(["coldly gripping"])
     assert [augmenter.counts.answered_by_vectors, augmenter.counts.answered_by_fill] == [1, 1]
@@ -115,7 +115,9 @@ def test_filled_words_are_words_that_the_vectors_know(tiny_mlm, tmp_path):
 
 def test_the_first_with_an_answer_wins(tiny_mlm, tiny_vectors):
     def slots(order: str) -> dict[str, tuple[str, ...]]:
-        augmenter = Augmenter(tiny_mlm, tiny_vectors, Choices(several_pieces=order), device="cpu", precision="float32")
+        augmenter = Augmenter(
+            tiny_mlm, tiny_vectors, CandidateOptions(multi_piece_words=order), device="cpu", precision="float32"
+        )
         sentence = "gripping zebra"  # of the two, vectors know the first
         (found,) = augmenter.slots([sentence])
         counts = augmenter.counts
@@ -135,6 +137,6 @@ def test_the_first_with_an_answer_wins(tiny_mlm, tiny_vectors):
 
 
 def test_fill_needs_no_vectors_and_vectors_are_not_forgotten(tiny_mlm):
-    Augmenter(tiny_mlm, choices=Choices(several_pieces="fill"))
-    with pytest.raises(UserError, match="--several-pieces mask or fill"):
-        Augmenter(tiny_mlm, choices=Choices(several_pieces="vectors,fill"))
+    Augmenter(tiny_mlm, options=CandidateOptions(multi_piece_words="fill"))
+    with pytest.raises(UserError, match="--multi-piece-words mask or fill"):
+        Augmenter(tiny_mlm, options=CandidateOptions(multi_piece_words="vectors,fill"))

@@ -18,8 +18,8 @@ from augment.masked_lm import Gap, Input, MaskedLM
 from augment.words import Word
 
 LONGEST = 8  # pieces; longer rows of characters are names and noise, and are left as they are
-# Of the last step so many times M rows are looked through for words.
-_LOOKED_THROUGH = 20
+# Of the last step so many times M rows are searched for words.
+_SEARCHED_ROWS = 20
 
 
 @dataclass
@@ -37,12 +37,12 @@ class _Filling:
         filled = []
         for _, pieces in self.rows:
             ids = self.masked.ids.copy()
-            ids[self.masked.places[: len(pieces)]] = pieces
-            filled.append(Input(ids, self.masked.segments, [self.masked.places[len(pieces)]]))
+            ids[self.masked.positions[: len(pieces)]] = pieces
+            filled.append(Input(ids, self.masked.segments, [self.masked.positions[len(pieces)]]))
         return filled
 
 
-class Filler:
+class MaskFiller:
     """Fills words by a masked LM. is_word: tells the rows of pieces that are words; None takes all for words.
 
     In float32 the answers are the same for any batch size, but for ties in rounding.
@@ -50,7 +50,7 @@ class Filler:
 
     def __init__(self, masked_lm: MaskedLM, is_word: Callable[[str], bool] | None = None):
         self._is_word = is_word or (lambda word: True)
-        self.beam = masked_lm.choices.beam
+        self.beam = masked_lm.options.beam
         self._lm = masked_lm
         # (2, V): what may begin a word, and what may go on with it
         self._may_be = torch.tensor(masked_lm.pieces.parts(masked_lm.rules), device=masked_lm.device)
@@ -105,8 +105,8 @@ class Filler:
             filling.rows = rows[: self._kept(filling, step)]
 
     def _kept(self, filling: _Filling, step: int) -> int:
-        """How many rows go on after a step; after the last, how many are looked through."""
-        return self.beam if step + 1 < len(filling.own) else _LOOKED_THROUGH * self._lm.m
+        """How many rows go on after a step; after the last, how many are searched."""
+        return self.beam if step + 1 < len(filling.own) else _SEARCHED_ROWS * self._lm.m
 
     def _likeliest(self, scores: Tensor, kinds: Tensor, most: int) -> list[list[tuple[float, int]]]:
         """For each row of scores (Q, V) its likeliest pieces of its kind, with their log-probabilities."""

@@ -23,7 +23,8 @@ from transformers import (
 from glue_tasks import TASKS, UserError
 from glue_tasks.describe import piece_counter
 from tests.tinydistill.conftest import change_config, fails, make_tokenizer, tiny_bert_config
-from tinydistill.encoders.load import load_config, load_tokenizer
+from tinydistill.encoders.config import load_config
+from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.kinds import kind_of
 from tinydistill.models import load_classifier
 from tinydistill.students import StudentSpec, load_projections, student_config

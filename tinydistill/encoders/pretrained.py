@@ -1,0 +1,83 @@
+"""Whatever `from_pretrained` reads, from a folder or the hub, quietly and safely; what it cannot is one sentence."""
+
+import contextlib
+import pickle
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import cached_file, logging
+
+from glue_tasks.errors import UserError, is_outside
+
+# What is raised for a file of weights that is cut off or no such file, besides torch's RuntimeError.
+_DAMAGED = (SafetensorError, pickle.UnpicklingError, struct.error, EOFError)
+_WHAT = {AutoConfig: "configuration", AutoTokenizer: "tokenizer"}  # else a model
+
+
+def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
+    """What `auto_class.from_pretrained` gives; code that lies beside the weights is never run. UserError if nothing."""
+    folder = Path(name)
+    looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if looks_local and not folder.is_dir():
+        raise UserError(f"there is no model folder {name}; give a folder that holds config.json, or a hub id")
+    if looks_local and not (folder / "config.json").is_file():
+        raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
+    try:
+        with quiet():
+            return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+    except Exception as error:  # odd entries of a configuration end in any
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        damaged = isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason
+        if not damaged and is_outside(error):
+            raise
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
+                "whose type transformers knows"
+            ) from None
+        if damaged:
+            if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
+                reason = "a pickle of something else than tensors, which is not read"
+            raise UserError(
+                f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
+            ) from None
+        if looks_local:
+            what = _WHAT.get(auto_class, "model")
+            raise UserError(f"cannot load the {what} of {name}; check the folder's files ({reason})") from None
+        raise UserError(
+            f"there is no folder {name} here, and the model of that name could not be had from the hub either; check "
+            f"the path, or download it to a folder on a machine with a network ({reason})"
+        ) from None
+
+
+def find_file(name: str, file: str) -> Path | None:
+    """A file of a model folder or hub id, from the cache or the hub; None if it has none."""
+    path = cached_file(
+        name,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return Path(path) if path else None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """transformers says nothing and draws no progress bar inside; what it was told before holds again behind.
+
+    A pretrained body under a new head is what is asked for here; its table of missing weights says nothing new.
+    """
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
