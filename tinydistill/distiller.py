@@ -24,7 +24,8 @@ class Features:
     logits: Tensor | None
 
 
-# Given a list of layers, transformers 5.23 keeps their hidden states alone, which saves memory; before, it lost the last.
+# Given a list of layers, transformers 5.23 keeps their hidden states alone, which saves memory. Earlier versions lose
+# the last layer's.
 _KEEPS_CHOSEN_LAYERS = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
 
 
