@@ -13,6 +13,7 @@ from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 with exit_on_user_error():  # Ctrl-C counts from the first import that takes time
     import typer
 
+    from glue_tasks.command_line import run_app
     from glue_tasks.places import AUGMENTED, find_file, find_folder
     from glue_tasks.task import Task
     from tinydistill import flags
@@ -138,7 +139,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; also callable from Python with the arguments as a list. Returns if all went well."""
     with _first_process_speaks(), exit_on_user_error():
         try:
-            app(args, prog_name="run_tinybert.py")
+            run_app(app, args, "run-tinybert", "run_tinybert.py")
         except SystemExit as stop:
             if isinstance(stop.__context__, typer.Exit) and stop.code == 130:
                 # Ctrl-C before `run` began, which typer ends without a word.

@@ -10,15 +10,16 @@ import typer
 from augment.candidate_options import PRECISIONS, CandidateOptions
 from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
+from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import check_memory_limit, exit_on_user_error
 from glue_tasks.places import AUGMENTED, find_file, find_folder
 from glue_tasks.tally import in_words
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(
+def augment(
     data_dir: Annotated[
         Path, typer.Option(help="The folder that holds <task>/train.tsv in the official layout.", metavar="DIR")
     ],
@@ -149,6 +150,7 @@ def main(
         bool, typer.Option("--overwrite", help="Replace a train_aug.tsv or an unfinished run that is there.")
     ] = False,
     show: Annotated[int, typer.Option(help="First print so many rows with three variants each.")] = 0,
+    version: Version = False,
 ) -> None:
     """Augment a task's training rows as TinyBERT does (arXiv 1909.10351, Algorithm 1).
 
@@ -269,8 +271,14 @@ def _summary(written: Path | str, counts: Counts) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["merge"]:
-        merge_app(sys.argv[2:], prog_name="python -m augment merge")
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; `args` stands in for sys.argv[1:]."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["merge"]:
+        run_app(merge_app, args[1:], "tinydistill-augment merge", "python -m augment merge")
     else:
-        app(prog_name="python -m augment")
+        run_app(app, args, "tinydistill-augment", "python -m augment")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from glue_tasks import TASKS, Task, get_task
+from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file, present_splits
@@ -17,10 +18,15 @@ from glue_tasks.tally import in_words
 _WIDE = 240  # characters of a line of `list` where it is not shown on a terminal: each task has one line
 app = typer.Typer(
     help="Which tasks there are, what is in their files, and the files themselves.",
-    add_completion=False,
+    pretty_exceptions_enable=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",  # wraps paragraphs, and leaves [CLS] as it is
 )
+
+
+@app.callback()
+def commands(version: Version = False) -> None:
+    """Which tasks there are, what is in their files, and the files themselves."""
 
 
 @app.command("list")
@@ -157,7 +163,7 @@ def _kind(task: Task) -> str:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` stands in for sys.argv[1:]."""
-    app(args, prog_name="python -m glue_tasks")
+    run_app(app, args, "tinydistill-tasks", "python -m glue_tasks")
 
 
 if __name__ == "__main__":

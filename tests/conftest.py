@@ -1,10 +1,13 @@
 """Settings of the test run, and where real data and models lie."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 # Set before torch or a hub client is imported: the tests need no network and leave cores to others.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,6 +26,24 @@ SHARED = Path(os.environ.get("TINYDISTILL_SHARED", ROOT.parent / "shared"))
 def shared() -> Path:
     """The folder of real data and models; a test that uses it is marked `realdata`."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder once for all processes of a test run: what takes long to train, and is only read."""
+    own = tmp_path_factory.getbasetemp()
+    of_the_run = own.parent if own.name.startswith("popen-gw") else own  # as pytest-xdist names its workers' folders
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        path, finished = of_the_run / name, of_the_run / f"{name}.finished"
+        with FileLock(of_the_run / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of a process that failed
+                make(path)
+                finished.touch()
+        return path
+
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from glue_tasks.version import __version__
+
 if TYPE_CHECKING:
     from tinydistill.api import distill
     from tinydistill.objectives import Objective
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
     from tinydistill.phases import PHASES, Phase
     from tinydistill.trainer import DistillationTrainer
 
-__version__ = "0.2.0"
-__all__ = ["PHASES", "DistillationTrainer", "Objective", "Phase", "Training", "distill"]
+__all__ = ["PHASES", "DistillationTrainer", "Objective", "Phase", "Training", "__version__", "distill"]
 
 # Imported when they are asked for: PyTorch and transformers take seconds, and --help needs neither.
 _HOME = {

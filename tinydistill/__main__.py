@@ -5,15 +5,20 @@ from typing import Annotated
 
 import typer
 
+from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 
 app = typer.Typer(
     help="Use the models that run_tinybert.py makes.",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def commands(version: Version = False) -> None:
+    """Use the models that run_tinybert.py makes."""
 
 
 @app.command("options")
@@ -84,7 +89,7 @@ def predict(
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` stands in for sys.argv[1:]."""
-    app(args, prog_name="python -m tinydistill")
+    run_app(app, args, "tinydistill", "python -m tinydistill")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -23,6 +24,11 @@ class Features:
     hidden: dict[int, Tensor]
     attention: dict[int, QueriesAndKeys]
     logits: Tensor | None
+
+
+# Given a list of layers, transformers 5.23 keeps their hidden states alone, which saves memory. Earlier versions lose
+# the last layer's.
+_KEEPS_CHOSEN_LAYERS = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
 
 
 class FeatureReader:
@@ -46,7 +52,7 @@ class FeatureReader:
         run = model if self.needs_logits else model.base_model
         output = run(
             **{name: batch[name] for name in self._inputs if name in batch},
-            output_hidden_states=self.hidden or False,
+            output_hidden_states=(self.hidden if _KEEPS_CHOSEN_LAYERS else True) if self.hidden else False,
             output_attentions=self.scores is not None,
         )
         return Features(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from glue_tasks.command_line import Version
 from glue_tasks.errors import UserError
 from tinydistill.options import TRAINING, About, Options, Training, about
 from tinydistill.phases import ALL, PHASES, Phase
@@ -43,10 +44,11 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         if known.group == TRAINING and field.name == "max_steps":
             yield from _of_training()
         names = known.flags or ((flag_of(field.name, known),) if isinstance(field.default, bool) else ())
-        unit = "" if isinstance(field.default, bool) else known.unit.upper()
+        unit = "" if isinstance(field.default, bool) else "|".join(known.choices) or known.unit.upper()
         yield _parameter(field.name, type(field.default), known.help, known.group, names, metavar=unit)
         if field.name == "pretrained":
             yield _parameter("recipe", str, "TOML file with settings; flags win over it.", metavar="FILE")
+    yield inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Version)
 
 
 def _of_training() -> Iterator[inspect.Parameter]:

@@ -89,7 +89,13 @@ READ: list[tuple[str, Task, str, bytes, list]] = [
     ("CSV, blank lines", SST2, "train.csv", b"\nsentence,label\n\ngood,1\nbad,0\n\n", GOOD_BAD),
     ("header where there is none", COLA, "train.tsv", b"label\tsentence\n1\tgood\n0\tbad\n", GOOD_BAD),
     ("no header where there is one", POSITIONS, "train.tsv", b"1\tgood\n0\tbad\n", GOOD_BAD),
-    ("packed under another name", SST2, "train.tsv", gzip.compress(b"sentence\tlabel\ngood\t1\nbad\t0\n"), GOOD_BAD),
+    (
+        "packed under another name",
+        SST2,
+        "train.tsv",
+        gzip.compress(b"sentence\tlabel\ngood\t1\nbad\t0\n", mtime=0),
+        GOOD_BAD,
+    ),
     ("named as packed, and not", SST2, "train.csv.gz", b"sentence,label\ngood,1\nbad,0\n", GOOD_BAD),
     ("empty text", SST2, "train.tsv", b"sentence\tlabel\n\t1\n", [("", 1)]),
     (

@@ -1,6 +1,7 @@
 """Tiny models and a tiny task, made in the test run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,11 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def teacher_dir(data_dir: Path, masked_lm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("teacher")
-    run("teacher", data_dir, out, "--pretrained", str(masked_lm_dir), "--epochs", "30", "--learning-rate", "5e-3")
-    return out / "teacher"
+def teacher_dir(data_dir: Path, masked_lm_dir: Path, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    def train(out: Path) -> None:
+        run("teacher", data_dir, out, "--pretrained", str(masked_lm_dir), "--epochs", "30", "--learning-rate", "5e-3")
+
+    return made_once("teacher", train) / "teacher"
 
 
 @pytest.fixture(scope="session")

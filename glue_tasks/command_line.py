@@ -1,0 +1,33 @@
+"""What all commands share: --version, shell completion, and the name under which they were called."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glue_tasks.version import __version__
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"tinydistill {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+def run_app(app: typer.Typer, args: list[str] | None, console_command: str, otherwise: str) -> None:
+    """Run an app as typer would, under the name that the user typed: of the installed command, or `otherwise`.
+
+    --install-completion and --show-completion work, but take no room in --help. Ends in SystemExit, as typer does.
+    """
+    command = typer.main.get_command(app)
+    for parameter in command.params:
+        if parameter.name in ("install_completion", "show_completion"):
+            parameter.hidden = True  # type: ignore[attr-defined]  # of options, which these are
+    is_installed = Path(sys.argv[0]).stem == console_command.partition(" ")[0]
+    command(args, prog_name=console_command if is_installed else otherwise)
