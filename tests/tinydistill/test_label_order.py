@@ -99,7 +99,7 @@ def test_codes_as_names() -> None:
     before = logits(model)
     assert align(SST2, model, "m", kind_of(SST2).head())
     assert torch.equal(logits(model), before.flip(-1))
-    assert align(SST2, make_model("0", "1", kind_of(SST2).head()), "m") == []
+    assert align(SST2, make_model("0", "1"), "m", kind_of(SST2).head()) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_other_labels(names: tuple[str, ...], message: str) -> None:
 
 def test_a_regression() -> None:
     with pytest.raises(UserError, match="has 3 outputs, STS-B has one value"):
-        align(TASKS["STS-B"], make_model("a", "b", "c", kind_of(TASKS["STS-B"]).head()), "m")
+        align(TASKS["STS-B"], make_model("a", "b", "c"), "m", kind_of(TASKS["STS-B"]).head())
     model = make_model("LABEL_0")
     assert align(TASKS["STS-B"], model, "m", kind_of(TASKS["STS-B"]).head()) == []
     assert not is_unnamed(TASKS["STS-B"], model, "m")
