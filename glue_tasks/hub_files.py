@@ -4,7 +4,6 @@
 forbids the network. No code of a repository is run.
 """
 
-import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,16 +54,12 @@ class Repositories:
             )
         except LocalEntryNotFoundError as error:
             raise Unreachable(f"the cache does not have {hub.repository}") from error
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not error.filename:
-                error.filename = str(constants.HF_HUB_CACHE)
-            if error.errno is not None:
-                raise
-            raise _explained(error, hub) from error
         except Exception as error:
-            if not _is_of_network(error):
-                raise
-            raise _explained(error, hub) from error
+            if isinstance(error, OSError) and error.errno is not None:
+                error.filename = error.filename or constants.HF_HUB_CACHE  # a full disk does not say which file
+            elif explained := _explained(error, hub):
+                raise explained from error
+            raise
         if missing := _missing(Path(path), hub, splits):
             if self.offline:
                 raise Unreachable(f"the cache does not have {missing} of {hub.repository}")
@@ -84,21 +79,17 @@ def _answers(hub: Hub) -> bool:
     try:
         HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
     except Exception as error:
-        if not _is_of_network(error):
-            raise
         explained = _explained(error, hub)
         if isinstance(explained, Unreachable):
             return False
+        if explained is None:
+            raise
         raise explained from error
     return True
 
 
-def _is_of_network(error: Exception) -> bool:
-    """Whether the hub's client or its HTTP library, which is not one of ours to import, raised the error."""
-    return type(error).__module__.startswith(("huggingface_hub", "httpx", "httpcore"))
-
-
-def _explained(error: Exception, hub: Hub) -> UserError:
+def _explained(error: Exception, hub: Hub) -> UserError | None:
+    """An error of the network or the hub as a sentence; None for another."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     what = (str(error).splitlines() or [""])[0].rstrip(".")
@@ -107,7 +98,10 @@ def _explained(error: Exception, hub: Hub) -> UserError:
             f"{hub.repository}: the hub does not have it, or not for you ({what}); try again later, or give a copy "
             "with --source"
         )
-    return Unreachable(f"{hub.repository} cannot be reached ({what})")
+    # The client's HTTP library is not one of ours to import.
+    if type(error).__module__.startswith(("huggingface_hub", "httpx", "httpcore")):
+        return Unreachable(f"{hub.repository} cannot be reached ({what})")
+    return None
 
 
 def _patterns(hub: Hub, split: str) -> tuple[str, str]:

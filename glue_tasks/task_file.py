@@ -6,6 +6,7 @@ of the fields, `check_task` whether they fit together.
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -105,7 +106,7 @@ def check_task(task: Task) -> None:
     if "dev" not in task.files:
         raise ValueError("names no dev file; a dev split scores and selects the student")
     for split in task.files:
-        if split not in ("train", "dev", "test") and not split.startswith(("dev_", "test")):
+        if not re.fullmatch(r"train|dev(_.*)?|test([_\d].*)?", split):
             raise ValueError(
                 f"has a split {split!r} in files; there are train, dev and test, and such as dev_2 and test_2"
             )
@@ -175,70 +176,51 @@ def _task(given: dict[str, Any], path: Path) -> Task:
     for key in _NEEDED:
         if key not in given:
             raise ValueError(f"does not say {key}; it needs {', '.join(_NEEDED)}")
-    _check_name(given["name"])
     is_regression = given["labels"] == "regression"
-    if is_regression != (given.get("kind", "regression" if is_regression else "") == "regression"):
+    if is_regression != (given.get("kind", given["labels"]) == "regression"):
         raise ValueError(f"has the kind {given['kind']!r} and labels = {given['labels']!r}, which do not go together")
     if given["labels"] == []:
         raise ValueError('has no labels; name them, or write labels = "regression"')
     if is_regression and given.get("label_codes"):
         raise ValueError("has label_codes, and a regression has none")
-    headerless = _headerless(given)
-    values = {key: value for key, value in given.items() if key != "header"}
-    values["text_columns"] = _each(_column, "text_columns", given["text_columns"])
-    values["label_column"] = _column("label_column", given["label_column"])
-    if is_regression:
-        values["labels"] = []
-    if "label_codes" in given:  # the files hold them as text in any case
-        values["label_codes"] = _each(
-            lambda _, code: str(code) if type(code) is int else code, "", given["label_codes"]
-        )
-    for key in ("other_files", "column_aliases"):
-        if isinstance(table := given.get(key), dict):
-            values[key] = {name: [value] if isinstance(value, str) else value for name, value in table.items()}
-    kind = "regression" if is_regression else given.get("kind", "classification")
-    defaults = {
-        "metrics": _USUAL_METRICS.get(kind, ()),
-        "summary": f"a task of your own, from {path.name}",
-        "homepage": "",
-    }
     try:
-        values = _TaskFile.model_validate(_with_tuples(values)).model_dump(exclude_unset=True)
+        values = _TaskFile.model_validate(_as_fields(given)).model_dump(exclude_unset=True)
     except pydantic.ValidationError as error:
         raise ValueError(_sentence(error.errors()[0], given)) from None
-    task = Task(**{**defaults, **values}, headerless=headerless)
+    _check_name(values["name"])
+    task = Task(
+        **{
+            "summary": f"a task of your own, from {path.name}",
+            "homepage": "",
+            "metrics": _USUAL_METRICS.get("regression" if is_regression else values.get("kind", "classification"), ()),
+            **values,
+        },
+        headerless=_headerless(given),
+    )
     check_task(task)
     return task
 
 
-def _headerless(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The splits without a header: all with `header = false`, else none."""
-    header = given.get("header", True)
-    if type(header) is not bool:
-        raise ValueError(f"sets header to {header!r}; it is true or false")
-    if header:
-        if "columns" in given:
-            raise ValueError(
-                "names columns, which is for files without a header; write header = false, or leave it out"
-            )
-        return ()
-    by_name = [each for each in (*given["text_columns"], given["label_column"]) if type(each) is str]
-    if by_name and "columns" not in given:
-        raise ValueError(f"names {by_name[0]!r} in files without a header; give its position, or name all columns")
-    return tuple(given.get("files", TSV_SPLITS))
+def _as_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says in other types than a task has: positions, numbers as codes, and one name for a list of it."""
+    values = {key: value for key, value in given.items() if key != "header"}
+    if values["labels"] == "regression":
+        values["labels"] = []
+    values["label_column"] = _column("label_column", values["label_column"])
+    if isinstance(columns := values["text_columns"], list):
+        values["text_columns"] = [_column("text_columns", each) for each in columns]
+    if isinstance(codes := values.get("label_codes"), list):
+        values["label_codes"] = [str(code) if type(code) is int else code for code in codes]
+    for key in ("other_files", "column_aliases"):
+        if isinstance(table := values.get(key), dict):
+            values[key] = {name: [each] if isinstance(each, str) else each for name, each in table.items()}
+    return _with_tuples(values)
 
 
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str):
-        return  # an error of its type
-    if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
-        raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
-    if any(name.casefold() == known.casefold() for known in TASKS):
-        raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
-
-
-def _each(convert: Any, key: str, value: Any) -> Any:
-    return [convert(key, each) for each in value] if isinstance(value, list) else value
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _column(key: str, value: Any) -> Any:
@@ -250,11 +232,24 @@ def _column(key: str, value: Any) -> Any:
     return numbered_column(value)
 
 
-def _with_tuples(value: Any) -> Any:
-    """The value with tuples for lists, which a task has none of."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(each) for key, each in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+def _headerless(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The splits without a header: all with `header = false`, else none."""
+    header = given.get("header", True)
+    if type(header) is not bool:
+        raise ValueError(f"sets header to {header!r}; it is true or false")
+    if header and "columns" in given:
+        raise ValueError("names columns, which is for files without a header; write header = false, or leave it out")
+    by_name = [each for each in (*given["text_columns"], given["label_column"]) if type(each) is str]
+    if not header and by_name and "columns" not in given:
+        raise ValueError(f"names {by_name[0]!r} in files without a header; give its position, or name all columns")
+    return () if header else tuple(given.get("files", TSV_SPLITS))
+
+
+def _check_name(name: str) -> None:
+    if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
+        raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
+    if any(name.casefold() == known.casefold() for known in TASKS):
+        raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
 
 
 # What pydantic expects, as a person would say it.

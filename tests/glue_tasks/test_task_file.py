@@ -255,6 +255,12 @@ def test_any_names_are_taken_as_they_are(labels: list[str], text: str, label: st
         (SMALL.replace('"Mine"', r'"a\nb"'), r"has the name 'a\\nb'; it is that of a folder too"),
         (SMALL.replace('"Mine"', '""'), "has '' in name; it takes texts that are not empty"),
         (SMALL.replace('"Mine"', '"sst-2"'), "has the name 'sst-2', which is that of a task that is there already"),
+        (SMALL.replace('["text"]', "2") + "header = false", "sets text_columns to 2; it is a list such as"),
+        (SMALL + "files = 3\nheader = false", r"sets files to 3; it is a table \[files\]"),
+        (SMALL + 'kind = ["multi-label"]', "sets kind to \\['multi-label'\\]; it is a text in quotes"),
+        (SMALL + "language = 2020-01-01", "sets language to datetime.date.*; it is a text in quotes"),
+        (SMALL + "[other_files]\ntrain = [1]", "has 1 in other_files.train; each is a text in quotes"),
+        (SMALL + '[files]\ndev = "d.csv"\ntesting = "t.csv"', "has a split 'testing' in files"),
         ("name: Mine", "is not TOML: "),
     ],
 )
