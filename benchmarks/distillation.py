@@ -42,15 +42,18 @@ from glue_tasks import UserError, get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
-from tinydistill import layer_map, objectives
-from tinydistill.data import Collator, column, encode
+from tinydistill import layer_map
+from tinydistill.data import Collator, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.cpu.int8 import use_int8
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.evaluation import predict
-from tinydistill.label_order import label_options
+from tinydistill.kinds import kind_of
+from tinydistill.objectives import resolve
+from tinydistill.phases import PHASES
 from tinydistill.students import StudentSpec, build_student
+from tinydistill.teachers import CachedTeachers
 from tinydistill.trainer import DistillationTrainer
 
 BATCH = 32
@@ -59,7 +62,7 @@ PAIRS = {
     "base-6l": ("BERT-base", "tinybert-6l-768d"),
     "minilm-3l": ("MiniLM", "init:layers=3"),
 }
-PHASES = ("intermediate", "prediction", "evaluation")
+MEASURED = ("intermediate", "prediction", "evaluation")
 DATA_DIR, MINILM = Path("../shared/data/glue"), Path("../shared/models/minilm-l6-h384-mlm")
 _EVALUATION_STEPS = 8  # of the reference, which take as long as one of training
 _STEPS_TO_WARM_UP = 8  # of ours: until what a step has freed is enough for the next one
@@ -87,7 +90,7 @@ def main(
     minilm: Annotated[Path, typer.Option(help="The small teacher, and the tokenizer of all.")] = MINILM,
     pairs: Annotated[str, typer.Option(help=f"Of {', '.join(PAIRS)}.")] = ",".join(PAIRS),
     data: Annotated[str, typer.Option(help="Tasks: SST-2 is short, RTE and MRPC are long.")] = "SST-2,RTE",
-    phases: Annotated[str, typer.Option(help=f"Of {', '.join(PHASES)}.")] = ",".join(PHASES),
+    phases: Annotated[str, typer.Option(help=f"Of {', '.join(MEASURED)}.")] = ",".join(MEASURED),
     precisions: Annotated[str, typer.Option(help="Of ours; int8: bf16, the teacher in 8 bits.")] = "bf16,float32",
     rows: Annotated[int, typer.Option(help="Training rows, drawn at random, that ours sees in an epoch.")] = 1_600,
     reference_steps: Annotated[int, typer.Option(help="Steps of the reference, each as long as any other.")] = 3,
@@ -165,7 +168,7 @@ class Setup:
         teacher_name, student_name = PAIRS[case.pair]
         self.tokenizer = AutoTokenizer.from_pretrained(case.minilm)
         torch.manual_seed(0)
-        options = label_options(self.task)
+        options = kind_of(self.task).head()
         if teacher_name == "MiniLM":
             self.teacher: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
                 case.minilm, dtype=torch.float32, **options
@@ -179,7 +182,9 @@ class Setup:
         # A task's training rows drawn at random; its whole dev set.
         path = find_file(self.task, Path(case.data_dir), split)
         self.folder = tempfile.TemporaryDirectory()
-        rows = encode(open_table(self.task, path, split), self.tokenizer, case.max_length, Path(self.folder.name))
+        rows = kind_of(self.task).encode(
+            open_table(self.task, path, split), self.tokenizer, case.max_length, Path(self.folder.name)
+        )
         chosen = np.random.default_rng(0).permutation(len(rows))[: case.rows if split == "train" else None]
         self.rows: Dataset = rows.select(chosen).flatten_indices()
 
@@ -268,11 +273,11 @@ def measure_ours(case: Case) -> dict[str, Any]:
 
 def distiller_of(setup: Setup) -> Distiller:
     """What the case's phase trains."""
-    if setup.case.phase == "prediction":
-        return Distiller(setup.student, objectives.prediction(setup.task, 1.0))
     widths = {model.config.hidden_size for model in (setup.student, setup.teacher)}
     projection = "none" if len(widths) == 1 else "per-layer"
-    return Distiller(setup.student, objectives.intermediate(setup.maps), setup.teacher.config.hidden_size, projection)
+    phase, losses = PHASES[setup.case.phase], kind_of(setup.task).losses
+    compared = resolve(phase.objectives, losses, setup.maps, projection)
+    return Distiller(setup.student, compared, setup.teacher.config.hidden_size)
 
 
 def with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:
@@ -303,8 +308,14 @@ def train(
         log_level="error",
         logging_steps=50,
     )
-    teacher = setup.teacher if setup.case.phase == "intermediate" else None
-    trainer = DistillationTrainer(distiller, teacher, args, rows, rows, collate, None)
+    trainer = DistillationTrainer(
+        distiller,
+        setup.teacher if setup.case.phase == "intermediate" else CachedTeachers(),
+        args=args,
+        data_collator=collate,
+        train_dataset=rows,
+        eval_dataset=rows,
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
 

@@ -33,8 +33,8 @@ from glue_tasks import get_task
 from glue_tasks.errors import exit_on_user_error
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file
-from tinydistill.data import Collator, LengthBucketSampler, column, encode
-from tinydistill.label_order import label_options
+from tinydistill.data import Collator, LengthBucketSampler, column
+from tinydistill.kinds import kind_of
 
 BATCH, BATCHES, STEPS, MAX_LENGTH = 32, 500, 50, 64
 MOST_OF_THE_REFERENCE = 200_000  # rows
@@ -82,7 +82,7 @@ def _write_model(tokenizer: Path, folder: Path) -> None:
     pieces = AutoTokenizer.from_pretrained(tokenizer)
     sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(pieces), **sizes, **label_options(get_task("SST-2")))
+    config = BertConfig(vocab_size=len(pieces), **sizes, **kind_of(get_task("SST-2")).head())
     BertForSequenceClassification(config).save_pretrained(folder)
     pieces.save_pretrained(folder)
 
@@ -136,7 +136,7 @@ def measure_tokenising(file: Path, model: Path, cache: Path) -> dict[str, Any]:
     tokenizer, table = _tokenizer(model), open_table(get_task("SST-2"), file)
     with MemoryWatch() as memory:
         began = time.perf_counter()
-        data = encode(table, tokenizer, MAX_LENGTH, cache)
+        data = kind_of(table.task).encode(table, tokenizer, MAX_LENGTH, cache)
         seconds = time.perf_counter() - began
     return {
         "seconds": round(seconds, 2),
@@ -154,7 +154,7 @@ def measure_parts(file: Path, model: Path, cache: Path) -> dict[str, Any]:
     seconds = []
     with MemoryWatch() as memory:
         seconds.append(time.perf_counter())
-        data = encode(table, tokenizer, MAX_LENGTH, cache)
+        data = kind_of(table.task).encode(table, tokenizer, MAX_LENGTH, cache)
         lengths = column(data, "length")
         seconds.append(time.perf_counter())
         order = LengthBucketSampler(lengths, BATCH, seed=42).order()

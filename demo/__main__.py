@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -49,7 +49,7 @@ def _run(output: Path, sizes: Sizes) -> None:
     task = get_task("demo")
     train, dev = (open_table(task, find_file(task, data_dir, split), split) for split in ("train", "dev"))
     for row, _ in zip(train, range(4), strict=False):
-        print(f"   {task.labels[int(row.label or 0)]:>8}: {row.texts[0]}")
+        print(f"   {task.labels[cast(int, row.label)]:>8}: {row.texts[0]}")
     bag_of_words = comparison.bag_of_words_accuracy(train, dev)
     print(f"   words alone do not tell: a bag of words reaches {bag_of_words:.1%} on dev")
 

@@ -1,9 +1,12 @@
 """python -m glue_tasks: which tasks there are, what is in their files, and the files themselves."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.command_line import Version, run_app
@@ -12,6 +15,7 @@ from glue_tasks.files import open_table
 from glue_tasks.places import find_file, present_splits
 from glue_tasks.tally import in_words
 
+_WIDE = 240  # characters of a line of `list` where it is not shown on a terminal: each task has one line
 app = typer.Typer(
     help="Which tasks there are, what is in their files, and the files themselves.",
     pretty_exceptions_enable=False,
@@ -33,14 +37,20 @@ def list_tasks() -> None:
     Epochs and learning rates are those of the teacher, the intermediate and the prediction phase; N is the number of
     variants of each sentence. The first metric selects the best checkpoint. Maximum length counts word pieces.
     """
-    head = ("task", "language", "kind", "metrics", "max length", "epochs", "learning rates", "N", "what it asks")
-    rows = [head, *map(_figures, TASKS.values())]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
     for language in dict.fromkeys(task.language for task in TASKS.values()):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("task", "language", "kind", "metrics", "max length", "epochs", "learning rates", "N"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("what it asks", overflow="fold")
+        for task in TASKS.values():
+            if task.language == language:
+                table.add_row(*map(escape, _figures(task)))
         if language != "en":
-            typer.echo()
-        for row in (head, *(row for row in rows[1:] if row[1] == language)):
-            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            console.print()
+        console.print(table)
 
 
 def _figures(task: Task) -> tuple[str, ...]:
@@ -114,31 +124,40 @@ def show(
 @exit_on_user_error(resumable=False)
 def download(
     task: Annotated[str, typer.Option(metavar="NAME|all", help="A task, such as SST-2, or all that the hub has.")],
-    data_dir: Annotated[Path, typer.Option(help="Where TASK/train.tsv and so on are written.")] = Path("data"),
+    data_dir: Annotated[Path, typer.Option(help="Where TASK/train.parquet and so on are written.")] = Path("data"),
     source: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A local clone of the task's repository, or a folder of OWNER/NAME clones."),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use what the hub's cache has; as HF_HUB_OFFLINE=1.")
+        bool,
+        typer.Option(
+            "--offline", envvar="HF_DATASETS_OFFLINE", help="Use what the hub's cache has; as HF_HUB_OFFLINE=1."
+        ),
     ] = False,
+    format: Annotated[
+        Literal["parquet", "tsv"],
+        typer.Option("--as", help="The hub's Parquet as it is, or text: tables with tabs, in CLUE JSON lines."),
+    ] = "parquet",
 ) -> None:
-    """Write a task's files in the official layout, from the hub, its cache or a local clone.
+    """Write a task's files, from the hub, its cache or a local clone.
 
-    Files that are there are left alone. Row counts are checked against those published. What the hub lacks (ids, parse
-    trees) is left empty. HF_ENDPOINT names a mirror, HF_HUB_CACHE another cache. With `all`, a task that fails does not
-    stop the others.
+    They are the hub's Parquet files, with its names of columns and labels, which all commands read. Files that are
+    there are left alone. Rows, columns and labels are checked before anything is written. HF_ENDPOINT names a mirror,
+    HF_HUB_CACHE another cache. With `all`, a task that fails does not stop the others.
 
     Example: python -m glue_tasks download --task SST-2 --data-dir data/glue
     """
     from glue_tasks import hub
 
     tasks = [each for each in TASKS.values() if each.hub is not None] if task == "all" else [get_task(task)]
-    hub.download(tasks, data_dir, source, offline, typer.echo)
+    hub.download(tasks, data_dir, source, offline, typer.echo, format)
 
 
 def _kind(task: Task) -> str:
     inputs = "pair" if len(task.text_columns) == 2 else "sentence"
+    if task.is_multi_label:
+        return f"{inputs}, any of {task.num_labels} labels"
     return f"{inputs}, value" if task.is_regression else f"{inputs}, {task.num_labels} classes"
 
 

@@ -23,8 +23,8 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
     Tab-separated rows know no quoting and no escapes, as GLUE's do, so that quotation marks are ordinary characters;
     where every cell of the first row stands in quotation marks the file is quoted, as some programs export. A .csv
     file, and any other separator of one character, is quoted as in RFC 4180, or, where quotations begin after a space
-    throughout, as in that without these spaces. What looks quoted or escaped and is not read so is told with an
-    example, unless the file is known to have been published like that.
+    throughout, as in that without these spaces. What looks quoted or escaped and is not read so is a warning
+    with an example, unless the file is known to have been published like that.
     """
     separator = separator_of(path, separator)
     plain = separator == "\t" and suffix_of(path) != ".csv"
@@ -34,7 +34,7 @@ def read_cells(path: Path, separator: str = "", as_published: bool = False) -> I
 
 
 def separator_of(path: Path, separator: str) -> str:
-    """What separates the file's cells, where the task says `separator`, or "" for what the file's name tells."""
+    """What separates the file's cells, where the task says `separator`, or "" for what goes with the file's name."""
     if suffix_of(path) == ".csv":
         return separator or ","
     if separator not in ("", "\t") and suffix_of(path) == ".tsv":
@@ -153,8 +153,8 @@ def _csv_rows(
 def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> bool:
     """Whether quotations begin after a space (`1, "a, b"`), and the file can be read as if such spaces were not there.
 
-    RFC 4180 has no such quotation: it would be a mark inside a cell that is not quoted. What is done is told. The whole
-    file is looked at, once: `size` and `changed` are those of the file that was.
+    RFC 4180 has no such quotation: it would be a mark inside a cell that is not quoted. What is done is a warning. The
+    whole file is scanned, once: `size` and `changed` are those of the file that was.
     """
     sign = re.compile(rb'(^|%b) +"' % re.escape(separator.encode()))
     if not any(sign.search(line) for line in raw_lines(path)):
@@ -166,7 +166,7 @@ def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> 
                 if re.match(' +"', cell) and '"' + cell.replace('"', '""') + '"' not in "".join(written):
                     return _can_skip_spaces(path, separator, f"such as {shown(cell.strip(), 60)} on line {line}")
     except UserError:
-        pass  # told by the reading itself
+        pass  # the reading itself raises it again
     return False
 
 

@@ -17,15 +17,29 @@ Where the settings come from:
 - intermediate_learning_rate, intermediate_epochs, variants (N): ours, as in `clue.py`.
 """
 
+from dataclasses import replace
+
 from glue_tasks.task import Hub, Task
 
-_HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-_PAIR_ALIASES = {
-    "sentence1": ("text_a", "query", "premise"),
-    "sentence2": ("text_b", "title", "hypo", "hypothesis"),
-    "label": ("gold_label", "score"),
-}
-_PAIR_COLUMNS = ("sentence1", "sentence2", "label")  # of a file without a header
+_PAIR = Task(
+    name="",
+    summary="",
+    text_columns=("sentence1", "sentence2"),
+    label_column="label",
+    labels=("not_equivalent", "equivalent"),
+    label_codes=("0", "1"),
+    metrics=("accuracy",),
+    columns=("sentence1", "sentence2", "label"),  # of a file without a header
+    column_aliases={
+        "sentence1": ("text_a", "query", "premise"),
+        "sentence2": ("text_b", "title", "hypo", "hypothesis"),
+        "label": ("gold_label", "score"),
+    },
+    language="zh",
+    intermediate_epochs=10,
+    intermediate_learning_rate=1e-4,
+    prediction_learning_rate=1e-4,
+)
 
 _TASKS = (
     Task(
@@ -41,7 +55,6 @@ _TASKS = (
         hub=Hub(
             "lansinuote/ChnSentiCorp",
             "default",
-            _HUB_SPLITS,
             {"train": 9_600, "dev": 1_200, "test": 1_200},
             {"text_a": "text"},
         ),
@@ -53,16 +66,10 @@ _TASKS = (
         variants=30,
         homepage="https://github.com/ymcui/Chinese-BERT-wwm/tree/master/data/chnsenticorp",
     ),
-    Task(
+    replace(
+        _PAIR,
         name="LCQMC",
         summary="do the two questions ask the same?",
-        text_columns=("sentence1", "sentence2"),
-        label_column="label",
-        labels=("not_equivalent", "equivalent"),
-        label_codes=("0", "1"),
-        metrics=("accuracy",),
-        columns=_PAIR_COLUMNS,
-        column_aliases=_PAIR_ALIASES,
         other_files={
             "train": ("train.txt", "LCQMC_train.json"),
             "dev": ("dev.txt", "LCQMC_dev.json"),
@@ -71,70 +78,45 @@ _TASKS = (
         hub=Hub(
             "C-MTEB/LCQMC",
             "default",
-            _HUB_SPLITS,
             {"train": 238_766, "dev": 8_802, "test": 12_500},
             {"label": "score"},
         ),
-        language="zh",
-        intermediate_epochs=10,
-        intermediate_learning_rate=1e-4,
-        prediction_learning_rate=1e-4,
         variants=10,
         homepage="http://icrc.hitsz.edu.cn/info/1037/1146.htm",
     ),
-    Task(
+    replace(
+        _PAIR,
         name="BQ",
         summary="do the two questions to a bank ask the same? (BQ Corpus)",
-        text_columns=("sentence1", "sentence2"),
-        label_column="label",
-        labels=("not_equivalent", "equivalent"),
-        label_codes=("0", "1"),
-        metrics=("accuracy",),
-        columns=_PAIR_COLUMNS,
-        column_aliases=_PAIR_ALIASES,
         folders=("bq_corpus", "bqcorpus"),
         other_files={"train": ("train.txt",), "dev": ("dev.txt",), "test": ("test.txt",)},
         hub=Hub(
             "C-MTEB/BQ",
             "default",
-            _HUB_SPLITS,
             {"train": 100_000, "dev": 10_000, "test": 10_000},
             {"label": "score"},
         ),
-        language="zh",
         teacher_learning_rate=3e-5,
-        intermediate_epochs=10,
-        intermediate_learning_rate=1e-4,
         prediction_epochs=5,
-        prediction_learning_rate=1e-4,
         homepage="http://icrc.hitsz.edu.cn/Article/show/175.html",
     ),
-    Task(
+    replace(
+        _PAIR,
         name="XNLI-zh",
         summary="does the premise entail, contradict or leave open the hypothesis? (XNLI's Chinese part)",
-        text_columns=("sentence1", "sentence2"),
-        label_column="label",
         labels=("entailment", "neutral", "contradiction"),
         label_codes=("entailment", "neutral", "contradictory"),
-        metrics=("accuracy",),
-        columns=_PAIR_COLUMNS,
-        column_aliases=_PAIR_ALIASES,
         folders=("xnli",),
         other_files={"train": ("multinli.train.zh.tsv",), "dev": ("xnli.dev.tsv",), "test": ("xnli.test.tsv",)},
         only={"language": "zh"},
         hub=Hub(
             "facebook/xnli",
             "zh",
-            _HUB_SPLITS,
             {"train": 392_702, "dev": 2_490, "test": 5_010},
             {"sentence1": "premise", "sentence2": "hypothesis"},
         ),
-        language="zh",
         teacher_epochs=2,
         teacher_learning_rate=3e-5,
-        intermediate_epochs=10,
-        intermediate_learning_rate=1e-4,
-        prediction_learning_rate=1e-4,
         variants=10,
         homepage="https://github.com/facebookresearch/XNLI",
     ),

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from glue_tasks.cells import SEPARATORS, Cells
-from glue_tasks.labels import composed, is_unscored, label_id, read_label
+from glue_tasks.headerless import is_label
+from glue_tasks.labels import composed, label_id, read_id
 from glue_tasks.lines import Fault, shown
-from glue_tasks.official_columns import known_columns
 from glue_tasks.records import Record
 from glue_tasks.task import Task, numbered_column
 
@@ -69,7 +69,7 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     by_position = find_columns(task, wanted, columns)
     # A test split may have labels too.
     label = dict(zip(columns, first, strict=False)).get(task.label_column, "")
-    is_row = len(first) == len(columns) and _is_label(task, label)
+    is_row = len(first) == len(columns) and is_label(task, label)
     if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
         return by_position if isinstance(by_position, Fault) else (None, by_position)
     if not isinstance(by_name, Fault):
@@ -85,25 +85,9 @@ def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[C
     if len(first) == 1 and (sign := next((sign for sign in "\t;|," if sign in first[0]), "")):
         cure = "save the file as .tsv with tabs or as .csv with commas, or say separator in a task file"
         return Fault(by_name.what, f"{by_name.cure}; if {SEPARATORS[sign]} is between them, {cure}")
-    if labelled and any(_is_label(task, cell) for cell in first):
+    if labelled and any(is_label(task, cell) for cell in first):
         return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
     return by_name
-
-
-def columns_by_number(task: Task, labelled: bool, rows: Sequence[Cells]) -> Cells | None:
-    """What the columns of a published task's table without a header are called, if that is certain.
-
-    `rows` are the first ones. By the number of columns and by where all of them have a label or, in a test split, the
-    number of the row: where a header has none.
-    """
-    fitting = set()
-    for columns in known_columns(task, labelled):
-        sign = task.label_column if labelled else task.id_column
-        if len(columns) == len(rows[0]) and sign in columns:
-            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
-            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
-                fitting.add(columns)
-    return fitting.pop() if len(fitting) == 1 else None
 
 
 def columns_without_header(task: Task, width: int) -> Cells:
@@ -114,7 +98,7 @@ def columns_without_header(task: Task, width: int) -> Cells:
 def without_others(
     task: Task, labelled: bool, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
 ) -> Iterator[tuple[int, Cells | Fault]]:
-    """The rows; in place of one that other columns tell to be none of the task's, or to have another label, a Fault."""
+    """The rows; a Fault in place of one that, by its other columns, is none of the task's or has another label."""
     if header is None or not {*task.only, *_NAMES_BESIDE} & {*header}:
         return rows
     fault_of = _other_columns(task, labelled)
@@ -132,13 +116,14 @@ def _other_columns(task: Task, labelled: bool) -> Callable[[Record], Fault | Non
         for column, ours in task.only.items():
             if record.get(column, ours) != ours:
                 return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
-        beside = next((column for column in _NAMES_BESIDE if column in record), "") if labelled else ""
+        one_label = labelled and not task.is_multi_label
+        beside = next((column for column in _NAMES_BESIDE if column in record), "") if one_label else ""
         if beside and task.label_column in record:
             both = label, name = str(record[task.label_column]), str(record[beside])
             if both not in agree:
-                meant = read_label(task, label)
+                meant = read_id(task, label)
                 if meant is not None and label_id(task, name) not in (meant, None):
-                    reading = f"the label {label!r} is {task.labels[int(meant)]}, and {beside} says {shown(name)}"
+                    reading = f"the label {label!r} is {task.labels[meant]}, and {beside} says {shown(name)}"
                     return Fault(reading, "the labels are numbered in another order than the task's; write their names")
                 agree.add(both)
         return None
@@ -153,10 +138,6 @@ def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
         number if number in wanted and number not in header else name
         for number, name in zip(numbers, header, strict=True)
     )
-
-
-def _is_label(task: Task, written: str) -> bool:
-    return is_unscored(task, written) or read_label(task, written) is not None
 
 
 def _is_names(task: Task, cells: Cells) -> bool:
@@ -176,6 +157,7 @@ def cells_of_records(
     columns = {*task.text_columns, task.label_column, task.id_column}
     positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
     fault_of = _other_columns(task, task.label_column in wanted)
+    label = wanted.index(task.label_column) if task.is_multi_label and task.label_column in wanted else -1
     for line, record in records():
         if isinstance(record, Fault):
             yield line, record
@@ -187,7 +169,7 @@ def cells_of_records(
             try:
                 record = task.from_record(record)
             except KeyError as error:
-                if not columns.issuperset(record):  # no table of ours
+                if not columns.issuperset(record):  # else it is a table that was written from the task's columns
                     yield line, Fault(f"no field {error}, with which {task.name} was published")
                     continue
             except (TypeError, ValueError, AttributeError, IndexError) as error:
@@ -199,7 +181,10 @@ def cells_of_records(
             if len(positions) == _SETS_KEPT:
                 positions.clear()
             positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
-        yield line, _cells(record, positions[names], wanted.index(task.id_column) if task.id_column in wanted else -1)
+        fields = positions[names]
+        if label >= 0 and not isinstance(fields, Fault) and isinstance(several := record[fields[label]], list):
+            record = {**record, fields[label]: task.label_separator.join(map(str, several))}
+        yield line, _cells(record, fields, wanted.index(task.id_column) if task.id_column in wanted else -1)
 
 
 def _cells(record: Record, names: tuple[str, ...] | Fault, id_at: int) -> Cells | Fault:

@@ -26,27 +26,8 @@ _ITEMS_SHOWN = 30  # labels
 _TEXT_SHOWN = 160  # characters
 _LABELS_IN_ORDER = 20  # more than these are shown by their number of rows
 
+NO_LABEL = -1  # where the rows of a multi-label task are counted that have none of the labels
 _BLOCK = 1000  # rows tokenised at a time: enough to keep a fast tokenizer busy, little enough to hold
-
-
-@dataclass
-class Values:
-    """The least, the mean and the greatest label of a regression, gathered one by one."""
-
-    least: float = float("inf")
-    greatest: float = float("-inf")
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, value: float) -> None:
-        self.least = min(self.least, value)
-        self.greatest = max(self.greatest, value)
-        self.total += value
-        self.count += 1
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.count
 
 
 @dataclass
@@ -54,8 +35,11 @@ class Summary:
     """A split in figures. `words` and `pieces` map a length to the number of rows of that length."""
 
     rows: int = 0
-    labels: Counter[int] = field(default_factory=Counter)  # label id -> rows; empty for a regression or a test split
-    values: Values = field(default_factory=Values)  # of a regression
+    labels: Counter[int] = field(default_factory=Counter)  # label id -> rows; empty in a regression or test split
+    # Of the labels of a regression.
+    least: float = float("inf")
+    greatest: float = float("-inf")
+    total: float = 0.0
     # Split at white space, in Chinese characters; both sentences of a pair together.
     words: Counter[int] = field(default_factory=Counter)
     pieces: Counter[int] = field(default_factory=Counter)  # empty without a tokenizer
@@ -74,11 +58,13 @@ def summarise(table: Table, count_pieces: CountPieces | None = None, examples: i
         if count_pieces is not None:
             summary.pieces.update(count_pieces([row.texts for row in block]))
         for row in block:
-            if row.label is None:
-                continue
-            if table.task.is_regression:
-                summary.values.add(row.label)
-            else:
+            if isinstance(row.label, tuple):
+                summary.labels.update(row.label or (NO_LABEL,))
+            elif table.task.is_regression and row.label is not None:
+                summary.least = min(summary.least, row.label)
+                summary.greatest = max(summary.greatest, row.label)
+                summary.total += row.label
+            elif row.label is not None:
                 summary.labels[int(row.label)] += 1
     return summary
 
@@ -143,13 +129,14 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
     """The summary for a person to read, line by line."""
     task = table.task
     yield from _understood(table)
-    if summary.values.count:
-        values = summary.values
-        yield f"  {task.label_column:<9}min {values.least:g}   mean {values.mean:.3f}   max {values.greatest:g}"
+    if summary.least <= summary.greatest:
+        mean = summary.total / summary.rows
+        yield f"  {task.label_column:<9}min {summary.least:g}   mean {mean:.3f}   max {summary.greatest:g}"
     elif summary.labels:
-        counts = sorted(enumerate(task.labels), key=lambda each: -summary.labels[each[0]])
+        names = [*enumerate(task.labels), *([(NO_LABEL, "none")] if task.is_multi_label else [])]
+        counts = sorted(names, key=lambda each: -summary.labels[each[0]])
         if len(counts) <= _LABELS_IN_ORDER:
-            counts.sort()
+            counts = names
         yield from _list(
             "balance",
             [
@@ -204,7 +191,7 @@ def _fields(table: Table, wanted: Sequence[str]) -> list[str]:
     task = table.task
     first = next((record for _, record in read_records(table.path) if not isinstance(record, Fault)), {})
     found = find_columns(task, wanted, tuple(first))
-    # Made by from_record, or as the table has told already.
+    # Made by from_record, or an error that opening the table has reported.
     return list(wanted) if isinstance(found, Fault) else [tuple(first)[at] for at in found]
 
 
@@ -218,6 +205,8 @@ def _percentiles(lengths: Counter[int]) -> str:
 def _label(row: Row, table: Table) -> str:
     if row.label is None:
         return ""
+    if isinstance(row.label, tuple):
+        return f", {' + '.join(table.task.labels[each] for each in row.label) or 'none'}"
     if table.task.is_regression:
         return f", {table.task.label_column} {row.label:g}"
     return f", {table.task.labels[int(row.label)]}"

@@ -1,4 +1,4 @@
-"""The one way a user's mistake is told: a sentence on standard error and exit code 2."""
+"""How a user's mistake is reported: one sentence on standard error, and exit code 2."""
 
 import contextlib
 import errno
@@ -14,10 +14,10 @@ except ImportError:  # Windows has none
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+    """A mistake the user can correct. The message is one sentence: what is wrong, where, and what to do."""
 
 
-# A full disk as safetensors and torch.save tell it, in exceptions of their own: numbers of the system, or the writer
+# A full disk as safetensors and torch.save report it, in exceptions of their own: numbers of the system, or the writer
 # that stopped in the middle.
 _FULL_DISK = (f"(os error {errno.ENOSPC})", f"(os error {errno.EFBIG})", "inline_container", "PytorchStreamWriter")
 
@@ -46,7 +46,7 @@ def is_outside(error: BaseException) -> bool:
 
 
 def _sentence(error: BaseException, again: str) -> str | None:
-    """The sentence for an error whose cause lies outside the program, or None for a fault of ours."""
+    """The sentence for an error whose cause lies outside the program, or None for a bug of this program."""
     if isinstance(error, UserError):
         return str(error)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

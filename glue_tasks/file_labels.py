@@ -4,40 +4,54 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glue_tasks.errors import UserError
-from glue_tasks.labels import number_of_hub, plain, read_label
+from glue_tasks.labels import Label, number_of_hub, plain, read_id, read_label, split_labels
 from glue_tasks.lines import Fault, shown
 from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 
 
 class FileLabels:
-    """Reads the labels of a file, each distinct one once. What the numbers of the hub's ClassLabel mean is told."""
+    """Reads the labels of a file, each distinct one once. Numbers of the hub's ClassLabel are a warning that says
+    what they are read as."""
 
     def __init__(self, task: Task, path: Path):
         self.task = task
         self.path = path
+        self._ids: dict[str, int] = {}  # of labels as they are written
         self._first: tuple[int, str] | None = None  # the line of the first label, and the label as it is written
         self._numbered = False  # whether it is a number of the hub's
 
-    def read(self, line: int, written: str) -> int | float | Fault:
-        """The label's id, or the value of a regression. Raises UserError where some labels are the hub's numbers and
-        others are not: which they all are is not known then."""
+    def read(self, line: int, written: str) -> Label | Fault:
+        """The label that a cell holds. Raises UserError where some labels are the hub's numbers and others are not:
+        which they all are is not known then."""
+        if self.task.is_multi_label:
+            ids = [self._id(line, each) for each in split_labels(self.task, written)]
+            faults = (each for each in ids if isinstance(each, Fault))
+            return next(faults, None) or tuple(sorted({each for each in ids if isinstance(each, int)}))
+        if self.task.is_regression:
+            value = read_label(self.task, written)
+            return Fault(f"{self._where(written)} is not a number") if value is None else value
+        return self._id(line, written)
+
+    def _id(self, line: int, written: str) -> int | Fault:
+        if (known := self._ids.get(written)) is not None:
+            return known
         task = self.task
         # A line break in a label is what a quotation mark too many swallowed.
-        label = None if "\n" in written else read_label(task, written)
+        label = None if "\n" in written else read_id(task, written)
         if label is not None:
-            if not task.is_regression:
-                self._check_order(line, written)
+            self._check_order(line, written)
+            self._ids[written] = label
             return label
         if self._numbered and plain(written).isdigit():
             raise self._two_orders(line, written)
-        where = f"{shown(written)!r} in column {task.label_column.removeprefix('column ')}"
-        if task.is_regression:
-            return Fault(f"{where} is not a number")
         cure = f"{task.name} has {', '.join(task.label_codes or task.labels)}"
         if task.hub is None and not task.label_codes and plain(written).isdigit():
             cure += "; if the file numbers them, say how in label_codes of the task"
-        return Fault(f"unknown label {where}", cure)
+        return Fault(f"unknown label {self._where(written)}", cure)
+
+    def _where(self, written: str) -> str:
+        return f"{shown(written)!r} in column {self.task.label_column.removeprefix('column ')}"
 
     def _check_order(self, line: int, written: str) -> None:
         task, is_number = self.task, number_of_hub(self.task, written) is not None
@@ -73,7 +87,7 @@ class FileLabels:
 
 def check_names(task: Task, path: Path, names: Sequence[str]) -> None:
     """Raises UserError if a file names its labels, and none of them is one of the task's."""
-    if names and not task.is_regression and all(read_label(task, name) is None for name in names):
+    if names and not task.is_regression and all(read_id(task, name) is None for name in names):
         codes = f" (codes {shown(', '.join(task.label_codes))})" if task.label_codes else ""
         raise UserError(
             f"{path} names its labels {shown(', '.join(names))}, and {task.name} has {shown(', '.join(task.labels))}"

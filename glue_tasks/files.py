@@ -11,7 +11,6 @@ from pathlib import Path
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import (
     cells_of_records,
-    columns_by_number,
     columns_without_header,
     find_columns,
     find_header,
@@ -20,23 +19,27 @@ from glue_tasks.columns import (
 )
 from glue_tasks.errors import UserError
 from glue_tasks.file_labels import FileLabels, check_names
-from glue_tasks.labels import is_no_label, is_unscored
+from glue_tasks.headerless import columns_by_number
+from glue_tasks.labels import Label, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
 from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
 
-_ROWS_LOOKED_AT = 100  # where a header is missing
+_FIRST_ROWS = 100  # compared with known layouts where a header is missing
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example. `cells` are all columns as the file has them; `label` is an id, a value, or None in a test split."""
+    """One example. `cells` are all columns as the file has them.
+
+    `label` is an id, a value, the ids of a multi-label task in their order (perhaps none), or None in a test split.
+    """
 
     line: int  # 1-based, in the file
     cells: Cells
     texts: tuple[str, ...]
-    label: int | float | None
+    label: Label | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Table:
     """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time.
 
     A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
-    with `skip_bad_rows` a warning. A row without a text is counted and told; `skip_bad_rows` leaves it out.
+    with `skip_bad_rows` a warning. Rows without a text are counted in a warning; `skip_bad_rows` leaves them out.
     """
 
     task: Task
@@ -63,14 +66,13 @@ class Table:
             yield from self._rows(tally)
         finally:
             vars(self.tally).update(vars(tally))
-        self._tell()
+        self._report()
 
     def _rows(self, tally: Tally) -> Iterator[Row]:
         # Names for what every row needs: files of millions of rows are read.
         task, width, label_position = self.task, len(self.columns), self.label_position
         one, *two = self.text_positions
         labels = FileLabels(task, self.path)
-        ids: dict[str, int] = {}  # of labels as they are written
         for line, cells in self.read():
             if isinstance(cells, tuple) and len(cells) != width:
                 if len(cells) < width and task.has_torn_rows:
@@ -80,21 +82,17 @@ class Table:
             if isinstance(cells, Fault):
                 tally.add_fault(line, cells)
                 continue
-            label: int | float | None = None
+            label: Label | None = None
             if label_position is not None:
                 written = cells[label_position]
-                label = ids.get(written)
-                if label is None:
-                    if is_unscored(task, written):
-                        tally.unscored += 1
-                        continue
-                    read = labels.read(line, written)
-                    if isinstance(read, Fault):
-                        tally.add_fault(line, read)
-                        continue
-                    label = read
-                    if isinstance(read, int):
-                        ids[written] = read
+                if task.unscored_labels and is_unscored(task, written):
+                    tally.unscored += 1
+                    continue
+                read = labels.read(line, written)
+                if isinstance(read, Fault):
+                    tally.add_fault(line, read)
+                    continue
+                label = read
             texts = (cells[one], cells[two[0]]) if two else (cells[one],)
             if not (texts[0].strip() and texts[-1].strip()):
                 if self.skip_bad_rows:
@@ -129,7 +127,7 @@ class Table:
             "them",
         )
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """What was left out: a warning, or where it may not be a UserError."""
         tally, task = self.tally, self.task
         if tally.skipped and not (self.skip_bad_rows and tally.rows):
@@ -137,7 +135,7 @@ class Table:
             if tally.skipped == 1:
                 raise UserError(fault.at(self.path, line))
             raise UserError(
-                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; mend them"
+                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; correct them"
                 + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
             )
         if tally.skipped:
@@ -251,7 +249,7 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     columns = columns_without_header(task, len(first))
     by_number = None
     if isinstance(found, Fault) or (found[0] is None and len(first) != len(columns)):
-        start = [cells for _, cells in itertools.islice(read_all(), _ROWS_LOOKED_AT) if not isinstance(cells, Fault)]
+        start = [cells for _, cells in itertools.islice(read_all(), _FIRST_ROWS) if not isinstance(cells, Fault)]
         by_number = columns_by_number(task, labelled, start)
         if by_number:
             columns = by_number

@@ -14,12 +14,9 @@ from collections.abc import Mapping
 
 from glue_tasks.task import Hub, Submission, Task
 
-_HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-
 
 def _hub(config: str, train: int, dev: int, test: int, columns: Mapping[str, str] | None = None) -> Hub:
-    rows = {"train": train, "dev": dev, "test": test}
-    return Hub("nyu-mll/glue", config, _HUB_SPLITS, rows, {"index": "idx", **(columns or {})})
+    return Hub("nyu-mll/glue", config, {"train": train, "dev": dev, "test": test}, {"index": "idx", **(columns or {})})
 
 
 def _submission(file: str, *labels: str) -> Submission:
@@ -119,6 +116,8 @@ _TASKS = (
         hub=Hub(
             "nyu-mll/glue",
             "mnli",
+            {"train": 392_702, "dev": 9_815, "dev_mismatched": 9_832, "test": 9_796, "test_mismatched": 9_847},
+            {"index": "idx", "sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
             {
                 "train": "train",
                 "dev": "validation_matched",
@@ -126,8 +125,6 @@ _TASKS = (
                 "test": "test_matched",
                 "test_mismatched": "test_mismatched",
             },
-            {"train": 392_702, "dev": 9_815, "dev_mismatched": 9_832, "test": 9_796, "test_mismatched": 9_847},
-            {"index": "idx", "sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
         ),
         submission=Submission("glue", {"test": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"}),
     ),
@@ -184,9 +181,9 @@ _TASKS = (
         hub=Hub(
             "nyu-mll/glue",
             "ax",
-            {"test": "test"},
             {"test": 1_104},
             {"index": "idx", "Premise": "premise", "Hypothesis": "hypothesis"},
+            {"test": "test"},
         ),
         submission=_submission("AX.tsv"),
         homepage="https://gluebenchmark.com/diagnostics",

@@ -1,23 +1,23 @@
-"""From the hub into the official layout on disk, so that all else reads files only.
-
-Where the rows come from stands in `hub_rows.py`, how one is written in `official_rows.py`.
-"""
+"""From the hub onto the disk: a task's Parquet files as the hub has them, or as text, checked before any is written."""
 
 import contextlib
+import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from tqdm import tqdm
 
 from glue_tasks.errors import UserError
-from glue_tasks.hub_rows import Repositories, Unreachable
-from glue_tasks.official_rows import OfficialRows, official_rows
-from glue_tasks.places import NotThere, find_file, find_folder
+from glue_tasks.hub_files import HubSplit, Repositories, Unreachable, check_split, read_split
+from glue_tasks.lines import RECORDS, Fault, suffix_of
+from glue_tasks.places import NotThere, find_file, find_folder, stem_of
+from glue_tasks.records import named_records
 from glue_tasks.task import Task
-from glue_tasks.writers import TableWriter
+from glue_tasks.writers import TableWriter, whole_file
 
-_BATCH = 1000  # rows decoded at a time
+Format = Literal["parquet", "tsv"]
 
 
 def download(
@@ -26,13 +26,15 @@ def download(
     source: Path | None = None,
     offline: bool = False,
     say: Callable[[str], None] = print,
+    format: Format = "parquet",
 ) -> None:
     """Write the files of each task that are not there yet; `say` gets a line for each file.
 
     source: a local clone of the tasks' repository, or a folder of clones (DIR/OWNER/NAME or DIR/NAME), instead of the
-        hub. offline: use what the hub's cache has.
+        hub. offline: use what the hub's cache has. format: "tsv" writes text under the official names instead, tables
+        or JSON lines as the task's are, with the hub's columns and the names of the labels.
 
-    A task that fails does not stop the others: what failed is told at the end. A full disk stops all.
+    A task that fails does not stop the others: what failed is reported at the end. A full disk stops all.
 
     Raises UserError: the sentence of what failed; if there are several, they are said, and it names the tasks.
     """
@@ -42,7 +44,7 @@ def download(
     unreachable: list[Task] = []
     for task in tasks:
         try:
-            _download(task, data_dir, repositories, say)
+            _download(task, data_dir, repositories, say, format)
             continue
         except Unreachable:
             unreachable.append(task)
@@ -59,31 +61,29 @@ def download(
         raise UserError(f"{len(failed)} of {len(tasks)} tasks are not complete, as said above: {', '.join(failed)}")
 
 
-def _download(task: Task, data_dir: Path, repositories: Repositories, say: Callable[[str], None]) -> None:
-    """Write what is missing; no file before the row counts, columns and label names of all are as they should be."""
+def _download(
+    task: Task, data_dir: Path, repositories: Repositories, say: Callable[[str], None], format: Format
+) -> None:
+    """Write the missing files of a task; none before all are checked."""
     hub = task.hub
     if hub is None:
         raise UserError(f"the hub does not have {task.name}; its files come from {task.homepage}")
-    there = {split: path for split in task.files if (path := _existing(task, data_dir, split))}
+    there = {name: path for name in task.files if (path := _existing(task, data_dir, name))}
     for path in there.values():
         say(f"{path}: there already, left alone")
-    missing = [split for split in hub.splits if split not in there]
+    missing = [name for name in hub.splits if name not in there]
     if missing:
-        loaded = dict(zip(missing, repositories.load(hub, [hub.splits[split] for split in missing]), strict=True))
-        for split, rows in loaded.items():
-            if len(rows) != hub.rows[split]:
-                raise UserError(
-                    f"{hub.repository} ({hub.config}) has {len(rows):,} rows in {hub.splits[split]} where "
-                    f"{hub.rows[split]:,} are published; nothing was written: get the files of {task.name} from "
-                    f"{task.homepage}"
-                )
-        layouts = {split: official_rows(task, hub, split, rows.features, rows[0]) for split, rows in loaded.items()}
+        source = repositories.folder(hub, [hub.splits[name] for name in missing])
+        splits = {name: read_split(source, hub, hub.splits[name]) for name in missing}
+        for name, split in splits.items():
+            check_split(task, hub, name, split)
         with _folder(folder := find_folder(task, data_dir)):
-            for split, rows in loaded.items():
-                say(_write(task, rows, layouts[split], folder / task.files[split]))
-    for split in task.files:
-        if split not in hub.splits and split not in there:
-            say(f"{task.files[split]} of {task.name} is not on the hub; {task.homepage} has it")
+            for name, split in splits.items():
+                file = task.files[name] if format == "tsv" else f"{stem_of(task.files[name])}.parquet"
+                say(_write(split, folder / file, f"{task.name} {file}"))
+    for name in task.files:
+        if name not in hub.splits and name not in there:
+            say(f"{task.files[name]} of {task.name} is not on the hub; {task.homepage} has it")
 
 
 def _existing(task: Task, data_dir: Path, split: str) -> Path | None:
@@ -106,20 +106,45 @@ def _folder(folder: Path) -> Iterator[None]:
                 part.rmdir()
 
 
-def _write(task: Task, rows: Any, layout: OfficialRows, path: Path) -> str:
-    """Write a split (`datasets.Dataset`) and return a line that says so."""
-    with (
-        TableWriter(path, layout.header) as table,
-        tqdm(total=len(rows), desc=f"{task.name} {path.name}", unit=" rows", leave=False) as bar,
-    ):
-        for batch in rows.iter(_BATCH):
-            columns = batch.keys()
-            for values in zip(*batch.values(), strict=True):
-                table.write(layout.cells(dict(zip(columns, values, strict=True))))
-            bar.update(len(values))
-    changed = table.breaks_replaced
-    note = f"; tabs and line breaks inside {changed:,} cells became spaces" if changed else ""
-    return f"{path}: {table.rows:,} rows{note}"
+def _write(split: HubSplit, path: Path, title: str) -> str:
+    """Write a split and return a line that says so."""
+    note = ""
+    with tqdm(total=split.num_rows, desc=title, unit=" rows", leave=False) as bar:
+        if suffix_of(path) == ".parquet":
+            _write_parquet(split, path, bar)
+        elif changed := _write_text(split, path, bar):
+            note = f"; tabs and line breaks inside {changed:,} cells became spaces"
+    return f"{path}: {split.num_rows:,} rows{note}"
+
+
+def _write_parquet(split: HubSplit, path: Path, bar: tqdm) -> None:
+    import pyarrow.parquet
+
+    with whole_file(path) as partial:
+        if len(split.shards) == 1 and not split.is_named_by_card:
+            with open(split.shards[0], "rb") as shard, open(partial, "wb") as copy:
+                shutil.copyfileobj(shard, copy, 1 << 20)
+            return
+        with pyarrow.parquet.ParquetWriter(partial, split.schema) as file:
+            for batch in split.batches():
+                file.write_batch(batch)
+                bar.update(len(batch))
+
+
+def _write_text(split: HubSplit, path: Path, bar: tqdm) -> int:
+    """Write a table with a header, or JSON lines; returns the number of cells whose tabs and breaks were replaced."""
+    is_json = suffix_of(path) in RECORDS
+    with TableWriter(path, None if is_json else split.schema.names) as table:
+        for batch in split.batches():
+            for record in named_records(batch, split.label_names):
+                if isinstance(record, Fault):
+                    raise UserError(f"{split.shards[0]}: {record.what}")
+                if is_json:
+                    table.write([json.dumps(record, ensure_ascii=False)])
+                else:
+                    table.write("" if value is None else str(value) for value in record.values())
+            bar.update(len(batch))
+    return table.breaks_replaced
 
 
 def _both_ways_out(tasks: list[Task], data_dir: Path) -> str:

@@ -43,10 +43,27 @@ def plain(label: str) -> str:
     return str(int(label.partition(".")[0])) if _WHOLE.fullmatch(label) else label
 
 
-def read_label(task: Task, written: str) -> int | float | None:
-    """The label that a cell of a file holds: an id, or the value of a regression; None if it is none."""
+# The id of a label, those of several in their order, or the value of a regression.
+Label = int | float | tuple[int, ...]
+
+
+def split_labels(task: Task, written: str) -> list[str]:
+    """The labels that a cell of a multi-label task holds, without spaces around them; none in an empty cell."""
+    return [label for part in written.split(task.label_separator) if (label := part.strip())]
+
+
+def read_label(task: Task, written: str) -> Label | None:
+    """The label that a cell of a file holds; None if it is none, or, in a multi-label task, one of them is none."""
     if task.is_regression:
         return _value(written)
+    if not task.is_multi_label:
+        return read_id(task, written)
+    ids = {read_id(task, label) for label in split_labels(task, written)}
+    return None if None in ids else tuple(sorted(each for each in ids if each is not None))
+
+
+def read_id(task: Task, written: str) -> int | None:
+    """The id of one label in a file, by its name, its code or the hub's number."""
     label = label_id(task, written)
     return number_of_hub(task, written) if label is None else label
 

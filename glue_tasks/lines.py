@@ -88,9 +88,9 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     A line ends in LF or CRLF, or in CR where the whole file has no LF (old Mac); nothing else ends one: U+2028 does
     not. A CR elsewhere is an ordinary character. Raises UserError if the file is no text.
     """
-    of_old_mac = _is_of_old_mac(path)
+    ends_in_cr = _ends_in_cr(path)
     with open_bytes(path) as file:
-        lines = _split_at_cr(file) if of_old_mac else iter(file)
+        lines = _split_at_cr(file) if ends_in_cr else iter(file)
         first = next(lines, b"")
         for sign, cure in _OTHER_KINDS.items():
             if first.startswith(sign):
@@ -109,7 +109,7 @@ def _split_at_cr(file: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
-def _is_of_old_mac(path: Path) -> bool:
+def _ends_in_cr(path: Path) -> bool:
     """Whether there is a CR and not one LF. Other files show an LF in their first bytes, and are left at once."""
     found = False
     size = 1 << 12

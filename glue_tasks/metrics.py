@@ -39,10 +39,17 @@ METRICS: dict[str, Metric] = {
     "matthews": _matthews,
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
+    "micro_f1": lambda predictions, references: float(
+        metrics.f1_score(references, predictions, average="micro", zero_division=0.0)
+    ),
+    "macro_f1": lambda predictions, references: float(
+        metrics.f1_score(references, predictions, average="macro", zero_division=0.0)
+    ),
 }
 
 OF_VALUES = frozenset({"pearson", "spearman"})  # of a regression; the others are of labels
 OF_TWO_LABELS = frozenset({"f1"})  # of the second one
+OF_MULTI_LABEL = frozenset({"micro_f1", "macro_f1"})
 
 
 def score(task: Task, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Where a task's files lie: folders in any case, files by their official names, other names and other formats."""
+"""Where a task's files are: folders in any case, files by their official names, other names and other formats."""
 
 import os
 from pathlib import Path
@@ -43,13 +43,18 @@ def present_splits(task: Task, data_dir: Path) -> list[str]:
     return [split for split in task.files if _files(task, find_folder(task, data_dir), split)]
 
 
+def stem_of(name: str) -> str:
+    """A file's name without the suffix of its format, which the split's file in another format has too."""
+    return next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name)
+
+
 def _files(task: Task, folder: Path, split: str) -> list[Path]:
     """The split's file by its official name; else all that could be it, by other names or in other formats."""
     official = folder / task.files[split]
     if official.is_file():
         return [official]
     names = (task.files[split], *task.other_files.get(split, ()))
-    stems = [next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name) for name in names]
+    stems = [*map(stem_of, names)]
     others = dict.fromkeys((*names, *(stem + suffix for stem in stems for suffix in SUFFIXES)))
     found = [folder / name for name in others if (folder / name).is_file()]
     # Last, for a text file of such a name may be anything; and what the hub calls it.
@@ -74,7 +79,7 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
         cure = f"put {' and '.join(task.files.values())} into {folder}"
     real = Path(os.path.realpath(data_dir))  # `resolve` fails where links lead round in a circle
     if _is_name_of(task, real.name) and _files(task, data_dir, split):
-        # What the authors' --data_dir takes.
+        # As the original code's --data_dir expects it.
         above = data_dir.parent if data_dir.name else real.parent
         raise UserError(f"{data_dir} is the folder of {task.name} itself; give the folder above it, {above}")
     for needed in (data_dir, folder):
@@ -96,5 +101,5 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
         task.files[split],
         *task.other_files.get(split, ()),
     ):
-        warn_once(f"{found[0]} is taken for {split} of {task.name}, with tabs between its cells")
+        warn_once(f"{found[0]} is read as {split} of {task.name}, with tabs between its cells")
     return found[0]

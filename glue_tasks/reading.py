@@ -1,5 +1,6 @@
 """What decides how a task's files are read: for the record of a run, and for the names of cached rows."""
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -10,29 +11,25 @@ from typing import Any
 from glue_tasks import TASKS, files
 from glue_tasks.task import Task
 
-# Of a task what is read, and how it is scored; not what it is called, says of itself, or how it is trained.
-_FIELDS = (
-    "text_columns",
-    "label_column",
-    "labels",
-    "label_codes",
-    "metrics",
-    "files",
-    "columns",
-    "headerless",
-    "has_torn_rows",
-    "column_aliases",
-    "only",
-    "unscored_labels",
-    "separator",
-    "id_column",
+# Of a task what is neither read nor scored, beside how it is trained. `from_record` is compared by its source.
+_OTHER_FIELDS = (
+    "name",
+    "summary",
+    "folders",
+    "other_files",
+    "from_record",
+    "hub",
+    "submission",
+    "language",
+    "homepage",
 )
+_OF_TRAINING = ("max_length", "variants", "_epochs", "_rate")
 
 
 def describe_reading(task: Task) -> dict[str, Any]:
     """How the files of a user's own task are read and scored, for the record of a run; {} for a task of the tables.
 
-    Such a task may be another by the time the run is taken up again.
+    Such a task may have changed by the time the run is resumed.
     """
     return {} if TASKS.get(task.name) == task else {f"task_{name}": value for name, value in _reading(task).items()}
 
@@ -43,7 +40,8 @@ def reading_digest(task: Task) -> str:
 
 
 def _reading(task: Task) -> dict[str, Any]:
-    described = {field: getattr(task, field) for field in _FIELDS}
+    names = (field.name for field in dataclasses.fields(task) if field.name not in _OTHER_FIELDS)
+    described = {name: getattr(task, name) for name in names if not name.endswith(_OF_TRAINING)}
     return described | ({"from_record": code_digest(task.from_record)} if task.from_record else {})
 
 
@@ -76,7 +74,7 @@ def _sources(function: Callable, seen: set[Any]) -> Iterator[str]:
 
 @functools.cache
 def _of_package() -> str:
-    """The digest of the modules that read files, this package's from `files` on; a task's fields are told apart."""
+    """The digest of the modules that read files: `files`, and those of this package it uses, but for `Task`'s."""
     found, waiting = set(), [files.__name__]
     while waiting:
         name = waiting.pop()

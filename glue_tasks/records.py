@@ -4,6 +4,7 @@ A record that cannot be read is a Fault in its place, where it is known where th
 """
 
 import codecs
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -119,6 +120,15 @@ def _read_array(path: Path) -> Iterator[tuple[int, Record]]:
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Record | Fault]]:
     """Rows of Parquet; a ClassLabel of `datasets` by its name."""
+    row = 0
+    for batch in parquet_batches(path, _ROWS_OF_PARQUET):
+        for record in named_records(batch, class_labels(batch.schema)):
+            yield (row := row + 1), record
+
+
+@contextlib.contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`. Raises UserError if it is none, is damaged, or has a column twice."""
     import pyarrow  # takes a moment to import, and few files need it
     import pyarrow.parquet
 
@@ -127,25 +137,42 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Record | Fault]]:
             columns = file.schema_arrow.names
             if len(set(columns)) < len(columns):
                 raise UserError(f"{path} has two columns of one name ({shown(', '.join(columns))}); name them apart")
-            names = _class_labels(file.schema_arrow.metadata)
-            row = 0
-            for batch in file.iter_batches(_ROWS_OF_PARQUET):
-                for record in batch.to_pylist():
-                    yield (row := row + 1), _named(record, names)
+            yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); get or make it anew"
         ) from None
 
 
+def parquet_batches(path: Path, rows: int) -> Iterator[Any]:
+    """The file's rows as `pyarrow.RecordBatch`es of so many."""
+    with open_parquet(path) as file:
+        yield from file.iter_batches(rows)
+
+
+def named_records(batch: Any, names: Mapping[str, list[str]]) -> Iterator[Record | Fault]:
+    """The rows of a `pyarrow.RecordBatch` as records, ClassLabels by their names; -1, which says that there is none,
+    stays. A number of 32 bits is written with as few digits as tell it from its neighbours: 3.8, not
+    3.799999952316284."""
+    import numpy as np
+
+    short = [field.name for field in batch.schema if str(field.type) == "float"]
+    for record in batch.to_pylist():
+        for column in short:
+            if record[column] is not None:
+                record[column] = float(str(np.float32(record[column])))
+        yield _named(record, names)
+
+
 def _named(record: dict[str, Any], names: Mapping[str, list[str]]) -> Record | Fault:
-    """The record with the names of its ClassLabels; -1, which says that there is none, stays."""
     for column, known in names.items():
-        value = record.get(column)
-        if isinstance(value, int) and value != -1:
-            if not 0 <= value < len(known):
-                return Fault(f"column {column} holds {value}, and the file names {len(known)} labels, from 0")
-            record[column] = known[value]
+        value = record[column]
+        numbers = value if isinstance(value, list) else [value]  # several in a multi-label column
+        for number in numbers:
+            if isinstance(number, int) and not -1 <= number < len(known):
+                return Fault(f"column {column} holds {number}, and the file names {len(known)} labels, from 0")
+        named = [known[number] if isinstance(number, int) and number != -1 else number for number in numbers]
+        record[column] = named if isinstance(value, list) else named[0]
     return record
 
 
@@ -153,17 +180,18 @@ def label_names(path: Path) -> dict[str, list[str]]:
     """The names of each ClassLabel of a Parquet file that can be read; {} for another file."""
     import pyarrow.parquet
 
-    return _class_labels(pyarrow.parquet.read_schema(path).metadata) if suffix_of(path) == ".parquet" else {}
+    return class_labels(pyarrow.parquet.read_schema(path)) if suffix_of(path) == ".parquet" else {}
 
 
-def _class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """The names behind the numbers of label columns, as `datasets` keeps them in the file."""
+def class_labels(schema: Any) -> dict[str, list[str]]:
+    """The names behind the numbers of the label columns of a `pyarrow.Schema`, as `datasets` keeps them in the file."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            column: feature["names"]
-            for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        }
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {}
+        for column, feature in ((column, features[column]) for column in schema.names):
+            kind = feature.get("feature", feature) if isinstance(feature, dict) else feature  # of what a list is one
+            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel":
+                found[column] = kind["names"]
+        return found
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}

@@ -1,4 +1,4 @@
-"""Files known by size and SHA-256 in a record that is written last: one that was cut, emptied or changed is found."""
+"""Records of files' sizes and SHA-256, written last, by which a file that was cut, emptied or changed is noticed."""
 
 import contextlib
 import hashlib
@@ -21,17 +21,17 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 
 def seal(record: Path, *files: Path, **more: Any) -> None:
-    """Write what tells these files, which lie beside the record, and whatever else it is to hold."""
+    """Write the size and digest of these files, which are beside the record, and whatever else it is to hold."""
     write_json(record, {**more, "files": {path.name: fingerprint(path) for path in files}})
 
 
 def damage(record: Path) -> str:
-    """What is not as it was when the record was written, in words; "" if all is whole."""
+    """Which file is not as it was when the record was written, as a sentence; "" if all are."""
     if not record.exists():
         return f"there is no {record}"
     try:
         files = json.loads(record.read_text(encoding="utf-8"))["files"]
-        expected = {record.with_name(name): (told["bytes"], told["sha256"]) for name, told in files.items()}
+        expected = {record.with_name(name): (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{record} is damaged"
     for path, (size, _) in expected.items():
@@ -46,7 +46,7 @@ def damage(record: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError if a record of the file's name beside it tells it, and it is not as it was."""
+    """Raises UserError if there is a record of the file beside it, of its name, and the file is not as it was."""
     _check(path.with_suffix(".json"), path.name)
 
 
@@ -59,15 +59,15 @@ def _check(record: Path, name: str) -> None:
     if record.name == name or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
         return
     with contextlib.suppress(ValueError, AttributeError):  # a file of another kind
-        if name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (told := damage(record)):
+        if name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (wrong := damage(record)):
             raise UserError(
-                f"{told}, as {record} tells it; make it anew, or remove {record} if it was changed on purpose"
+                f"{wrong}, by the record {record}; make it anew, or remove {record} if it was changed on purpose"
             )
 
 
 def is_whole(record: Path) -> bool:
-    """Whether the files are there and as they were. It is told where they are damaged: their maker makes them anew."""
-    told = damage(record)
-    if told and record.exists():
-        logger.warning("%s; it is made anew", told)
-    return not told
+    """Whether the files are there and as they were. Damaged ones, which the caller makes anew, are a warning."""
+    wrong = damage(record)
+    if wrong and record.exists():
+        logger.warning("%s; it is made anew", wrong)
+    return not wrong

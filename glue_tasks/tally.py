@@ -1,4 +1,4 @@
-"""What a reading of a file met, and how it is told: each thing once."""
+"""What was counted while a file was read, and warnings that are given once."""
 
 import functools
 import logging
@@ -32,9 +32,9 @@ class Tally:
 
     def faults(self) -> str:
         """The first rows that cannot be read, and how many more there are."""
-        told = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
+        first = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
         more = self.skipped - len(self.first_faults)
-        return told + (f" and {more:,} more" if more else "")
+        return first + (f" and {more:,} more" if more else "")
 
     def left_out(self) -> dict[str, int]:
         """What was left out, by the reason, for a report."""
@@ -43,11 +43,10 @@ class Tally:
 
 def in_words(left_out: Mapping[str, int]) -> str:
     """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
-    told = ", ".join(f"{left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
-    return f", {told}" if told else ""
+    return "".join(f", {left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
 
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """A file may be read several times; what it holds is told the first time."""
+    """Log a warning, unless it was logged before: a file may be read several times."""
     logger.warning(message)

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+KINDS = ("classification", "regression", "multi-label")
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+HUB_SPLITS: Mapping[str, str] = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def numbered_column(position: int) -> str:
@@ -14,13 +16,13 @@ def numbered_column(position: int) -> str:
 
 @dataclass(frozen=True)
 class Hub:
-    """Where the hub has a task, as parquet: what `datasets.load_dataset(repository, config, split=...)` takes."""
+    """Where the hub has a task, as Parquet: what `datasets.load_dataset(repository, config, split=...)` takes."""
 
     repository: str  # "nyu-mll/glue"
     config: str  # "sst2"
-    splits: Mapping[str, str]  # ours -> the hub's: "dev" -> "validation"
     rows: Mapping[str, int]  # published row counts by our split
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the hub's, where they differ
+    splits: Mapping[str, str] = field(default_factory=lambda: HUB_SPLITS)  # ours -> the hub's
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,18 @@ class Submission:
 class Task:
     """A labelled task: its files, columns, labels, metrics and the settings published for it.
 
-    A classification task names its labels in the order of their ids; a regression task has none.
+    A task of classification names its labels in the order of their ids, and a row has one of them, or, in a multi-label
+    task, any number. A regression has a value instead.
     """
 
     name: str  # also the folder's name below the data directory
     summary: str  # one line for `python -m glue_tasks list`
     text_columns: tuple[str, ...]  # one column, or two for a pair task
     label_column: str
-    labels: tuple[str, ...]  # names, in the order of their ids; () means regression
+    labels: tuple[str, ...]  # names, in the order of their ids; none in a regression
     metrics: tuple[str, ...]  # names in metrics.METRICS; the first one selects the best checkpoint
+    kind: str = "classification"  # "regression" where there are no labels; or "multi-label", several of them a row
+    label_separator: str = ","  # between the labels of a row, in a multi-label task
     label_codes: tuple[str, ...] = ()  # what the files write for each label; () means the names themselves
     files: Mapping[str, str] = field(default_factory=lambda: TSV_SPLITS)  # split -> file name
     columns: tuple[str, ...] = ()  # the columns of the splits that have no header line
@@ -75,9 +80,17 @@ class Task:
     variants: int = 20  # N of the augmentation: variants drawn for each sentence
     homepage: str = "https://gluebenchmark.com/tasks"  # where a person gets the files
 
+    def __post_init__(self) -> None:
+        if self.kind in ("classification", "regression"):
+            object.__setattr__(self, "kind", "classification" if self.labels else "regression")
+
     @property
     def is_regression(self) -> bool:
-        return not self.labels
+        return self.kind == "regression"
+
+    @property
+    def is_multi_label(self) -> bool:
+        return self.kind == "multi-label"
 
     @property
     def num_labels(self) -> int:

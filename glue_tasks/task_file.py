@@ -1,28 +1,44 @@
 """A user's own task, from a TOML file: the fields of `Task` by their own names, checked before anything is read.
 
-The file says what the columns and labels are called; docs/adding_a_task.md goes through one.
+The file says what the columns and labels are called; docs/adding_a_task.md goes through one. pydantic checks the types
+of the fields, `check_task` whether they fit together.
 """
 
+import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pydantic
 
 from glue_tasks import TASKS, get_task
 from glue_tasks.errors import UserError
 from glue_tasks.labels import composed
-from glue_tasks.metrics import METRICS, OF_TWO_LABELS, OF_VALUES
-from glue_tasks.task import TSV_SPLITS, Task, numbered_column
+from glue_tasks.metrics import METRICS, OF_MULTI_LABEL, OF_TWO_LABELS, OF_VALUES
+from glue_tasks.task import KINDS, TSV_SPLITS, Task, numbered_column
 
-# What a file may say: of these fields what their type tells, and `header`, which is no field.
-_TEXT = ("name", "summary", "language", "label_column", "separator", "id_column", "homepage")
-_TEXTS = ("text_columns", "labels", "label_codes", "metrics", "columns", "unscored_labels", "folders")
-_NUMBERS = ("max_length", "teacher_epochs", "intermediate_epochs", "prediction_epochs", "variants")
-_RATES = ("teacher_learning_rate", "intermediate_learning_rate", "prediction_learning_rate")
-_TABLES = ("files", "other_files", "column_aliases")
-KEYS = (*_TEXT, *_TEXTS, *_NUMBERS, *_RATES, *_TABLES, "header")
+# Of a task's fields those that a file cannot say; `header` it says in place of `headerless`.
+_OF_PYTHON_ALONE = ("headerless", "has_torn_rows", "only", "from_record", "hub", "submission")
+KEYS = (*(field.name for field in dataclasses.fields(Task) if field.name not in _OF_PYTHON_ALONE), "header")
 _NEEDED = ("name", "text_columns", "label_column", "labels")
+_FIELDS: dict[str, Any] = {key: (kind, None) for key, kind in typing.get_type_hints(Task).items() if key in KEYS}
+_STRICT = pydantic.ConfigDict(strict=True)  # "5e-5" is no number
+_TaskFile: type[pydantic.BaseModel] = pydantic.create_model("_TaskFile", __config__=_STRICT, **_FIELDS)
+
+# For each kind its metrics, and those of a task that names none.
+_METRICS = {
+    "classification": METRICS.keys() - OF_VALUES - OF_MULTI_LABEL,
+    "regression": OF_VALUES,
+    "multi-label": OF_MULTI_LABEL,
+}
+_USUAL_METRICS = {
+    "classification": ("accuracy",),
+    "regression": ("pearson", "spearman"),
+    "multi-label": ("micro_f1", "macro_f1"),
+}
 
 
 def load_task(path: Path) -> Task:
@@ -76,38 +92,23 @@ def check_task(task: Task) -> None:
     named = (*task.text_columns, task.label_column)
     if len(set(named)) < len(named):
         raise ValueError(f"takes one column twice: {', '.join(named)}; name a column of its own for each")
+    for name in ("name", "label_column", "text_columns", "labels", "label_codes", "columns"):
+        if getattr(task, name) == "" or "" in tuple(getattr(task, name)):
+            raise ValueError(f"has '' in {name}; it takes texts that are not empty")
     for name in ("labels", "label_codes", "metrics"):
         values = [composed(value) for value in getattr(task, name)]
         twice = {value for value in values if values.count(value) > 1}
         if twice:
             raise ValueError(f"has {sorted(twice)[0]!r} twice in {name}")
-    if len(task.labels) == 1:
-        raise ValueError(f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"')
-    if task.label_codes and len(task.label_codes) != len(task.labels):
-        raise ValueError(
-            f"has {len(task.label_codes)} label_codes for {len(task.labels)} labels; write one for each, in their order"
-        )
-    for at, code in enumerate(task.label_codes):
-        if code in task.labels and task.labels.index(code) != at:
-            raise ValueError(f"has {code!r} both as the code of {task.labels[at]!r} and as the name of another label")
+    _check_labels(task)
+    _check_metrics(task)
     if "dev" not in task.files:
         raise ValueError("names no dev file; a dev split scores and selects the student")
-    if not task.metrics:
-        raise ValueError("names no metrics")
-    for metric in task.metrics:
-        if metric not in METRICS:
-            raise ValueError(f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}")
-        if (metric in OF_VALUES) != task.is_regression:
-            kind = "a regression" if task.is_regression else "labels"
-            fitting = [known for known in METRICS if (known in OF_VALUES) == task.is_regression]
-            raise ValueError(f"scores {kind} by {metric}; there are {', '.join(fitting)}")
-        if metric in OF_TWO_LABELS and task.num_labels > 2:
-            raise ValueError(f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews")
-    for label in (*task.labels, *task.label_codes):
-        if label != label.strip():
-            raise ValueError(f"has the label {label!r}; leave out the spaces around it, which do not count in files")
-        if label in task.unscored_labels:
-            raise ValueError(f"has {label!r} both as a label and among its unscored_labels")
+    for split in task.files:
+        if split not in ("train", "dev", "test") and not split.startswith(("dev_", "test")):
+            raise ValueError(
+                f"has a split {split!r} in files; there are train, dev and test, and such as dev_2 and test_2"
+            )
     if set(task.separator) & set('"\r\n'):
         raise ValueError(f"sets separator to {task.separator!r}; it is what stands between cells, such as ';'")
     for name in task.column_aliases:
@@ -119,107 +120,125 @@ def check_task(task: Task) -> None:
     missing = [name for name in named if name not in task.columns] if task.headerless and task.columns else []
     if missing:
         raise ValueError(f"has no column {missing[0]!r} among its columns {', '.join(task.columns)}")
-    for name in (*_NUMBERS, *_RATES):
-        if not 0 < getattr(task, name) < float("inf"):
-            raise ValueError(f"sets {name} to {getattr(task, name)}; it must be more than 0")
+    for field in dataclasses.fields(Task):
+        if field.type in (int, float) and not 0 < getattr(task, field.name) < float("inf"):
+            raise ValueError(f"sets {field.name} to {getattr(task, field.name)}; it must be more than 0")
 
 
-def _task(given: Mapping[str, Any], path: Path) -> Task:
+def _check_labels(task: Task) -> None:
+    if task.kind not in KINDS:
+        raise ValueError(f"has the kind {task.kind!r}; there are {', '.join(KINDS)}{_near(task.kind, KINDS)}")
+    if task.is_multi_label and not task.labels:
+        raise ValueError("has no labels; name them")
+    if len(task.labels) == 1:
+        raise ValueError(f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"')
+    if task.label_codes and len(task.label_codes) != len(task.labels):
+        raise ValueError(
+            f"has {len(task.label_codes)} label_codes for {len(task.labels)} labels; write one for each, in their order"
+        )
+    for at, code in enumerate(task.label_codes):
+        if code in task.labels and task.labels.index(code) != at:
+            raise ValueError(f"has {code!r} both as the code of {task.labels[at]!r} and as the name of another label")
+    if not task.label_separator or set(task.label_separator) & set('"\t\r\n'):
+        raise ValueError(
+            f"sets label_separator to {task.label_separator!r}; it is what stands between labels, such as ','"
+        )
+    for label in (*task.labels, *task.label_codes):
+        if label != label.strip():
+            raise ValueError(f"has the label {label!r}; leave out the spaces around it, which do not count in files")
+        if label in task.unscored_labels:
+            raise ValueError(f"has {label!r} both as a label and among its unscored_labels")
+        if task.is_multi_label and task.label_separator in label:
+            raise ValueError(f"has the label {label!r}, which holds the label_separator {task.label_separator!r}")
+
+
+def _check_metrics(task: Task) -> None:
+    if not task.metrics:
+        raise ValueError("names no metrics")
+    for metric in task.metrics:
+        if metric not in METRICS:
+            raise ValueError(f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}")
+        if metric not in _METRICS[task.kind]:
+            scored = "labels" if task.kind == "classification" else f"a {task.kind}" + " task" * task.is_multi_label
+            fitting = [known for known in METRICS if known in _METRICS[task.kind]]
+            raise ValueError(f"scores {scored} by {metric}; there are {', '.join(fitting)}")
+        if metric in OF_TWO_LABELS and task.num_labels > 2:
+            raise ValueError(f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews")
+
+
+def _task(given: dict[str, Any], path: Path) -> Task:
     for key in given:
         if key not in KEYS:
             raise ValueError(f"sets {key!r}, which is no key{_near(key, KEYS)}")
+    if given.get("kind") == "regression":
+        given = {"labels": "regression", **given}
     for key in _NEEDED:
         if key not in given:
             raise ValueError(f"does not say {key}; it needs {', '.join(_NEEDED)}")
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in ("header", "labels", "text_columns", "label_column"):
-            values[key] = _value(key, value)
-    values["text_columns"] = _texts("text_columns", _columns("text_columns", given["text_columns"]))
-    values["label_column"] = _text("label_column", _column("label_column", given["label_column"]))
-    regression = given["labels"] == "regression"
-    values["labels"] = () if regression else _texts("labels", given["labels"])
-    if not regression and not values["labels"]:
+    _check_name(given["name"])
+    is_regression = given["labels"] == "regression"
+    if is_regression != (given.get("kind", "regression" if is_regression else "") == "regression"):
+        raise ValueError(f"has the kind {given['kind']!r} and labels = {given['labels']!r}, which do not go together")
+    if given["labels"] == []:
         raise ValueError('has no labels; name them, or write labels = "regression"')
-    if regression and values.get("label_codes"):
+    if is_regression and given.get("label_codes"):
         raise ValueError("has label_codes, and a regression has none")
-    header = given.get("header", True)
-    if type(header) is not bool:
-        raise ValueError(f"sets header to {header!r}; it is true or false")
-    if not header:
-        values["headerless"] = tuple(values.get("files", TSV_SPLITS))
-        by_name = [each for each in (*given["text_columns"], given["label_column"]) if type(each) is str]
-        if by_name and "columns" not in values:
-            raise ValueError(f"names {by_name[0]!r} in files without a header; give its position, or name all columns")
-    elif "columns" in values:
-        raise ValueError("names columns, which is for files without a header; write header = false, or leave it out")
-    _check_name(values["name"])
+    headerless = _headerless(given)
+    values = {key: value for key, value in given.items() if key != "header"}
+    values["text_columns"] = _each(_column, "text_columns", given["text_columns"])
+    values["label_column"] = _column("label_column", given["label_column"])
+    if is_regression:
+        values["labels"] = []
+    if "label_codes" in given:  # the files hold them as text in any case
+        values["label_codes"] = _each(
+            lambda _, code: str(code) if type(code) is int else code, "", given["label_codes"]
+        )
+    for key in ("other_files", "column_aliases"):
+        if isinstance(table := given.get(key), dict):
+            values[key] = {name: [value] if isinstance(value, str) else value for name, value in table.items()}
+    kind = "regression" if is_regression else given.get("kind", "classification")
     defaults = {
-        "metrics": ("pearson", "spearman") if regression else ("accuracy",),
+        "metrics": _USUAL_METRICS.get(kind, ()),
         "summary": f"a task of your own, from {path.name}",
         "homepage": "",
     }
-    task = Task(**{**defaults, **values})
+    try:
+        values = _TaskFile.model_validate(_with_tuples(values)).model_dump(exclude_unset=True)
+    except pydantic.ValidationError as error:
+        raise ValueError(_sentence(error.errors()[0], given)) from None
+    task = Task(**{**defaults, **values}, headerless=headerless)
     check_task(task)
     return task
 
 
-def _check_name(name: str) -> None:
+def _headerless(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The splits without a header: all with `header = false`, else none."""
+    header = given.get("header", True)
+    if type(header) is not bool:
+        raise ValueError(f"sets header to {header!r}; it is true or false")
+    if header:
+        if "columns" in given:
+            raise ValueError(
+                "names columns, which is for files without a header; write header = false, or leave it out"
+            )
+        return ()
+    by_name = [each for each in (*given["text_columns"], given["label_column"]) if type(each) is str]
+    if by_name and "columns" not in given:
+        raise ValueError(f"names {by_name[0]!r} in files without a header; give its position, or name all columns")
+    return tuple(given.get("files", TSV_SPLITS))
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        return  # an error of its type
     if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
         raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
     if any(name.casefold() == known.casefold() for known in TASKS):
         raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
 
 
-def _value(key: str, value: Any) -> Any:
-    if key in _TEXT:
-        return _text(key, value)
-    if key in _TEXTS:
-        return _texts(key, value)
-    if key in _TABLES:
-        return _table(key, value)
-    if key in _RATES and type(value) in (int, float):
-        return float(value)
-    if key in _NUMBERS and type(value) is int:
-        return value
-    raise ValueError(f"sets {key} to {value!r}; it is {'a number such as 5e-5' if key in _RATES else 'a whole number'}")
-
-
-def _text(key: str, value: Any) -> str:
-    if type(value) is not str or (not value and key != "separator"):
-        raise ValueError(f"sets {key} to {value!r}; it is a text in quotes")
-    return value
-
-
-def _texts(key: str, value: Any) -> tuple[str, ...]:
-    """A list of texts; one of whole numbers too for codes, which the files hold as text in any case."""
-    if type(value) is not list:
-        hint = ', or "regression"' if key == "labels" else ""
-        raise ValueError(f"sets {key} to {value!r}; it is a list such as [{_EXAMPLES.get(key, '...')}]{hint}")
-    if key == "label_codes":
-        value = [str(each) if type(each) is int else each for each in value]
-    for each in value:
-        if type(each) is not str or not each:
-            raise ValueError(f"has {each!r} in {key}; each is a text in quotes")
-    return tuple(value)
-
-
-def _table(key: str, value: Any) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise ValueError(f"sets {key} to {value!r}; it is a table [{key}]")
-    if key == "files":
-        table: dict[str, Any] = {name: _text(f"{key}.{name}", each) for name, each in value.items()}
-        for split in table:
-            if split not in ("train", "dev", "test") and not split.startswith(("dev_", "test_")):
-                raise ValueError(
-                    f"has a split {split!r} in files; there are train, dev and test, and such as dev_2 and test_2"
-                )
-        return table
-    return {name: _texts(f"{key}.{name}", [each] if type(each) is str else each) for name, each in value.items()}
-
-
-def _columns(key: str, value: Any) -> Any:
-    return [_column(key, each) for each in value] if type(value) is list else value
+def _each(convert: Any, key: str, value: Any) -> Any:
+    return [convert(key, each) for each in value] if isinstance(value, list) else value
 
 
 def _column(key: str, value: Any) -> Any:
@@ -231,13 +250,34 @@ def _column(key: str, value: Any) -> Any:
     return numbered_column(value)
 
 
-_EXAMPLES = {
-    "text_columns": '"text"',
-    "labels": '"negative", "positive"',
-    "label_codes": '"0", "1"',
-    "metrics": '"accuracy"',
-    "columns": '"id", "text", "label"',
+def _with_tuples(value: Any) -> Any:
+    """The value with tuples for lists, which a task has none of."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+# What pydantic expects, as a person would say it.
+_EXPECTED = {
+    "string_type": "a text in quotes",
+    "tuple_type": 'a list such as ["a", "b"]',
+    "int_type": "a whole number",
+    "float_type": "a number such as 5e-5",
+    "dict_type": "a table [{key}]",
 }
+
+
+def _sentence(error: Any, given: Mapping[str, Any]) -> str:
+    """What is wrong with the type of a value, by pydantic's first error: `type`, `loc` and `input`."""
+    key, *inner = error["loc"]
+    expected = _EXPECTED.get(error["type"], error["msg"]).format(key=key)
+    if inner and isinstance(inner[-1], int):
+        return f"has {error['input']!r} in {'.'.join(map(str, (key, *inner[:-1])))}; each is {expected}"
+    if not inner and key == "labels":
+        expected += ', or "regression"'
+    value = error["input"] if inner else given.get(key, error["input"])
+    return f"sets {'.'.join(map(str, (key, *inner)))} to {value!r}; it is {expected}"
+
 
 # What people write for a key, beside what is spelled like it.
 _MEANT = {
@@ -257,9 +297,12 @@ _MEANT = {
     "train": "files",
     "dev": "files",
     "test": "files",
+    "multi_label": "kind",
+    "multilabel": "multi-label",
 }
 
 
-def _near(word: str, known: Any) -> str:
-    meant = [_MEANT[word]] if _MEANT.get(word) in known else difflib.get_close_matches(word, known, n=1)
+def _near(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    meant = [_MEANT[word]] if _MEANT.get(word) in names else difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {meant[0]!r}?" if meant else ""

@@ -8,7 +8,6 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 try:
@@ -22,20 +21,21 @@ _BREAKS = re.compile(r"[\t\r\n]+")
 class TableWriter:
     """Writes rows of cells as they are read: tabs between, no quoting, LF ends, no byte-order mark.
 
-    The file appears under its name only when the `with` block ends without an error; until then the rows stand in a
-    file of the same name with `.partial` added, which an error removes. A tab or line break inside a cell becomes a
-    space; `breaks_replaced` counts the cells so changed.
+    The file appears under its name only when the `with` block ends without an error, as by `whole_file`. A tab or line
+    break inside a cell becomes a space; `breaks_replaced` counts the cells so changed.
     """
 
     def __init__(self, path: Path, header: Iterable[str] | None = None):
         self.path = path
         self.rows = 0
         self.breaks_replaced = 0
-        self._partial = path.with_name(path.name + ".partial")
         self._header = header
 
     def __enter__(self) -> "TableWriter":
-        self._file = open(self._partial, "w", encoding="utf-8", newline="")
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(whole_file(self.path))
+            self._file = stack.enter_context(open(partial, "w", encoding="utf-8", newline=""))
+            self._files = stack.pop_all()
         if self._header is not None:
             self._file.write("\t".join(_BREAKS.sub(" ", name) for name in self._header) + "\n")
         return self
@@ -45,11 +45,7 @@ class TableWriter:
         if line.count("\t") != len(cells) - 1 or "\n" in line or "\r" in line:
             self.breaks_replaced += sum(1 for cell in cells if _BREAKS.search(cell))
             line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
-        try:
-            self._file.write(line + "\n")
-        except OSError as failure:
-            failure.filename = str(self.path)  # a full disk does not say which file
-            raise
+        self._file.write(line + "\n")
         self.rows += 1
 
     def append(self, rows: BinaryIO) -> None:
@@ -57,21 +53,14 @@ class TableWriter:
         self._file.flush()
         shutil.copyfileobj(rows, self._file.buffer, 1 << 20)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self.path)
-        except OSError as failure:
-            failure.filename = failure.filename or str(self.path)
-            raise
-        finally:
-            self._partial.unlink(missing_ok=True)
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._files.callback(self._sync)  # called before the file is closed
+        self._files.__exit__(*error)
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 @contextlib.contextmanager

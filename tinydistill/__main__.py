@@ -18,7 +18,15 @@ app = typer.Typer(
 
 @app.callback()
 def commands(version: Version = False) -> None:
-    """Use the models that run_tinybert.py makes."""  # without a callback, a single command would lose its name
+    """Use the models that run_tinybert.py makes."""
+
+
+@app.command("options")
+def options() -> None:
+    """Print the table of all options of a run (docs/options.md), as Markdown."""
+    from tinydistill.flags import to_markdown
+
+    print(to_markdown(), end="")
 
 
 @app.command("predict")

@@ -13,7 +13,6 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_tasks.errors import UserError
-from glue_tasks.task import Task
 
 _STATED = ("sentence_transformers", "sbert_ce_default_activation_function")  # since version 4, and before
 _ACTIVATIONS = {"Identity": None, "Linear": None, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh}
@@ -62,13 +61,11 @@ def _stated(config: PreTrainedConfig) -> str:
     return stated if isinstance(stated, str) else ""
 
 
-def doubt_of_values(task: Task, name: str, outputs: np.ndarray, references: np.ndarray) -> str:
+def doubt_of_values(name: str, outputs: np.ndarray, references: np.ndarray) -> str:
     """A sentence if a regression's values are farther from dev's than one constant is, however they correlate.
 
     outputs: (examples, 1), references: (examples,).
     """
-    if not task.is_regression:
-        return ""
     values, wanted = outputs[:, 0].astype(np.float64), references.astype(np.float64)
     error, spread = _rmse(values, wanted), float(wanted.std())
     if error < spread or spread == 0:

@@ -1,31 +1,33 @@
 """What is looked at before a step is taken: mistakes that would otherwise train quietly to nothing."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks.errors import UserError
-from glue_tasks.metrics import chance_score, score
-from glue_tasks.task import Task
 from tinydistill.encoders.limits import position_limit
+from tinydistill.kinds import TaskKind
+from tinydistill.objectives import Objective
 
 _SHUFFLES, _AS_GOOD = 200, 5  # of 200 shuffles of the labels at most 5 may score as well: p < 0.025
 
 
-def check_score(task: Task, name: str, outputs: np.ndarray, references: np.ndarray, required: bool = True) -> str:
+def check_score(kind: TaskKind, name: str, outputs: np.ndarray, references: np.ndarray, required: bool = True) -> str:
     """Compares the teacher's dev score with chance; returns a warning, or "" if all is well.
 
-    outputs: (examples, num_labels), references: (examples,). Raises UserError, if `required`, for a teacher that does
+    outputs: (N, C), references: N labels. Raises UserError, if `required`, for a teacher that does
     not beat the best constant answer, or whose answers score as well when the labels are shuffled (a permutation test):
     such as a head that was never trained. Other than a distance from the constant answer's score, this also tells a
     good teacher where nearly all rows have the same label.
     """
-    metric = task.main_metric
-    reached, chance = score(task, outputs, references)[metric], chance_score(task, references)
+    metric = kind.task.main_metric
+    reached, chance = kind.score(outputs, references)[metric], kind.chance(references)
     if reached > chance:
         random = np.random.default_rng(0)
         as_good = 0
         for _ in range(_SHUFFLES):
-            as_good += score(task, outputs, random.permutation(references))[metric] >= reached
+            as_good += kind.score(outputs, random.permutation(references))[metric] >= reached
             if as_good >= _AS_GOOD:
                 break
         else:
@@ -79,6 +81,19 @@ def check_fit(
         )
     check_positions(student, "student", max_length)
     check_positions(teacher, "teacher", max_length)
+
+
+def check_layers(objectives: Iterable[Objective], teacher: PreTrainedConfig, student: PreTrainedConfig) -> None:
+    """Raises UserError if an objective names a layer that a model does not have. objectives: resolved."""
+    for objective in objectives:
+        for side, (who, config) in enumerate((("student", student), ("teacher", teacher))):
+            deepest = config.num_hidden_layers - (objective.feature == "attention")
+            for pair in objective.pairs:
+                if not 0 <= pair[side] <= deepest:
+                    raise UserError(
+                        f"the objective {objective.label} compares {objective.feature} {pair[side]} of the {who}; "
+                        f"there are 0 to {deepest}"
+                    )
 
 
 def check_positions(model: PreTrainedModel | PreTrainedConfig, who: str, max_length: int) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -26,12 +26,20 @@ _ROWS_AT_ONCE = 1_000  # tokenised in one call, in parallel inside the tokenizer
 _BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
 
 
-def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:
+def encode(
+    table: Table,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache_dir: Path,
+    label_type: Any,
+    stored: Callable[[Any], Any] = lambda label: label,
+) -> Dataset:
     """The table as a memory-mapped dataset: `input_ids`, perhaps `token_type_ids`, `labels`, `length`, `cut`.
 
     `length` counts pieces, `cut` says that the row was longer than `max_length` pieces and lost its end (a pair loses
     the end of its longer text first). The file in `cache_dir` is named by what it was made of, so that a second start
     reads it at once, and appears only when it is whole; a record beside it, written last, tells whether it still is.
+    label_type: of the column `labels`; stored: a row's label as that column has it.
     """
     key = hashlib.sha256(
         "\0".join(
@@ -50,9 +58,9 @@ def encode(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, ca
     if not is_whole(record):
         with (
             whole_file(path) as partial,
-            ArrowWriter(path=str(partial), features=_features(table, tokenizer)) as writer,
+            ArrowWriter(path=str(partial), features=_features(table, tokenizer, label_type)) as writer,
         ):
-            for columns in _columns(table, tokenizer, max_length):
+            for columns in _columns(table, tokenizer, max_length, stored):
                 writer.write_batch(columns)
             writer.finalize()
         seal(record, path, left_out=table.tally.left_out())
@@ -83,7 +91,7 @@ def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps({**state, "truncation": None, "padding": None, **own})
 
 
-def _features(table: Table, tokenizer: PreTrainedTokenizerBase) -> Features:
+def _features(table: Table, tokenizer: PreTrainedTokenizerBase, label_type: Any) -> Features:
     """The columns, in the smallest types that hold them: millions of rows are mapped into memory."""
     piece = "uint16" if max(tokenizer.get_vocab().values()) < 1 << 16 else "int32"
     columns = {"input_ids": List(Value(piece))}
@@ -91,11 +99,13 @@ def _features(table: Table, tokenizer: PreTrainedTokenizerBase) -> Features:
         columns["token_type_ids"] = List(Value("int8"))
     columns |= {"length": Value("int32"), "cut": Value("bool")}
     if table.label_position is not None:
-        columns["labels"] = Value("float64" if table.task.is_regression else "int32")
+        columns["labels"] = label_type
     return Features(columns)
 
 
-def _columns(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Iterator[dict[str, list]]:
+def _columns(
+    table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, stored: Callable[[Any], Any]
+) -> Iterator[dict[str, list]]:
     """The table's columns, block by block. While one is tokenised the next is read and the one before made ready."""
     # One call through transformers sets the tokenizer's backend up; its own way back to Python is twice as long.
     tokenizer("", truncation="longest_first", max_length=max_length)
@@ -108,13 +118,15 @@ def _columns(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int) 
             texts = [row.texts if len(row.texts) > 1 else row.texts[0] for row in block]
             ahead = (block, beside.submit(backend.encode_batch, texts))
             if waiting:
-                yield _block(*waiting, max_length, with_types)
+                yield _block(*waiting, max_length, with_types, stored)
             waiting = ahead
         if waiting:
-            yield _block(*waiting, max_length, with_types)
+            yield _block(*waiting, max_length, with_types, stored)
 
 
-def _block(rows: list[Row], tokenised: Future, max_length: int, with_types: bool) -> dict[str, list]:
+def _block(
+    rows: list[Row], tokenised: Future, max_length: int, with_types: bool, stored: Callable[[Any], Any]
+) -> dict[str, list]:
     encodings = tokenised.result()
     columns: dict[str, list] = {"input_ids": [encoding.ids for encoding in encodings]}
     if with_types:
@@ -126,14 +138,18 @@ def _block(rows: list[Row], tokenised: Future, max_length: int, with_types: bool
         for length, encoding in zip(columns["length"], encodings, strict=True)
     ]
     if rows[0].label is not None:
-        columns["labels"] = [row.label for row in rows]
+        columns["labels"] = [stored(row.label) for row in rows]
     return columns
+
+
+_NO_INPUTS = ("attention_mask", "length", "cut")  # columns that a batch makes itself, or goes without
 
 
 class Collator:
     """Pads a batch to its longest example, or to `pad_to` pieces, and makes tensors of it.
 
-    Gives `input_ids`, `attention_mask` and perhaps `token_type_ids` (B, L), `labels` (B,), `teacher_logits` (B, C).
+    Gives `input_ids`, `attention_mask` and perhaps `token_type_ids` (B, L), and the dataset's other columns of numbers
+    as they are: `labels` (B,) or (B, C), a teacher's logits (B, C).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None):
@@ -152,8 +168,8 @@ class Collator:
                 values = np.full(mask.shape, fill)
                 values[mask] = np.concatenate([example[name] for example in examples])
                 batch[name] = torch.from_numpy(values)
-        for name in ("labels", "teacher_logits"):
-            if name in examples[0]:
+        for name in examples[0]:
+            if name not in self.fill and name not in _NO_INPUTS:
                 batch[name] = torch.tensor([example[name] for example in examples])
         return batch
 

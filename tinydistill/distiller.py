@@ -1,6 +1,6 @@
-"""What a phase trains: the student and its projections, compared with the teacher by a list of objectives."""
+"""What a phase trains: the student and its projections, compared with teachers by a list of objectives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,9 @@ from transformers import PreTrainedModel
 from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
 from tinydistill.encoders.cpu.dropout import replace_dropout
 from tinydistill.encoders.limits import accepted_inputs
-from tinydistill.objectives import Objective
+from tinydistill.objectives import ANY_TEACHER, Objective
+
+Positions = Callable[[Mapping[str, Tensor]], Tensor]  # as TaskKind.positions
 
 
 @dataclass
@@ -36,13 +38,12 @@ class FeatureReader:
     """
 
     def __init__(self, model: PreTrainedModel, objectives: Sequence[Objective], side: Literal[0, 1]):
-        layers = {
-            name: {pair[side] for o in objectives if o.feature == name for pair in o.layers} for name in _BY_LAYER
-        }
+        layers = {name: {pair[side] for o in objectives if o.feature == name for pair in o.pairs} for name in _BY_LAYER}
         replace_attention(model)
         self.hidden = sorted(layers["hidden"])
         self.scores = ScoreReader(model, layers["attention"]) if layers["attention"] else None
-        self.needs_logits = any(o.feature in ("logits", "labels") for o in objectives)
+        compared = ("logits", "labels") if side == 0 else ("logits",)
+        self.needs_logits = any(o.feature in compared for o in objectives)
         # Each model gets the inputs that its own forward names: a BERT teacher its segment ids, a DistilBERT none.
         self._inputs = accepted_inputs(model)
 
@@ -64,71 +65,97 @@ class FeatureReader:
 _BY_LAYER = ("hidden", "attention")
 
 
+def one_output_each(batch: Mapping[str, Tensor]) -> Tensor:
+    """The positions of a task whose examples have one row of outputs each: (B,), all of them."""
+    return torch.ones(len(batch["input_ids"]), dtype=torch.bool, device=batch["input_ids"].device)
+
+
 class Distiller(nn.Module):
-    """The student, the projections of its hidden states, and the objectives; returns one loss for each example.
+    """The student, one projection for each of its compared hidden states (or one shared), and the objectives.
 
-    The projections W_m (TinyBERT, equations 8 and 9) are trained, clipped and checkpointed with the student, and left
-    behind when the student is saved: `per-layer` has one for each hidden state, `shared` one for all, `none` none.
-    `heads` is `match`, or `mean` to compare scores averaged over heads.
+    `forward` gives every objective's loss for each example. Only `student` is served later.
     """
-
-    accepts_loss_kwargs = True  # tells the Trainer to count the examples of an optimiser step
 
     def __init__(
         self,
         student: PreTrainedModel,
         objectives: Sequence[Objective],
         teacher_hidden_size: int = 0,
-        projection: str = "none",
-        heads: str = "match",
+        positions: Positions = one_output_each,
     ):
+        """objectives: resolved (`objectives.resolve`). teacher_hidden_size: what hidden states are projected to."""
         super().__init__()
         self.student = student
         self.objectives = list(objectives)
-        self.projection = projection
-        self.heads = heads
+        self.positions = positions
         replace_dropout(student)
         self.read = FeatureReader(student, objectives, side=0)
-        count = {"per-layer": len(self.read.hidden), "shared": 1, "none": 0}[projection]
-        sizes = (student.config.hidden_size, teacher_hidden_size)
-        layers = [nn.Linear(*sizes) for _ in range(count if self.read.hidden else 0)]
-        for layer in layers:  # as BERT initialises its own
+        self._losses = {o.label: o.function() for o in self.objectives}
+        self._places: dict[tuple[str, int], int] = {}  # (objective, student's layer) -> which projection
+        self.projections = nn.ModuleList(self._make_projections(student.config.hidden_size, teacher_hidden_size))
+        for layer in self.projections.children():  # as BERT initialises its own
+            assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight, std=getattr(student.config, "initializer_range", 0.02))
             nn.init.zeros_(layer.bias)
-        self.projections = nn.ModuleList(layers)
         self._freeze_untrained()
 
-    def forward(self, batch: Mapping[str, Tensor], teacher: Features | None) -> dict[str, Tensor]:
-        """Objective name -> unweighted losses (B,)."""
-        features = self.read(self.student, batch)
-        return {o.name: self._loss(o, features, teacher, batch) for o in self.objectives}
+    def _make_projections(self, own: int, theirs: int) -> Iterator[nn.Linear]:
+        """Of each objective that compares hidden states: one a layer, in the order of the layers, or one."""
+        count = 0
+        for objective in self.objectives:
+            if objective.feature != "hidden" or objective.projection == "none":
+                continue
+            layers = sorted({pair[0] for pair in objective.pairs})
+            shared = objective.projection == "shared"
+            for place, layer in enumerate(layers):
+                self._places[objective.label, layer] = count + (0 if shared else place)
+            made = 1 if shared else len(layers)
+            count += made
+            yield from (nn.Linear(own, theirs) for _ in range(made))
 
-    def _loss(self, o: Objective, own: Features, teacher: Features | None, batch: Mapping[str, Tensor]) -> Tensor:
-        if o.feature == "labels":
-            return o.loss(own.logits, batch["labels"])
-        assert teacher is not None
-        if o.feature == "logits":
-            return o.loss(own.logits, teacher.logits)
-        mask = batch["attention_mask"]
+    def forward(self, batch: Mapping[str, Tensor], teachers: Mapping[str, Features]) -> dict[str, Tensor]:
+        """Objective's name -> unweighted losses (B,)."""
+        features = self.read(self.student, batch)
+        return {o.label: self._loss(o, features, teachers, batch) for o in self.objectives}
+
+    def _loss(
+        self, o: Objective, own: Features, teachers: Mapping[str, Features], batch: Mapping[str, Tensor]
+    ) -> Tensor:
+        loss = self._losses[o.label]
+        if not o.compares_layers:
+            assert own.logits is not None
+            other = batch["labels"] if o.feature == "labels" else _of(teachers, o.teacher).logits
+            return self._of_outputs(loss, own.logits, other, batch)
+        teacher, mask = _of(teachers, o.teacher), batch["attention_mask"]
         losses = []
-        for i, j in o.layers:
+        for i, j in o.pairs:
             ours: Tensor | QueriesAndKeys
             theirs: Tensor | QueriesAndKeys
             if o.feature == "hidden":
-                ours, theirs = self._project(own.hidden[i], i), teacher.hidden[j]
+                ours, theirs = self._project(o, own.hidden[i], i), teacher.hidden[j]
             else:
                 ours, theirs = own.attention[i], teacher.attention[j]
-                if self.heads == "mean":
+                if o.heads == "mean":
                     ours, theirs = ours.mean_over_heads(), theirs.mean_over_heads()
-            losses.append(o.loss(ours, theirs, mask))
+            losses.append(loss(ours, theirs, mask))
         return torch.stack(losses).sum(0)  # (layers, B) -> (B,)
 
-    def _project(self, hidden: Tensor, layer: int) -> Tensor:
+    def _of_outputs(
+        self, loss: Callable[..., Tensor], own: Tensor, other: Tensor | None, batch: Mapping[str, Tensor]
+    ) -> Tensor:
+        """The loss of each example (B,): of its output, or a mean over those of its tokens that count."""
+        counts = self.positions(batch)
+        if counts.ndim == 1:
+            return loss(own, other)
+        assert other is not None
+        values = loss(own[counts], other[counts])  # (outputs that count,)
+        sums = values.new_zeros(len(counts)).index_add(0, counts.nonzero()[:, 0], values)
+        return sums / counts.sum(1).clamp(min=1)
+
+    def _project(self, objective: Objective, hidden: Tensor, layer: int) -> Tensor:
         """(B, L, D of the student) -> (B, L, D of the teacher)."""
-        if not self.projections:
-            return hidden
-        place = self.read.hidden.index(layer) if self.projection == "per-layer" else 0
-        return self.projections[place](hidden)
+        place = self._places.get((objective.label, layer))
+        return hidden if place is None else self.projections[place](hidden)
 
     def _freeze_untrained(self) -> None:
         """Freeze what no objective reaches (head and pooler, in the intermediate phase): it must keep its value, and
@@ -140,3 +167,10 @@ class Distiller(nn.Module):
         reached = set(base.parameters()) - set(pooler.parameters() if isinstance(pooler, nn.Module) else ())
         for parameter in self.student.parameters():
             parameter.requires_grad = parameter in reached
+
+
+def _of(teachers: Mapping[str, Features], name: str) -> Features:
+    """The features of the teacher that an objective names; "*" is the only one."""
+    if name == ANY_TEACHER and len(teachers) == 1:
+        return next(iter(teachers.values()))
+    return teachers[name]

@@ -9,14 +9,13 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
-from glue_tasks.metrics import score
-from glue_tasks.task import Task
 from tinydistill import processes
 from tinydistill.data import column
 from tinydistill.encoders.attention import replace_attention
 from tinydistill.encoders.cpu.products import packed_products
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
+from tinydistill.kinds import TaskKind
 
 
 def longest_first(dataset: Dataset) -> np.ndarray:
@@ -83,7 +82,7 @@ def predict(
 
 
 def evaluate(
-    task: Task, model: PreTrainedModel, dataset: Dataset, collate: Callable, precision: str
+    kind: TaskKind, model: PreTrainedModel, dataset: Dataset, collate: Callable, precision: str
 ) -> dict[str, float]:
     """The task's metrics of the model on a labelled dataset; the processes of a run share the work."""
-    return score(task, predict(model, dataset, collate, precision, shared=True), column(dataset, "labels"))
+    return kind.score(predict(model, dataset, collate, precision, shared=True), kind.references(dataset))

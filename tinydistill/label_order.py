@@ -6,7 +6,7 @@ follows (its scores, its stored logits, a student copied from it) is in the task
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,18 +24,6 @@ ROWS = 500  # of dev are enough to tell orders apart where a model is asked for 
 _ALL_ORDERS = 5  # labels: 120 orders; beyond, an order is the solution of an assignment
 _CLEAR = 2.0  # standard errors
 _MARGIN = 0.1  # of recall, by which another order must beat the one that a model's names state
-
-
-def label_options(task: Task) -> dict[str, object]:
-    """Configuration entries that make a head fit the task."""
-    if task.is_regression:
-        return {"num_labels": 1, "problem_type": "regression"}
-    return {
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": {label: i for i, label in enumerate(task.labels)},
-        "problem_type": "single_label_classification",
-    }
 
 
 def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, ...] | None:
@@ -63,9 +51,10 @@ def is_unnamed(task: Task, model: PreTrainedModel, name: str) -> bool:
     return named_order(task, model.config, name) is None
 
 
-def align(task: Task, model: PreTrainedModel, name: str) -> list[str]:
+def align(task: Task, model: PreTrainedModel, name: str, head: Mapping[str, object]) -> list[str]:
     """Put the model's outputs into the order of the task's labels; returns notes about what was done.
 
+    head: the configuration entries of a head for the task.
     A model without names stays as it is. Raises UserError if the model has other labels than the task.
     """
     order = named_order(task, model.config, name)
@@ -77,7 +66,7 @@ def align(task: Task, model: PreTrainedModel, name: str) -> list[str]:
             f"the model {name} has its labels in the order {names}, {task.name} in the order {_listed(task.labels)}, "
             f"and its head ({type(model).__name__}) is not one that can be reordered; fine-tune it with --phase teacher"
         )
-    model.config.update(label_options(task))
+    model.config.update(dict(head))
     return [
         f"the model {name} has its labels in the order {names}; its outputs were put into the order of {task.name}: "
         f"{_listed(task.labels)}"
@@ -201,8 +190,6 @@ def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarr
     a model that has them and is better by a tenth of recall besides, above chance too, gets a warning, which is
     returned; else "".
     """
-    if task.is_regression:
-        return ""
     recall, (best, *_) = compare_orders(task, outputs, references)
     needed = 0.0 if unnamed else max(recall, 1 / task.num_labels) + _MARGIN
     ahead = best.lead < -_CLEAR and best.recall > needed

@@ -3,9 +3,11 @@
 Shapes: B examples, L tokens (padding included), H heads, D hidden size, C classes. `mask` (B, L) is 1 for a token and
 0 for padding. Every loss averages within an example and leaves the mean over examples to the caller, so that neither
 padding, nor the batch an example happens to share, nor gradient accumulation changes what the example contributes.
-All arithmetic is float32 or better, whatever the precision of the models. Those `of_authors` are on the scale of
+All arithmetic is float32 or better, whatever the precision of the models. Those `in_original_code` are on the scale of
 TinyBERT's own code, https://github.com/huawei-noah/Pretrained-Language-Model/tree/master/TinyBERT, and do depend on L.
 """
+
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,8 @@ def attention_mse(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor
     return _sum_of_squares(student, teacher, valid, valid) / (student.query.shape[1] * valid.sum(1).square())
 
 
-def attention_mse_of_authors(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
-    """The same as TinyBERT's authors compute it: scores of padded keys are zeroed, those of padded queries are not, and
+def attention_mse_in_original_code(student: QueriesAndKeys, teacher: QueriesAndKeys, mask: Tensor) -> Tensor:
+    """The same as in TinyBERT's original code: scores of padded keys are zeroed, those of padded queries are not, and
     the mean is over heads × L × L.
     """
     heads, width = student.query.shape[1:3]
@@ -78,8 +80,8 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return squared_errors.of_states(student, teacher, valid) / (valid.sum(1) * student.shape[-1])
 
 
-def hidden_mse_of_authors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """The same as TinyBERT's authors compute it: a mean over L × D, padded positions included."""
+def hidden_mse_in_original_code(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """The same as in TinyBERT's original code: a mean over L × D, padded positions included."""
     return (student.float() - teacher.float()).square().mean((1, 2))
 
 
@@ -92,8 +94,8 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.
     return -(targets * F.log_softmax(student.float() / temperature, dim=-1)).sum(-1)
 
 
-def soft_cross_entropy_of_authors(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """The same as TinyBERT's authors compute it: a mean over classes."""
+def soft_cross_entropy_in_original_code(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """The same as in TinyBERT's original code: a mean over classes."""
     return soft_cross_entropy(student, teacher, temperature) / student.shape[-1]
 
 
@@ -110,3 +112,37 @@ def gold_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def gold_mse(outputs: Tensor, values: Tensor) -> Tensor:
     """Squared error to the gold values. outputs: (B, 1), values: (B,). Returns (B,)."""
     return (outputs.float()[:, 0] - values.float()).square()
+
+
+def soft_binary_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Binary cross-entropy of σ(z_S/t) under σ(z_T/t), a sum over labels: the prediction loss of several labels.
+
+    Each label is a task of two classes, and its part that of `soft_cross_entropy` on logits (z, 0). student, teacher:
+    logits (B, C). Returns (B,).
+    """
+    targets = torch.sigmoid(teacher.float() / temperature)
+    return F.binary_cross_entropy_with_logits(student.float() / temperature, targets, reduction="none").sum(-1)
+
+
+def gold_binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy under gold labels, a mean over labels as in transformers. Both (B, C). Returns (B,)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none").mean(-1)
+
+
+# What is compared -> its losses, found by the names of their functions. Arguments: hidden (B, L, D) twice and the mask;
+# attention QueriesAndKeys twice and the mask; logits (B, C) twice; labels the student's logits (B, C) and gold labels.
+_BY_FEATURE: Mapping[str, tuple[Callable[..., Tensor], ...]] = {
+    "attention": (attention_mse, attention_mse_in_original_code),
+    "hidden": (hidden_mse, hidden_mse_in_original_code),
+    "logits": (
+        soft_cross_entropy,
+        soft_cross_entropy_in_original_code,
+        soft_binary_cross_entropy,
+        logits_mse,
+    ),
+    "labels": (gold_cross_entropy, gold_binary_cross_entropy, gold_mse),
+}
+LOSSES = {loss.__name__: loss for functions in _BY_FEATURE.values() for loss in functions}
+FEATURES = {loss.__name__: feature for feature, functions in _BY_FEATURE.items() for loss in functions}
+# --loss-scale reference: the same losses on the scale of TinyBERT's original code.
+IN_ORIGINAL_CODE = {name: f"{name}_in_original_code" for name in ("attention_mse", "hidden_mse", "soft_cross_entropy")}

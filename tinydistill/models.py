@@ -1,12 +1,14 @@
 """Sequence classifiers: loaded with a head that fits the task, and told apart by their weights."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_tasks.errors import UserError
 from glue_tasks.tally import warn_once
@@ -14,18 +16,19 @@ from glue_tasks.task import Task
 from tinydistill.activations import apply_stated, forget_activation
 from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.load import load_config, load_model
-from tinydistill.label_order import align, label_options, permute_outputs, start_order
+from tinydistill.kinds import kind_of
+from tinydistill.label_order import align, permute_outputs, start_order
 
 
 def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
-    """A sequence classifier in float32.
+    """A model with a head of the task's kind, in float32.
 
     With `fresh_head` its head fits the task whatever was saved: the start of a fine-tuning; a saved head of the task's
     own labels is kept, in the task's order. Without, the model must have been saved with a head, which stays as it is;
     raises UserError if it was not.
     """
-    head = label_options(task) if fresh_head else {}
-    model, info = load_model(AutoModelForSequenceClassification, name, **head)
+    kind = kind_of(task)
+    model, info = load_model(kind.auto_model, name, **(kind.head() if fresh_head else {}))
     body = f"{model.base_model_prefix}."
     for key, saved, wanted in sorted(info["mismatched_keys"]):
         # A head of another size is meant to be replaced; a body that does not fit would silently be random.
@@ -65,7 +68,7 @@ def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
     Raises UserError if it was saved without a head or has other labels.
     """
     model = load_classifier(name, task, fresh_head=False)
-    notes = align(task, model, name)
+    notes = align(task, model, name, kind_of(task).head())
     return model, notes + [note for note in [apply_stated(model, name)] if note]
 
 
@@ -96,6 +99,13 @@ def size_on_disk(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.stem != "projections") or sum(
         path.stat().st_size for path in folder.glob("*.bin")
     )
+
+
+def with_shared_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy whose modules can be replaced and frozen without changing the model, over the same memory of weights."""
+    shared: dict[int, torch.Tensor] = {id(buffer): buffer for buffer in model.buffers()}
+    shared |= {id(own): nn.Parameter(own.data, own.requires_grad) for own in model.parameters()}
+    return copy.deepcopy(model, shared)
 
 
 def _size(shape: Iterable[int]) -> str:

@@ -3,11 +3,11 @@
 import copy
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from datasets import concatenate_datasets
@@ -26,124 +26,167 @@ from glue_tasks.places import find_file
 from glue_tasks.reading import describe_reading
 from glue_tasks.seals import fingerprint
 from glue_tasks.task import Task
-from tinydistill import processes
+from tinydistill import checks, processes
 from tinydistill.distiller import Distiller
 from tinydistill.encoders import precision
+from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import device
-from tinydistill.evaluation import evaluate
+from tinydistill.evaluation import evaluate, predict
+from tinydistill.kinds import kind_of
+from tinydistill.label_order import is_unnamed
+from tinydistill.options import Options, identity
+from tinydistill.phases import Phase
+from tinydistill.preparation import own_settings, prepare
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
-from tinydistill.settings import Settings
+from tinydistill.students import load_projections
 from tinydistill.task_data import load_data
 from tinydistill.teacher_logits import teacher_logits
+from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, TeacherSignal
 from tinydistill.trainer import DistillationTrainer, not_finite
 
-
-@dataclass(frozen=True)
-class Start:
-    """`--resume` and `--overwrite`: what to do with a folder that already holds a run."""
-
-    resume: bool = False
-    overwrite: bool = False
-
-
-# Settings that decide the result of every phase.
-_OF_EVERY_PHASE = (
-    "task",
-    "train_file",
-    "skip_bad_rows",
-    "max_length",
-    "batch_size",
-    "accumulate",
-    "max_steps",
-    "weight_decay",
-    "max_grad_norm",
-    "eval_steps",
-    "padding",
-    "seed",
-)
+_CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
 
 
 class PhaseRun:
-    """One phase in its folder: the data, the training loop's arguments, and what is saved at the end."""
+    """One phase in its folder: the data, the teacher's work, the training, and what is saved at the end."""
 
-    def __init__(self, name: str, task: Task, settings: Settings, start: Start, tokenizer: PreTrainedTokenizerBase):
-        self.name, self.task, self.settings, self.start, self.tokenizer = name, task, settings, start, tokenizer
-        self.folder = PhaseFolder(Path(settings.output_dir), name)
-        self.training = settings.training(name)
-        self.precision = precision.resolve(settings.precision, device())
+    def __init__(self, phase: Phase, task: Task, options: Options):
+        self.phase, self.task, self.options = phase, task, options
+        self.kind = kind_of(task)
+        self.folder = PhaseFolder(Path(options.output_dir), phase.name)
+        self.precision = precision.resolve(options.precision, device())
+
+    def run(self) -> Path:
+        """Train what is not trained yet; returns the folder of the model. Raises UserError if anything does not fit."""
+        self.prepared = prepare(self.phase, self.task, self.options)
+        self.tokenizer = self.prepared.tokenizer
         keep_freed_memory()
-        needs_labels = name not in ("intermediate", "prediction")  # which learn from the teacher alone
-        self.data = processes.after_first(lambda: load_data(task, settings, tokenizer, needs_labels))
+        self.data = processes.after_first(
+            lambda: load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
+        )
+        self.identity = self._identity()
+        with self.folder.locked():
+            look = lambda: self.folder.compare(self.identity, self.options.resume, self.options.overwrite)  # noqa: E731
+            self.state = processes.from_first(look)
+            if self.state == "finished":
+                print(f"{self.phase.name}: already finished with these settings in {self.folder.path}")
+            else:
+                self._train()
+        return self.folder.path
 
-    def look(self, identity: dict[str, Any]) -> str:
-        """What the folder holds of a run with these settings, the models of which are in `identity`."""
-        folder = Path(self.settings.data_dir)
+    def _identity(self) -> dict[str, Any]:
+        """All that decides the result: settings as they were resolved, models and files by their content."""
+        folder = Path(self.options.data_dir)
         paths = {"train": self.data.train_path}
         paths |= {split: find_file(self.task, folder, split) for split in self.task.dev_splits}
-        settings = {name: getattr(self.settings, name) for name in _OF_EVERY_PHASE}
-        settings |= {"phase": self.name, "precision": self.precision, **asdict(self.training), **identity}
-        settings |= {"processes": processes.count()}
+        settings = {"train_file": self.options.train_file, **identity(self.options, self.phase.uses)}
+        settings |= {"phase": self.phase.name, "precision": self.precision, **asdict(self.phase.training)}
+        settings |= {**own_settings(self.phase), **self.prepared.identity, "processes": processes.count()}
         settings |= describe_reading(self.task)
-        if self.settings.task_file:
-            settings |= {"task_file": self.settings.task_file}
-        settings |= {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
-        self.identity = settings
-        self.state = processes.from_first(lambda: self.folder.look(settings, self.start.resume, self.start.overwrite))
-        if self.state == "finished":
-            print(f"{self.name}: already finished with these settings in {self.folder.path}")
-        return self.state
+        if self.options.task_file:
+            settings |= {"task_file": self.options.task_file}
+        return settings | {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
 
-    def add_teacher_logits(self, teacher: PreTrainedModel) -> None:
-        """The teacher works once: its outputs on the train split become a column, kept on disk."""
-        processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        in_8_bits = self.identity["teacher_precision"] == "int8"
-        name = self.identity["teacher_weights"][:16] + ("-int8" if in_8_bits else "")
-        prepare_products(teacher, self.precision)
-        cache = Path(self.settings.output_dir) / "cache"
-        logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
-        self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
-
-    def train(self, distiller: Distiller, teacher: PreTrainedModel | None, notes: list[str]) -> None:
+    def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
+        prepared, teacher = self.prepared, self.prepared.teacher
+        notes = list(prepared.notes)
+        if teacher is not None:
+            teacher.to(device())
+            in_8_bits = self.phase.has_teacher and self.options.teacher_precision == "int8"
+            if in_8_bits:  # before its dev score is looked at, which is then that of the teacher that teaches
+                notes.append(self._use_int8(teacher))
+            notes += self._check_teacher(teacher)
+        width = teacher.config.hidden_size if teacher is not None else 0
+        cached = self.phase.needs_outputs_alone and self.options.cache_teacher
+        if teacher is not None and cached:
+            self._add_teacher_logits(teacher, in_8_bits)
+        distiller = Distiller(prepared.student, prepared.objectives, width, self.kind.positions)
+        notes += _warm_start(distiller, prepared.spec.path)
+        signal: TeacherSignal = NoTeacher()
+        if cached:
+            signal = CachedTeachers()
+        elif teacher is not None and self.phase.has_teacher:
+            signal = LiveTeacher(teacher, prepared.objectives, self.precision, device())
+        self._run_trainer(distiller, signal, notes)
+
+    def _run_trainer(self, distiller: Distiller, signal: TeacherSignal, notes: list[str]) -> None:
         if self.state == "new":
             processes.from_first(lambda: self.folder.begin(self.identity))
         processes.check_shared(self.folder.path)
         for note in notes:
             print(f"note: {note}")
-        keeps_best = self.name != "intermediate"
+        keeps_best = self.phase.keeps_best
         trainer = DistillationTrainer(
             distiller,
-            teacher,
-            self._arguments(keeps_best),
-            self.data.train,
-            self.data.main_dev,
-            self.data.collate,
-            self._score() if keeps_best else None,
+            signal,
+            args=self._arguments(),
+            data_collator=self.data.collate,
+            train_dataset=self.data.train,
+            eval_dataset=self.data.main_dev,
+            score=self._score if keeps_best else None,
+            callbacks=[Progress(self.phase.name), _Checkpoints(self.folder)],
         )
-        if processes.index():
-            torch.manual_seed(self.settings.seed + processes.index())  # or dropout would be the same in all processes
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
-        trainer.add_callback(Progress(self.name))
-        trainer.add_callback(_Checkpoints(self.folder))
+        if processes.index():
+            torch.manual_seed(self.options.seed + processes.index())  # or dropout would be the same in all processes
         started = time.perf_counter()
         checkpoint = processes.from_first(self._last_checkpoint) if self.state == "continue" else None
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.perf_counter() - started
         history = trainer.state.log_history
+        dev = _without_prefix(_best(history, trainer.state.best_global_step) if keeps_best else history)
         measured = {
             "notes": notes + self.data.doubts,
             "steps": result.global_step,
             "seconds": round(seconds, 1),
             "resumed": checkpoint is not None,
             "best_step": trainer.state.best_global_step if keeps_best else None,
-            "dev": _without_prefix(_best(history, trainer.state.best_global_step) if keeps_best else history),
+            "dev": dev,
             "losses": [entry for entry in history if "loss" in entry],
         }
+        self.kind.keep(distiller.student.config, dev)
         processes.wait()  # until all have read the best checkpoint, which goes with the others
         processes.from_first(lambda: self._finish(distiller, measured))
+
+    def _use_int8(self, teacher: PreTrainedModel) -> str:
+        """A note; the rows to calibrate on are spread evenly over the train split, in any order of the batches."""
+        train = self.data.train
+        rows = np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION_ROWS)).astype(int).tolist()
+        starts = range(0, len(rows), _CALIBRATION_BATCH)
+        batches = [self.data.collate(train.__getitems__(rows[start : start + _CALIBRATION_BATCH])) for start in starts]
+        print("teacher in 8 bits: looking at its inputs and compiling, up to half a minute")
+        int8.use_int8(teacher, batches, self.precision, processes.from_first)
+        return f"the teacher's blocks multiply in 8 bits, scaled by their largest inputs on {len(rows)} training rows"
+
+    def _check_teacher(self, teacher: PreTrainedModel) -> list[str]:
+        """Notes about the teacher on dev; stops at a teacher that knows nothing, or whose labels mean other ones."""
+        dev, name = self.data.main_dev, self.options.teacher
+        outputs = predict(teacher, dev, self.data.collate, self.precision, title="teacher on dev", shared=True)
+        references = self.kind.references(dev)
+        unnamed = is_unnamed(self.task, teacher, name)
+        doubts = self.kind.doubts(name, outputs, references, unnamed)
+        for note in doubts.notes:
+            print(f"note: {note}")  # also where the next check ends the run
+        allowed = self.options.allow_weak_teacher
+        warning = checks.check_score(self.kind, name, outputs, references, not allowed)
+        if doubts.serious and not allowed:
+            raise UserError(f"{doubts.serious[0]}; or distil from it all the same with --allow-weak-teacher")
+        reached = ", ".join(f"{name} {value:.4f}" for name, value in self.kind.score(outputs, references).items())
+        print(f"teacher on dev: {reached}")
+        return [note for note in (warning, *doubts.notes, *doubts.serious) if note]
+
+    def _add_teacher_logits(self, teacher: PreTrainedModel, in_8_bits: bool) -> None:
+        """The teacher works once: its outputs on the train split become a column, kept on disk."""
+        processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
+        name = self.identity["teacher_weights"][:16] + ("-int8" if in_8_bits else "")
+        prepare_products(teacher, self.precision)
+        cache = Path(self.options.output_dir) / "cache"
+        logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
+        self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
 
     def _last_checkpoint(self) -> Path | None:
         if checkpoint := self.folder.last_checkpoint():
@@ -156,15 +199,14 @@ class PhaseRun:
                 f"training diverged: the weights {name} are not finite at its end; start anew with a lower "
                 "--learning-rate and --overwrite"
             )
-        save_student(distiller, self.tokenizer, self.settings.max_length, self.folder.path)
+        save_student(distiller, self.tokenizer, self.options.max_length, self.folder.path)
         self.folder.finish({"data": self.data.describe(), **measured})
 
-    def _score(self) -> Callable[[PreTrainedModel], dict[str, float]]:
-        data = self.data
-        return lambda student: evaluate(self.task, student, data.main_dev, data.collate, self.precision)
+    def _score(self, student: PreTrainedModel) -> dict[str, float]:
+        return evaluate(self.kind, student, self.data.main_dev, self.data.collate, self.precision)
 
-    def _arguments(self, keeps_best: bool) -> TrainingArguments:
-        settings, training = self.settings, self.training
+    def _arguments(self) -> TrainingArguments:
+        settings, training, keeps_best = self.options, self.phase.training, self.phase.keeps_best
         per_epoch = math.ceil(len(self.data.train) / (settings.batch_size * settings.accumulate * processes.count()))
         steps = settings.max_steps or math.ceil(training.epochs * per_epoch)
         every = "steps" if settings.eval_steps else "epoch"
@@ -199,7 +241,6 @@ class PhaseRun:
             logging_nan_inf_filter=False,  # which would log a loss that is not finite as 0
             log_level="error",
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         arguments.mixed_precision = (
             self.precision if self.precision != "float32" else "no"
         )  # whatever `accelerate launch` was told
@@ -238,6 +279,18 @@ def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, max_l
     own.save_pretrained(folder)
     if distiller.projections:
         safetensors.torch.save_file(distiller.projections.state_dict(), str(folder / "projections.safetensors"))
+
+
+def _warm_start(distiller: Distiller, student: str) -> list[str]:
+    """Load the projections that were saved beside the student, where their shapes match."""
+    own = distiller.projections.state_dict()
+    found = load_projections(student) if student and own else {}
+    if not found:
+        return []
+    if found.keys() == own.keys() and all(found[key].shape == own[key].shape for key in own):
+        distiller.projections.load_state_dict(found)
+        return [f"the projections start from those saved with {student}"]
+    return [f"the projections saved with {student} do not fit and were left out"]
 
 
 def _best(history: list[dict], step: int | None) -> list[dict]:

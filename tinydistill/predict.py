@@ -16,25 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
 from glue_tasks.files import Table, open_table
 from glue_tasks.lines import Fault
-from glue_tasks.metrics import score
 from glue_tasks.places import NotThere, find_file
 from glue_tasks.task import Task
 from glue_tasks.writers import TableWriter
-from tinydistill import label_order
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import Collator, column, encode
+from tinydistill.data import column
 from tinydistill.encoders import precision
 from tinydistill.encoders.load import load_tokenizer
 from tinydistill.evaluation import predict
+from tinydistill.kinds import TaskKind, kind_of
 from tinydistill.known_words import doubts_about_words
+from tinydistill.label_order import ROWS, is_unnamed
 from tinydistill.models import load_fine_tuned
 from tinydistill.runs import PhaseFolder
 
@@ -54,6 +53,7 @@ class Written:
 class _Reader:
     """A model with what turns a table into its outputs; `cache` is a folder for as long as the command runs."""
 
+    kind: TaskKind
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_length: int
@@ -67,11 +67,11 @@ class _Reader:
         With `rows`, that many of them, evenly spread over the file.
         """
         doubts_about_words(table, self.tokenizer)
-        data = encode(table, self.tokenizer, self.max_length, self.cache)
+        data = self.kind.encode(table, self.tokenizer, self.max_length, self.cache)
         if 0 < rows < len(data):
             data = data.select(np.linspace(0, len(data) - 1, rows).round().astype(int))
-        outputs = predict(self.model, data, Collator(self.tokenizer), self.precision, self.batch_size, title)
-        references = column(data, "labels") if "labels" in data.column_names else None
+        outputs = predict(self.model, data, self.kind.collate(self.tokenizer), self.precision, self.batch_size, title)
+        references = self.kind.references(data) if "labels" in data.column_names else None
         return outputs, references, int(column(data, "cut").sum())
 
 
@@ -114,7 +114,9 @@ def write_predictions(
     check_pieces(model.config, tokenizer, f"model {model_name}")
     where = precision.device()
     with tempfile.TemporaryDirectory() as cache:
+        kind = kind_of(task)
         read = _Reader(
+            kind,
             model.to(where),
             tokenizer,
             max_length,
@@ -122,20 +124,20 @@ def write_predictions(
             precision.resolve(how, where),
             Path(cache),
         )
-        if label_order.is_unnamed(task, model, model_name):
+        if is_unnamed(task, model, model_name):
             notes += _check_unnamed(task, model_name, data_dir, read)
         for note in notes:
             print(f"note: {note}")
         for each, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
             outputs, references, cut = read(tables[each], title=f"predict {each}")
-            header, rows = layout(task, tables[each], outputs)
+            header, rows = layout(kind, tables[each], outputs, model.config)
             with TableWriter(path, header) as file:
                 for row in rows:
                     file.write(row)
             if (note := _wrong_count(task, each, len(outputs))) and references is None:
                 print(f"note: {note}")
-            scores = score(task, outputs, references) if references is not None else {}
+            scores = kind.score(outputs, references, model.config) if references is not None else {}
             yield Written(each, path, len(outputs), cut, scores)
 
 
@@ -166,24 +168,26 @@ def trained_length(model: str) -> int:
     return record.get("settings", {}).get("max_length", 0)
 
 
-def layout(task: Task, table: Table, outputs: np.ndarray) -> tuple[tuple[str, ...] | None, Iterator[tuple[str, ...]]]:
+def layout(
+    kind: TaskKind, table: Table, outputs: np.ndarray, config: PreTrainedConfig
+) -> tuple[tuple[str, ...] | None, Iterator[tuple[str, ...]]]:
     """The header line, if there is one, and the lines of a file of predictions, as cells.
 
     outputs: (examples, num_labels), in the order of the table.
     """
-    kind = task.submission.layout if task.submission else ""
-    names = labels.written_labels(task)
-    # A value as the model gave it, to the last digit, so that the file has the score that is printed.
-    answers = [str(float(row[0])) if task.is_regression else names[row.argmax()] for row in outputs]
+    task = kind.task
+    of_server = task.submission.layout if task.submission else ""
+    answers = kind.answers(outputs, config, labels.written_labels(task))
     numbered = zip(_ids(task, table, len(outputs)), answers, strict=True)
-    if kind == "clue":
+    if of_server == "clue":
         return None, ((json.dumps({"id": _number(i), "label": answer}, ensure_ascii=False),) for i, answer in numbered)
-    if kind == "glue" or task.is_regression:
+    probabilities = kind.probabilities(outputs)
+    if of_server == "glue" or probabilities is None:
         return ("index", "prediction"), numbered
     header = ("index", "prediction", *(f"probability of {name}" for name in task.labels))
     return header, (
         (i, answer, *(f"{share:.6f}" for share in shares))
-        for (i, answer), shares in zip(numbered, softmax(outputs.astype(np.float64), axis=-1), strict=True)
+        for (i, answer), shares in zip(numbered, probabilities, strict=True)
     )
 
 
@@ -211,8 +215,7 @@ def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list
             f"taken in the order {', '.join(task.labels)}"
         ]
     table = open_table(task, path, split)
-    outputs, references, _ = read(table, title="order of the labels", rows=label_order.ROWS)
+    outputs, references, _ = read(table, title="order of the labels", rows=ROWS)
     assert references is not None
-    label_order.check_order(task, name, outputs, references, unnamed=True)
-    note = label_order.doubt(task, name, outputs, references)
-    return [note] if note else []
+    doubts = read.kind.doubts(name, outputs, references, unnamed=True)
+    return [*doubts.notes, *doubts.serious]

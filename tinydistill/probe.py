@@ -9,24 +9,26 @@ import copy
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_tasks.errors import UserError, is_outside
 from tinydistill.distiller import Distiller, FeatureReader
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
+from tinydistill.kinds import TaskKind
 from tinydistill.objectives import Objective
+from tinydistill.phases import Phase
 from tinydistill.students import copy_blocks
+from tinydistill.teachers import TEACHER
 
 _ROWS, _MOST_PIECES = 2, 64
 
 
 @contextlib.contextmanager
-def _told(phase: str, config: PreTrainedConfig, precision: str) -> Iterator[None]:
+def _told(phase: Phase, config: PreTrainedConfig, precision: str) -> Iterator[None]:
     """What goes wrong inside, as a sentence. Draws of random numbers leave those that follow as they were."""
     with torch.random.fork_rng(devices=[]):
         try:
@@ -37,50 +39,50 @@ def _told(phase: str, config: PreTrainedConfig, precision: str) -> Iterator[None
             if is_outside(error):
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            other = "; --phase prediction alone may work" if phase == "intermediate" else ""
+            other = "; --phase prediction alone may work" if phase.compares_layers else ""
             other += "; --precision float32 may work" if precision != "float32" else ""
             raise UserError(
-                f"the {phase} phase does not work with models of type {config.model_type!r} ({reason}){other}; choose "
-                "another, such as a BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT or ModernBERT"
+                f"the {phase.name} phase does not work with models of type {config.model_type!r} ({reason}){other}; "
+                "choose another, such as a BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT or ModernBERT"
             ) from None
 
 
 def check_phase(
-    phase: str,
+    phase: Phase,
+    kind: TaskKind,
     objectives: Sequence[Objective],
     student_config: PreTrainedConfig,
     teacher_config: PreTrainedConfig | None,
     max_length: int,
     copied: Sequence[int] = (),
     precision: str = "float32",
-    **options: Any,
 ) -> None:
     """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
 
     teacher_config: None for a phase that learns from gold labels. copied: the teacher's blocks that the student is made
-    of. precision: float32 or bf16. options: of the Distiller. Raises UserError if anything of it fails, or the loaded
+    of. precision: float32 or bf16. Raises UserError if anything of it fails, or the loaded
     student gives other outputs.
     """
     with _told(phase, student_config, precision):
-        student = AutoModelForSequenceClassification.from_config(copy.deepcopy(student_config)).float()
-        teacher, features = None, None
+        student = kind.auto_model.from_config(copy.deepcopy(student_config)).float()
+        teacher, features = None, {}
         if teacher_config is not None:
-            teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(teacher_config)).float().eval()
+            teacher = kind.auto_model.from_config(copy.deepcopy(teacher_config)).float().eval()
             if copied:
                 copy_blocks(teacher, student, copied)
         width = teacher.config.hidden_size if teacher is not None else 0
-        distiller = Distiller(student, objectives, width, **options)
-        batch = _batch(student, teacher, max_length)
+        distiller = Distiller(student, objectives, width, kind.positions)
+        batch = _batch(kind, student, teacher, max_length)
         with autocast(precision, torch.device("cpu")):
             if teacher is not None:
                 with torch.no_grad():
-                    features = FeatureReader(teacher, objectives, side=1)(teacher, batch)
+                    features = {TEACHER: FeatureReader(teacher, objectives, side=1)(teacher, batch)}
             losses = distiller(batch, features)
         torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
         with tempfile.TemporaryDirectory() as folder:
             safetensors.torch.save_model(distiller, str(Path(folder) / "distiller.safetensors"))
             student.save_pretrained(folder)
-            loaded = AutoModelForSequenceClassification.from_pretrained(folder)
+            loaded = kind.auto_model.from_pretrained(folder)
             given = {name: batch[name] for name in accepted_inputs(student)}
             with torch.no_grad():
                 before, after = student.eval()(**given).logits, loaded.eval()(**given).logits
@@ -90,7 +92,9 @@ def check_phase(
             raise ValueError(f"a student that is saved and loaded is another one: {lost[0] if lost else 'its outputs'}")
 
 
-def _batch(student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int) -> dict[str, torch.Tensor]:
+def _batch(
+    kind: TaskKind, student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int
+) -> dict[str, torch.Tensor]:
     """Two rows, the second half as long and in two segments."""
     length = min(max_length, _MOST_PIECES)
     pieces = min(model.config.vocab_size for model in (student, teacher) if model is not None)
@@ -98,6 +102,6 @@ def _batch(student: PreTrainedModel, teacher: PreTrainedModel | None, max_length
     mask[1, (length + 1) // 2 :] = 0
     types = torch.zeros_like(mask)
     types[:, length // 4 : (length + 1) // 2] = 1
-    labels = torch.zeros(_ROWS, dtype=torch.float32 if student.config.num_labels == 1 else torch.long)
+    labels = torch.tensor([kind.blank_label()] * _ROWS)
     ids = torch.full((_ROWS, length), pieces - 1)
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, "labels": labels}

@@ -1,6 +1,8 @@
 """The report of a run folder: `report.json`, the truth, and `report.md`, drawn from it."""
 
+import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,58 +10,60 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from glue_tasks.metrics import score
 from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
-from tinydistill import latency
-from tinydistill.activations import doubt_of_values
+from tinydistill import latency, processes
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import Collator, column, left_out
+from tinydistill.data import left_out
 from tinydistill.encoders import precision
 from tinydistill.encoders.load import load_tokenizer
 from tinydistill.encoders.precision import device
 from tinydistill.evaluation import predict
-from tinydistill.label_order import check_order, doubt, is_unnamed
+from tinydistill.kinds import kind_of
+from tinydistill.label_order import is_unnamed
 from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest
+from tinydistill.options import Options
+from tinydistill.phases import PHASES, Phase
 from tinydistill.runs import PhaseFolder, versions
-from tinydistill.settings import Settings
 from tinydistill.task_data import load_dev
 
-STUDENT_PHASES = {"prediction": "distilled student", "baseline": "student without a teacher"}
 
-
-def write_report(task: Task, settings: Settings) -> dict[str, Any]:
+def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> dict[str, Any]:
     """Measure the teacher and every finished student of the output folder side by side; write both files.
+
+    phases: those whose runs are looked for; students are the models of those that keep the best one on dev.
 
     Returns the content of `report.json`.
     """
-    output = Path(settings.output_dir)
-    teacher_model, _ = load_fine_tuned(settings.teacher, task)  # each phase noted what it did to its outputs
+    output = Path(options.output_dir)
+    teacher_model, _ = load_fine_tuned(options.teacher, task)  # each phase noted what it did to its outputs
     teacher_weights = weights_digest(teacher_model)
     folders, runs = {}, {}
-    for name in ("teacher", "intermediate", *STUDENT_PHASES):
+    for name, phase in phases.items():
         folder = PhaseFolder(output, name)
         record = folder.read()
         if record is None or record["state"] != "finished":
             continue
         of = record["settings"]
-        if name == "teacher":
-            belongs = folder.path.resolve() == Path(settings.teacher).resolve()
+        if phase.makes_teacher:
+            belongs = folder.path.resolve() == Path(options.teacher).resolve()
         else:
             belongs = of["task"] == task.name and of["teacher_weights"] == teacher_weights
             if not belongs:
                 print(f"note: {folder.path} is left out of the report: it is of another task or teacher")
         if belongs:
             folders[name], runs[name] = folder, record
-    student_paths = {name: str(folders[name].path) for name in STUDENT_PHASES if name in runs}
-    paths = {"teacher": settings.teacher} | student_paths
+    of_students = [name for name in runs if phases[name].keeps_best and not phases[name].makes_teacher]
+    student_paths = {name: str(folders[name].path) for name in of_students}
+    paths = {"teacher": options.teacher} | student_paths
     models = {"teacher": teacher_model.to(device())}
     models |= {name: load_fine_tuned(path, task)[0].to(device()) for name, path in student_paths.items()}
-    students = describe(task, settings, models, paths)
-    timings = latency.measure(models, settings.max_length)
+    students = describe(task, options, models, paths)
+    timings = latency.measure(models, options.max_length)
     teacher = students.pop("teacher")
     for name, student in students.items():
+        student["title"] = phases[name].title or name
         student["made_from"] = runs[name]["settings"]["student"]
         student["ratios"] = _ratios(task, teacher, student) | {
             f"times_faster_batch_{timing.batch_size}": timing.ms_per_batch["teacher"] / timing.ms_per_batch[name]
@@ -67,7 +71,7 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
         }
     report = {
         "task": task.name,
-        # Of each phase its own: phases may have been run one by one, with other seeds and settings.
+        # Of each phase its own: phases may have been run one by one, with other seeds and options.
         "seed": {name: run["settings"]["seed"] for name, run in runs.items()},
         "settings": {name: run["settings"] for name, run in runs.items()},
         "versions": versions(),
@@ -84,32 +88,32 @@ def write_report(task: Task, settings: Settings) -> dict[str, Any]:
 
 
 def describe(
-    task: Task, settings: Settings, models: Mapping[str, PreTrainedModel], paths: Mapping[str, str]
+    task: Task, options: Options, models: Mapping[str, PreTrainedModel], paths: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Dev metrics, parameters and size of models, by name; each reads the dev set with its own tokenizer.
 
     The models' outputs are in the task's order as far as they name them. Raises UserError if a model without names has
     them in another order, as dev tells, or if a model cannot read sentences of the maximum length.
     """
-    how = precision.resolve(settings.precision, device())
+    kind = kind_of(task)
+    how = precision.resolve(options.precision, device())
     entries = {}
     for name, model in models.items():
         folder = Path(paths[name])
-        check_positions(model, f"model {paths[name]}", settings.max_length)
+        check_positions(model, f"model {paths[name]}", options.max_length)
         tokenizer = load_tokenizer(paths[name])
         check_pieces(model.config, tokenizer, f"model {paths[name]}")
-        dev = load_dev(task, settings, tokenizer)
-        collate = Collator(tokenizer, settings.max_length if settings.padding == "max_length" else None)
+        dev = load_dev(kind, options, tokenizer)
+        collate = kind.collate(tokenizer, options.max_length if options.padding == "max_length" else None)
         scores = {}
         for split, data in dev.items():
-            outputs, references = predict(model, data, collate, how), column(data, "labels")
-            if split == task.dev_splits[0] and is_unnamed(task, model, paths[name]):
-                check_order(task, paths[name], outputs, references, unnamed=True)
-                if note := doubt(task, paths[name], outputs, references):
+            outputs, references = predict(model, data, collate, how), kind.references(data)
+            if split == task.dev_splits[0]:
+                unnamed = is_unnamed(task, model, paths[name])
+                doubts = kind.doubts(paths[name], outputs, references, unnamed)
+                for note in (*(doubts.notes if unnamed else []), *doubts.serious):
                     print(f"note: {note}")
-            if split == task.dev_splits[0] and (note := doubt_of_values(task, paths[name], outputs, references)):
-                print(f"note: {note}")
-            scores[split] = score(task, outputs, references)
+            scores[split] = kind.score(outputs, references, model.config)
         entries[name] = {
             "path": paths[name],
             "parameters": model.num_parameters(),
@@ -146,7 +150,7 @@ def table(report: dict[str, Any]) -> list[list[str]]:
         speed = per_batch["ms_per_batch"]
         rows.append(
             [
-                STUDENT_PHASES.get(name, name),
+                _title(report, name),
                 *(f"{entry['dev'][split][metric]:.4f}" for split, metric in columns),
                 f"{kept:.1%}" if (kept := ratios.get("score_kept")) is not None else "",
                 f"{entry['parameters'] / 1e6:.2f} M",
@@ -157,6 +161,10 @@ def table(report: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _title(report: dict[str, Any], name: str) -> str:
+    return report["students"].get(name, {}).get("title", name)
 
 
 def to_text(rows: list[list[str]]) -> str:
@@ -186,7 +194,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         "Milliseconds a sentence: "
         + "; ".join(
             f"batch {entry['batch_size']}: "
-            + ", ".join(f"{STUDENT_PHASES.get(name, name)} {ms:.2f}" for name, ms in entry["ms_per_sentence"].items())
+            + ", ".join(f"{_title(report, name)} {ms:.2f}" for name, ms in entry["ms_per_sentence"].items())
             for entry in report["latency"]
         )
         + ".",
@@ -212,3 +220,34 @@ def to_markdown(report: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> None:
+    """Write the report and show its table."""
+    if not processes.is_first():  # which then has the machine to itself, as latency wants it
+        return
+    report = write_report(task, options, phases)
+    print(f"\n{to_text(table(report))}\n")
+    for name, entry in report["students"].items():
+        print(f"{name}: {entry['path']}")
+    for name in ("report.md", "report.json"):
+        print(f"report: {Path(options.output_dir) / name}")
+
+
+def print_scores(task: Task, options: Options, paths: Mapping[str, str]) -> None:
+    """Score models on dev and show a line for each split. paths: what each is called -> folder or hub id."""
+    if not processes.is_first():
+        return
+    models = {}
+    for who, path in paths.items():
+        model, notes = load_fine_tuned(path, task)
+        models[who] = model.to(device())
+        for note in notes:
+            print(f"note: {note}")
+    with tempfile.TemporaryDirectory() as scratch:
+        options = options if options.output_dir else dataclasses.replace(options, output_dir=scratch)
+        for who, entry in describe(task, options, models, paths).items():
+            for split, scores in entry["dev"].items():
+                figures = ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())
+                rows, size = entry["dev_rows"][split], f"{entry['parameters'] / 1e6:.2f} M parameters"
+                print(f"{who} on {split}: {figures} ({rows['rows']:,} rows{in_words(rows)}; {size}; {paths[who]})")

@@ -15,6 +15,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.seals import damage, fingerprint, seal
 from glue_tasks.writers import write_json
 from tinydistill import __version__
+from tinydistill.options import compared
 
 try:
     import fcntl
@@ -54,8 +55,8 @@ class PhaseFolder:
         record = self.read()
         return record is not None and record["state"] == "finished"
 
-    def look(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> State:
-        """Say whether these settings start anew, go on, or are finished here already.
+    def compare(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> State:
+        """Say whether a run of these settings starts anew, continues, or is finished here already.
 
         A run that was stopped before its first checkpoint has nothing to lose: it starts anew, with any settings.
         Raises UserError if the folder holds another run, an unfinished one and `resume` was not asked for, or if
@@ -90,8 +91,8 @@ class PhaseFolder:
         return "continue"
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """While this runs, a lock that was taken is kept; then it is let go."""
+    def locked(self) -> Iterator[None]:
+        """Keep a lock that is taken inside until the end."""
         try:
             yield
         finally:
@@ -105,7 +106,7 @@ class PhaseFolder:
             return
         path = self.path.parent / "cache" / f"{self.path.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by `held`
+        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by `locked`
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it if we are killed
         except BlockingIOError:
@@ -115,12 +116,12 @@ class PhaseFolder:
             ) from None
         self._lock = lock
 
-    def check_inputs(self, **models: str) -> None:
+    def check_inputs(self, *models: str) -> None:
         """Raises UserError if one of the models lies in this folder, which beginning anew would delete."""
-        for who, name in models.items():
+        for name in models:
             if name and self.path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
                 raise UserError(
-                    f"the {who} {name} lies in the folder that this phase writes; choose another --output-dir"
+                    f"the model {name} lies in the folder that this phase writes; choose another --output-dir"
                 )
 
     def begin(self, settings: dict[str, Any]) -> None:
@@ -200,20 +201,15 @@ def _best_step(checkpoint: Path) -> int | None:
 
 
 _SEAL = "files.json"  # in each checkpoint, written last
-# Told and not compared: what they name is compared by its content, and a path may be written in two ways.
-_NAMES = frozenset({"teacher", "student", "pretrained", "train_file", "task_file"})
-
-
-# These do not change the student but in the last digits: an unfinished run keeps to them, to end as it would have.
-_OF_THE_MACHINE = frozenset({"precision", "processes"})
 
 
 def _differing(given: dict[str, Any], record: dict[str, Any]) -> list[str]:
     """What differs, in words; digests last: another seed or shape makes other weights, and says more."""
     given = json.loads(json.dumps(given))  # as they are saved: JSON has no tuples
     saved = record["settings"]
-    left = _NAMES | (_OF_THE_MACHINE if record["state"] == "finished" else frozenset())
-    names = sorted((given.keys() | saved.keys()) - left, key=lambda name: (_is_digest(name), name))
+    finished = record["state"] == "finished"
+    given, saved = compared(given, finished), compared(saved, finished)
+    names = sorted(given.keys() | saved.keys(), key=lambda name: (_is_digest(name), name))
     return [
         f"other {name.replace('_', ' ')}"
         if _is_digest(name)

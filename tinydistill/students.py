@@ -9,13 +9,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, set_seed
+from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill.activations import without_activation
 from tinydistill.encoders.load import check_finite, find_file, load_config
-from tinydistill.label_order import label_options
+from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier
 
@@ -78,9 +78,8 @@ def build_student(
     set_seed(seed)
     if spec.path:
         return load_classifier(spec.path, task, fresh_head=True)
-    student = AutoModelForSequenceClassification.from_config(
-        student_config(spec, teacher.config, task, layer_map.blocks)
-    ).float()
+    config = student_config(spec, teacher.config, task, layer_map.blocks)
+    student = kind_of(task).auto_model.from_config(config).float()
     if spec.teacher_layers:
         copy_blocks(teacher, student, layer_map.blocks)
     return student
@@ -98,10 +97,10 @@ def student_config(
         return load_config(spec.path)
     depth, own_depth = teacher.num_hidden_layers, spec.num_layers()
     blocks = blocks or [max((i + 1) * depth // own_depth - 1, 0) for i in range(own_depth)]
-    entries = {**without_activation(teacher.to_dict()), **label_options(task)}
+    entries = {**without_activation(teacher.to_dict()), **kind_of(task).head()}
     for name in _OF_THE_TEACHER:
         entries.pop(name, None)
-    if task.is_regression:  # one value without a name
+    if not task.labels:  # one value without a name
         entries.pop("id2label", None), entries.pop("label2id", None)
     # DistilBERT and others have names of their own, which their configuration maps.
     depth_name, width, heads, ffn = (

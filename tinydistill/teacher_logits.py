@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from glue_tasks.seals import is_whole, seal
 from glue_tasks.writers import whole_file
 from tinydistill import processes
-from tinydistill.data import Collator
 from tinydistill.encoders.attention import replace_attention
 from tinydistill.evaluation import longest_first, outputs_of_rows
+from tinydistill.kinds.kind import Collate
 
 _BATCH = 64  # examples
 _SHARD = 100 * _BATCH  # examples: a minute's work of a BERT-base on a few cores, and no file of a few bytes
@@ -28,7 +28,7 @@ _ROWS_WRITTEN_AT_ONCE = 10_000
 
 
 def teacher_logits(
-    teacher: PreTrainedModel, name: str, data: Dataset, collate: Collator, precision: str, cache: Path
+    teacher: PreTrainedModel, name: str, data: Dataset, collate: Collate, precision: str, cache: Path
 ) -> Dataset:
     """A dataset of one column `teacher_logits` (examples, num_labels) in float32, in the order of `data`.
 
@@ -50,7 +50,7 @@ def teacher_logits(
 
 
 def _compute(
-    teacher: PreTrainedModel, data: Dataset, order: np.ndarray, collate: Collator, precision: str, folder: Path
+    teacher: PreTrainedModel, data: Dataset, order: np.ndarray, collate: Collate, precision: str, folder: Path
 ) -> None:
     """Write the shards that are not there."""
     processes.from_first(lambda: folder.mkdir(parents=True, exist_ok=True))

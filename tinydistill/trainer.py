@@ -5,8 +5,9 @@ Reference: https://huggingface.co/docs/transformers/main_classes/trainer
 """
 
 import contextlib
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,56 +18,105 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import TrainOutput
 
 from glue_tasks.errors import UserError
-from tinydistill import processes
-from tinydistill.data import LengthBucketSampler, ShareOfSteps, column
-from tinydistill.distiller import Distiller, FeatureReader, Features
-from tinydistill.encoders.cpu.products import prepare_products
+from tinydistill import in_memory, processes
+from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
+from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
+from tinydistill.objectives import Objective
+from tinydistill.teachers import LiveTeacher, NoTeacher, TeacherSignal
 
 _IDLE = "idle"  # in a batch whose examples do not count
 
 
 class DistillationTrainer(Trainer):
-    """Trains a Distiller. Without `teacher`, a batch carries its outputs (`teacher_logits`) or needs none.
+    """Trains a student by a list of objectives, most of which compare it with a teacher.
 
-    `score` gives the dev metrics of the student, by which the best checkpoint is chosen; without it (a student whose
-    head is not trained yet) an evaluation gives the objectives' losses on dev.
+    model: the student, which is trained in place and otherwise left as it is; or a Distiller. teacher: a model, which
+    is left as it is, or a TeacherSignal, or None where no objective needs one. objectives: those of TinyBERT's two
+    phases together by default; not with a Distiller, which has its own. processing_class: the tokenizer of both models.
+    train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label`; or tokenised (`input_ids`,
+    perhaps `token_type_ids`, `labels`). options: `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as
+    on the command line, and `max_length` in pieces.
+
+    An evaluation gives what `compute_metrics` or `score` (of the student) gives, without either the objectives' losses.
+    Raises UserError, if student, teacher, objectives and datasets do not fit together.
     """
 
-    # Losses are divided by the examples of the whole optimiser step: the same for any accumulation or device count.
+    # Losses are divided by the examples of the whole optimizer step: the same for any accumulation or device count.
     loss_is_scaled_for_ga = True
     model: Distiller
 
     def __init__(
         self,
-        distiller: Distiller,
-        teacher: PreTrainedModel | None,
-        args: TrainingArguments,
-        train_dataset: Dataset,
-        dev_dataset: Dataset,
-        collate: Callable,
-        score: Callable[[PreTrainedModel], dict[str, float]] | None,
+        model: PreTrainedModel | Distiller,
+        teacher: PreTrainedModel | TeacherSignal | None = None,
+        objectives: Sequence[Objective] = (),
+        args: TrainingArguments | None = None,
+        data_collator: Callable | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        score: Callable[[PreTrainedModel], dict[str, float]] | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+        **options: Any,
     ):
+        args = copy.copy(args) if args else TrainingArguments(output_dir="trainer_output", report_to="none")
+        args.remove_unused_columns = False  # the distiller's forward names none of them
+        args._n_gpu = min(args.n_gpu, 1)  # one device a process: no DataParallel without a launcher
+        self._given = None if isinstance(model, Distiller) else model
+        if not isinstance(model, Distiller):
+            set_seed(args.seed)  # of the projections
+            model = in_memory.as_distiller(model, teacher, objectives, args.device, options)
+        encoded = [
+            in_memory.encode_dataset(data, processing_class, model.student, options.get("max_length"))
+            for data in (train_dataset, eval_dataset)
+        ]
+        if data_collator is None:
+            if processing_class is None:
+                raise UserError("DistillationTrainer needs processing_class, the tokenizer, or a data_collator")
+            data_collator = Collator(processing_class)
         super().__init__(
-            model=distiller,
+            model=model,
             args=args,
-            data_collator=collate,
-            train_dataset=train_dataset,
-            eval_dataset=dev_dataset,
-            callbacks=[_TellWhere(self)],
+            data_collator=data_collator,
+            train_dataset=encoded[0],
+            eval_dataset=encoded[1],
+            processing_class=processing_class,
+            callbacks=[_TellWhere(self), *callbacks],
         )
+        if score is None and compute_metrics is not None:
+            score = lambda student: in_memory.metrics(  # noqa: E731
+                compute_metrics, student, self.eval_dataset, self.data_collator, self.precision
+            )
         self.score = score
-        self.teacher = teacher
-        if teacher is not None:
-            self.teacher = teacher.to(args.device).eval().requires_grad_(False)
-            prepare_products(self.teacher, self.precision)
-            with self._autocast():
-                self._read_teacher = FeatureReader(teacher, distiller.objectives, side=1)
+        self.teacher: TeacherSignal
+        if isinstance(teacher, PreTrainedModel):
+            self.teacher = LiveTeacher(teacher, model.objectives, self.precision, args.device)
+        else:
+            self.teacher = teacher or NoTeacher()
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
         self.logged_step = 0
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As transformers' Trainer. The student that was given has the trained weights, also if this is interrupted."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            if self._given is not None:
+                self._given.load_state_dict(self.model.student.state_dict())
 
     def compute_loss(
         self,
@@ -76,7 +126,7 @@ class DistillationTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
-        losses = model(inputs, self._teacher_features(inputs))
+        losses = model(inputs, self.teacher(inputs))
         assert num_items_in_batch is not None  # the examples of the step, of all processes
         if _IDLE in inputs:
             losses = {name: 0 * values for name, values in losses.items()}
@@ -84,15 +134,7 @@ class DistillationTrainer(Trainer):
         means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
         for name, mean in means.items():
             self._sums[name] = self._sums.get(name, 0) + mean.detach()
-        return torch.stack([o.weight * means[o.name] for o in self.model.objectives]).sum()
-
-    def _teacher_features(self, inputs: dict[str, Tensor]) -> Features | None:
-        if self.teacher is not None:
-            with torch.no_grad(), self._autocast():
-                return self._read_teacher(self.teacher, inputs)
-        if "teacher_logits" in inputs:
-            return Features(hidden={}, attention={}, logits=inputs["teacher_logits"])
-        return None
+        return torch.stack([o.weight * means[o.label] for o in self.model.objectives]).sum()
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthBucketSampler:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
@@ -151,16 +193,16 @@ class DistillationTrainer(Trainer):
         for start in starts[processes.index() :: processes.count()]:
             rows = order[start : start + self.args.train_batch_size].tolist()
             batch = self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(rows)))
-            teacher = self._teacher_features(batch)
+            teacher = self.teacher(batch)
             with self._autocast():
                 losses = model(batch, teacher)
-            sums += torch.stack([losses[o.name].sum() for o in model.objectives]).cpu().double()
+            sums += torch.stack([losses[o.label].sum() for o in model.objectives]).cpu().double()
         model.train()
         means = (processes.total(sums) / len(order)).tolist()
         for objective, mean in zip(model.objectives, means, strict=True):
             if not math.isfinite(mean):
-                raise UserError(self._diverged(f"the loss of {objective.name} on dev is not finite"))
-        return {f"loss_{o.name}": mean for o, mean in zip(model.objectives, means, strict=True)}
+                raise UserError(self._diverged(f"the loss of {objective.label} on dev is not finite"))
+        return {f"loss_{o.label}": mean for o, mean in zip(model.objectives, means, strict=True)}
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         return autocast(self.precision, self.args.device)
@@ -215,6 +257,16 @@ class DistillationTrainer(Trainer):
         """The random state of every process, before the first one ends the checkpoint with the Trainer's state."""
         super()._save_rng_state(output_dir)
         processes.wait()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The student alone, as a plain transformers model, with its tokenizer; checkpoints have the projections."""
+        if _internal_call:
+            super().save_model(output_dir, _internal_call)
+            return
+        folder = output_dir or self.args.output_dir
+        self.model.student.save_pretrained(folder)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Student and projections as safetensors; no pickled arguments, which would hold paths of this machine."""

@@ -54,7 +54,7 @@ class _Hub(http.server.BaseHTTPRequestHandler):
             below = repository / "/".join(rest[2:])
             if not below.is_dir():
                 return self.answer_json({}, 404, {"X-Error-Code": "EntryNotFound"})
-            paths = sorted(below.rglob("*") if "recursive=True" in self.path else below.iterdir())
+            paths = sorted(below.rglob("*") if "recursive=true" in self.path.lower() else below.iterdir())
             return self.answer_json([entry(repository, path) for path in paths])
         return self.answer_json({"id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": []})
 

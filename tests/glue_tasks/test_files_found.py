@@ -52,7 +52,7 @@ def test_names_under_which_sets_are_passed_around(
     with caplog.at_level(logging.WARNING):
         path = find_file(TASKS[task], tmp_path, split)
     assert path == tmp_path / task / name
-    assert f"{path} is taken for {split} of {task}, with tabs" in caplog.text or not name.endswith(".txt")
+    assert f"{path} is read as {split} of {task}, with tabs" in caplog.text or not name.endswith(".txt")
     if rows:
         assert [row.label is None for row in open_table(TASKS[task], path, split)] == [False] * len(
             [line for line in rows.splitlines() if "sentence" not in line]

@@ -27,7 +27,7 @@ CHINESE = Task(
 )
 LABEL_FIRST = Task("pairs", "", ("a", "b"), "label", ("no", "yes"), ("accuracy",))
 HUB = replace(
-    MRPC, hub=Hub("glue", "mrpc", {}, {}, {"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"})
+    MRPC, hub=Hub("glue", "mrpc", {}, {"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"})
 )
 POSITIONS = replace(SST2, columns=("label", "sentence"))
 UNSCORED = Task("unscored", "", ("sentence",), "label", ("no", "yes"), ("accuracy",), unscored_labels=("-",))
@@ -412,7 +412,7 @@ def test_bad_rows_are_counted_and_the_first_five_are_shown(tmp_path: Path) -> No
     width, label = "(1 column where 2 are expected)", "(unknown label '7' in column label)"
     assert str(caught.value) == (
         f"{path}: 8 rows cannot be read: line 3 {width}, line 4 {label}, line 6 {width}, line 7 {label}, "
-        f"line 9 {width} and 3 more; mend them, or leave them out with --skip-bad-rows"
+        f"line 9 {width} and 3 more; correct them, or leave them out with --skip-bad-rows"
     )
 
 

@@ -58,7 +58,7 @@ def test_records_are_read_by_name(tmp_path: Path) -> None:
 
 
 def test_a_test_split_has_its_ids_and_no_labels(tmp_path: Path) -> None:
-    of_hub = replace(PLAIN, hub=Hub("clue", "plain", {}, {}, {"id": "idx"}))
+    of_hub = replace(PLAIN, hub=Hub("clue", "plain", {}, {"id": "idx"}))
     for task, name in ((PLAIN, "id"), (of_hub, "id"), (of_hub, "idx")):
         table = open_table(task, write(tmp_path / "test.json", {"sentence": "a", name: 7}), "test")
         assert table.header == ("id", "sentence")

@@ -1,6 +1,5 @@
 """Downloads, from local copies laid out as the hub's repositories: what is written, left alone and refused."""
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +7,17 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet
 import pytest
-from datasets import ClassLabel, Value
-from hypothesis import assume, given
+from datasets import ClassLabel, Features, Value
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from glue_tasks import TASKS, Task
+from glue_tasks.columns import find_columns
 from glue_tasks.files import open_table
-from glue_tasks.hub import download
-from glue_tasks.official_rows import official_rows
-from glue_tasks.writers import TableWriter
+from glue_tasks.hub import Format, download
+from glue_tasks.places import find_file
 from tests.glue_tasks.hub_repository import configuration, features_of, publish, with_rows
 
 # What readers and writers trip over, and what is ordinary.
@@ -95,215 +95,105 @@ def winograd(draw: random.Random) -> dict[str, Any]:
     return {"text": before + noun + between + pronoun + any_text(draw), "target": target}
 
 
-# What the official files look like, by hand.
+# What a table or JSON lines look like on request: the hub's columns, and the names of the labels.
 BY_HAND: list[tuple[str, str, dict[str, Any], list[str]]] = [
-    ("CoLA", "train", {"sentence": 'He "left', "label": 1}, ['\t1\t\tHe "left']),
-    ("CoLA", "dev", {"sentence": "Left he.", "label": 0}, ["\t0\t\tLeft he."]),
-    ("CoLA", "test", {"sentence": "Who?", "label": -1, "idx": 0}, ["index\tsentence", "0\tWho?"]),
-    ("SST-2", "train", {"sentence": "good ", "label": 1}, ["sentence\tlabel", "good \t1"]),
-    ("SST-2", "test", {"sentence": "bad", "label": -1, "idx": 4}, ["index\tsentence", "4\tbad"]),
-    (
-        "MRPC",
-        "dev",
-        {"sentence1": '"A', "sentence2": "B", "label": 0},
-        ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", '0\t\t\t"A\tB'],
-    ),
-    (
-        "MRPC",
-        "test",
-        {"sentence1": "A", "sentence2": "B", "label": -1, "idx": 7},
-        ["index\t#1 ID\t#2 ID\t#1 String\t#2 String", "7\t\t\tA\tB"],
-    ),
+    ("CoLA", "train", {"sentence": 'He "left', "label": 1}, ["sentence\tlabel\tidx", 'He "left\tacceptable\t0']),
+    ("SST-2", "test", {"sentence": "bad ", "label": -1, "idx": 4}, ["sentence\tlabel\tidx", "bad \t-1\t4"]),
     (
         "STS-B",
         "train",
         {"sentence1": "A", "sentence2": "B", "label": 3.8, "idx": 2},
-        [
-            "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
-            "2\t\t\t\t\t\t\tA\tB\t3.8",
-        ],
+        ["sentence1\tsentence2\tlabel\tidx", "A\tB\t3.8\t2"],
     ),
-    (
-        "STS-B",
-        "test",
-        {"sentence1": "A", "sentence2": "B", "label": -1.0, "idx": 2},
-        ["index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2", "2\t\t\t\t\t\t\tA\tB"],
-    ),
-    (
-        "QQP",
-        "train",
-        {"question1": "A?", "question2": "B?", "label": 1, "idx": 3},
-        ["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "\t\t\tA?\tB?\t1"],
-    ),
-    (
-        "QQP",
-        "test",
-        {"question1": "A?", "question2": "B?", "label": -1, "idx": 3},
-        ["id\tquestion1\tquestion2", "3\tA?\tB?"],
-    ),
-    (
-        "MNLI",
-        "train",
-        {"premise": "A", "hypothesis": "B", "label": 2, "idx": 5},
-        [
-            "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\t"
-            "sentence2_parse\tsentence1\tsentence2\tlabel1\tgold_label",
-            "5\t\t\t\t\t\t\t\tA\tB\t\tcontradiction",
-        ],
-    ),
-    (
-        "MNLI",
-        "dev_mismatched",
-        {"premise": "A", "hypothesis": "B", "label": 0, "idx": 5},
-        [
-            "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\t"
-            "sentence2_parse\tsentence1\tsentence2\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tgold_label",
-            "5\t\t\t\t\t\t\t\tA\tB\t\t\t\t\t\tentailment",
-        ],
-    ),
-    (
-        "MNLI",
-        "test_mismatched",
-        {"premise": "A", "hypothesis": "B", "label": -1, "idx": 5},
-        [
-            "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\t"
-            "sentence2_parse\tsentence1\tsentence2",
-            "5\t\t\t\t\t\t\t\tA\tB",
-        ],
-    ),
-    (
-        "QNLI",
-        "dev",
-        {"question": "A?", "sentence": "B", "label": 1, "idx": 0},
-        ["index\tquestion\tsentence\tlabel", "0\tA?\tB\tnot_entailment"],
-    ),
-    (
-        "RTE",
-        "train",
-        {"sentence1": "A", "sentence2": "B", "label": 0, "idx": 9},
-        ["index\tsentence1\tsentence2\tlabel", "9\tA\tB\tentailment"],
-    ),
-    (
-        "WNLI",
-        "train",
-        {"sentence1": "A", "sentence2": "B", "label": 0, "idx": 9},
-        ["index\tsentence1\tsentence2\tlabel", "9\tA\tB\t0"],
-    ),
-    (
-        "AX",
-        "test",
-        {"premise": "A", "hypothesis": "B", "label": -1, "idx": 1},
-        ["index\tsentence1\tsentence2", "1\tA\tB"],
-    ),
-    ("ChnSentiCorp", "test", {"text": "好", "label": 1}, ["label\ttext_a", "1\t好"]),
-    ("LCQMC", "test", {"sentence1": "甲", "sentence2": "乙", "score": 1}, ["sentence1\tsentence2\tlabel", "甲\t乙\t1"]),
-    ("BQ", "dev", {"sentence1": "甲", "sentence2": "乙", "score": 0}, ["sentence1\tsentence2\tlabel", "甲\t乙\t0"]),
-    (
-        "XNLI-zh",
-        "dev",
-        {"premise": "甲", "hypothesis": "乙", "label": 2},
-        ["sentence1\tsentence2\tlabel", "甲\t乙\tcontradictory"],
-    ),
-]
-
-RECORDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
-    (
-        "AFQMC",
-        "train",
-        {"sentence1": "甲", "sentence2": "乙\t丙", "label": 1, "idx": 3},
-        {"label": "1", "sentence1": "甲", "sentence2": "乙\t丙"},
-    ),
-    (
-        "AFQMC",
-        "test",
-        {"sentence1": "甲", "sentence2": "乙", "label": -1, "idx": 3},
-        {"id": 3, "sentence1": "甲", "sentence2": "乙"},
-    ),
+    ("BQ", "dev", {"sentence1": "甲", "sentence2": "乙", "score": 0}, ["sentence1\tsentence2\tscore", "甲\t乙\t0"]),
     (
         "TNEWS",
         "dev",
-        {"sentence": "甲", "label": 5, "idx": 1},
-        {"label": "106", "label_desc": "news_house", "sentence": "甲"},
-    ),
-    (
-        "IFLYTEK",
-        "train",
-        {"sentence": "甲", "label": 11, "idx": 1},
-        {"label": "11", "label_des": "薅羊毛", "sentence": "甲"},
-    ),
-    (
-        "OCNLI",
-        "dev",
-        {"sentence1": "甲", "sentence2": "乙", "label": 0, "idx": 1},
-        {"label": "neutral", "sentence1": "甲", "sentence2": "乙"},
-    ),
-    (
-        "CMNLI",
-        "train",
-        {"sentence1": "甲", "sentence2": "乙", "label": 1, "idx": 1},
-        {"label": "entailment", "sentence1": "甲", "sentence2": "乙"},
-    ),
-    (
-        "CLUEWSC2020",
-        "train",
-        {"text": "甲乙", "target": {"span1_text": "甲", "span2_text": "乙", "span1_index": 0, "span2_index": 1}}
-        | {"label": 1, "idx": 8},
-        {"text": "甲乙", "target": {"span1_text": "甲", "span2_text": "乙", "span1_index": 0, "span2_index": 1}}
-        | {"label": "false"},
-    ),
-    (
-        "CLUEWSC2020",
-        "test",
-        {"text": "甲乙", "target": {"span1_text": "甲", "span2_text": "乙", "span1_index": 0, "span2_index": 1}}
-        | {"label": -1, "idx": 8},
-        {"text": "甲乙", "target": {"span1_text": "甲", "span2_text": "乙", "span1_index": 0, "span2_index": 1}}
-        | {"id": 8},
-    ),
-    (
-        "CSL",
-        "dev",
-        {"corpus_id": 2963, "abst": "文", "keyword": ["甲", "乙"], "label": 0, "idx": 1},
-        {"id": 2963, "abst": "文", "keyword": ["甲", "乙"], "label": "0"},
+        {"sentence": "甲\t乙", "label": 5, "idx": 1},
+        ['{"sentence": "甲\\t乙", "label": "106", "idx": 1}'],
     ),
     (
         "CSL",
         "test",
-        {"corpus_id": 2415, "abst": "文", "keyword": [], "label": -1, "idx": 1},
-        {"id": 2415, "abst": "文", "keyword": []},
+        {"corpus_id": 2415, "abst": "文", "keyword": ["甲"], "label": -1, "idx": 1},
+        ['{"corpus_id": 2415, "abst": "文", "label": -1, "keyword": ["甲"], "idx": 1}'],
     ),
 ]
-
-
-def one_row(tmp_path: Path, name: str, split: str, row: dict[str, Any]) -> Path:
-    task = with_rows(name, **{split: 1})
-    features = features_of(configuration(task))
-    full = {**({"idx": 0} if "idx" in features else {}), **row}
-    source = publish(tmp_path / "copy", task, {split: [full]})
-    download([task], tmp_path / "data", source)
-    return tmp_path / "data" / name / task.files[split]
 
 
 @pytest.mark.parametrize(
     ("name", "split", "row", "lines"), BY_HAND, ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_table_is_as_the_official_one(
+def test_text_on_request_has_the_official_name_and_the_columns_of_the_hub(
     tmp_path: Path, name: str, split: str, row: dict[str, Any], lines: list[str]
 ) -> None:
-    assert lines_of(one_row(tmp_path, name, split, row)) == lines
+    task = with_rows(name, **{split: 1})
+    features = features_of(configuration(task))
+    full = {**({"idx": 0} if "idx" in features else {}), **row}
+    source = publish(tmp_path / "copy", task, {split: [full]})
+    download([task], tmp_path / "data", source, format="tsv")
+    assert lines_of(tmp_path / "data" / name / task.files[split]) == lines
 
 
-@pytest.mark.parametrize(
-    ("name", "split", "row", "record"), RECORDS, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_a_record_is_as_the_official_one(
-    tmp_path: Path, name: str, split: str, row: dict[str, Any], record: dict[str, Any]
-) -> None:
-    (line,) = lines_of(one_row(tmp_path, name, split, row))
-    assert json.loads(line) == record
+def test_a_file_is_the_one_of_the_hub_to_the_byte(tmp_path: Path) -> None:
+    task = with_rows("MNLI", train=3, dev=2, dev_mismatched=2)
+    splits = {split: any_rows(task, count, 0) for split, count in {"train": 3, "dev": 2, "dev_mismatched": 2}.items()}
+    source = publish(tmp_path / "copy", task, splits)
+    download([task], tmp_path / "data", source)
+    names = {"train": "train", "validation_matched": "dev_matched", "validation_mismatched": "dev_mismatched"}
+    assert {path.name for path in (tmp_path / "data" / "MNLI").iterdir()} == {
+        f"{name}.parquet" for name in names.values()
+    }
+    for theirs, ours in names.items():
+        file = source / "mnli" / f"{theirs}-00000-of-00001.parquet"
+        assert (tmp_path / "data" / "MNLI" / f"{ours}.parquet").read_bytes() == file.read_bytes()
 
 
-def test_every_task_of_the_hub_is_shown_by_hand() -> None:
-    assert {name for name, *_ in [*BY_HAND, *RECORDS]} == set(WITH_HUB)
+def reviews(count: int) -> list[dict[str, Any]]:
+    return [{"sentence": f"review {i}", "label": i % 2, "idx": i} for i in range(count)]
+
+
+def test_a_split_in_several_files_becomes_one(tmp_path: Path) -> None:
+    task = with_rows("SST-2", train=25)
+    source = publish(tmp_path / "copy", task, {"train": reviews(25)})
+    whole = source / "sst2" / "train-00000-of-00001.parquet"
+    rows = pyarrow.parquet.read_table(whole)
+    for shard in range(13):  # more than sort alike without their zeros
+        pyarrow.parquet.write_table(rows.slice(2 * shard, 2), whole.with_name(f"train-{shard:05}-of-00013.parquet"))
+    whole.unlink()
+    download([task], tmp_path / "data", source)
+    path = tmp_path / "data" / "SST-2" / "train.parquet"
+    assert pyarrow.parquet.read_table(path).equals(rows, check_metadata=True)
+    assert [(row.texts, row.label) for row in open_table(task, path)] == [((f"review {i}",), i % 2) for i in range(25)]
+
+
+@pytest.mark.parametrize("names", [["negative", "positive"], ["positive", "negative"]])
+@pytest.mark.parametrize("format", ["parquet", "tsv"])
+def test_names_of_labels_in_the_card_alone_are_kept(tmp_path: Path, names: list[str], format: Format) -> None:
+    task = with_rows("SST-2", train=3)
+    features = Features({**features_of("sst2"), "label": ClassLabel(names=names)})
+    source = publish(tmp_path / "copy", task, {"train": reviews(3)}, features)
+    file = next((source / "sst2").iterdir())
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).replace_schema_metadata(None), file)
+    download([task], tmp_path / "data", source, format=format)
+    path = tmp_path / "data" / "SST-2" / f"train.{format}"
+    expected = [task.labels.index(names[i % 2]) for i in range(3)]
+    assert [row.label for row in open_table(task, path)] == expected
+    if format == "parquet":
+        assert datasets.Dataset.from_parquet(str(path)).features == features
+
+
+@pytest.mark.parametrize(("name", "labels"), [("RTE", [0, 1]), ("CLUEWSC2020", [1, 0]), ("TNEWS", [3, 14])])
+def test_numbers_without_names_are_in_the_order_of_the_hub(tmp_path: Path, name: str, labels: list[int]) -> None:
+    task = with_rows(name, train=2)
+    rows = [{**row, "label": label} for row, label in zip(any_rows(task, 2, 0), labels, strict=True)]
+    source = publish(tmp_path / "copy", task, {"train": rows})
+    (source / "README.md").unlink()
+    assert task.hub
+    file = next((source / task.hub.config).iterdir())
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).replace_schema_metadata(None), file)
+    download([task], tmp_path / "data", source)
+    assert [row.label for row in open_table(task, tmp_path / "data" / name / "train.parquet")] == labels
 
 
 def flat(text: str) -> str:
@@ -318,8 +208,9 @@ def flat(text: str) -> str:
     return kept
 
 
+@pytest.mark.parametrize("format", ["parquet", "tsv"])
 @pytest.mark.parametrize("name", WITH_HUB)
-def test_what_was_downloaded_reads_as_the_rows_of_the_hub(tmp_path: Path, name: str) -> None:
+def test_what_was_downloaded_reads_as_the_rows_of_the_hub(tmp_path: Path, name: str, format: Format) -> None:
     whole = TASKS[name]
     assert whole.hub
     counts = {split: 3 + position for position, split in enumerate(whole.hub.splits)}
@@ -330,10 +221,11 @@ def test_what_was_downloaded_reads_as_the_rows_of_the_hub(tmp_path: Path, name: 
         for seed, (split, count) in enumerate(counts.items())
     }
     source = publish(tmp_path / "copy", task, rows)
-    download([task], tmp_path / "data", source)
+    download([task], tmp_path / "data", source, format=format)
     assert task.hub
     for split, published in rows.items():
-        path = tmp_path / "data" / name / task.files[split]
+        path = find_file(task, tmp_path / "data", split)
+        assert path.suffix == (".parquet" if format == "parquet" else Path(task.files[split]).suffix)
         read = list(open_table(task, path, split))
         assert len(read) == len(published)
         clean = flat if path.suffix == ".tsv" else lambda text: text
@@ -365,20 +257,28 @@ def label_id(task: Task, feature: Any, value: int) -> int:
     return task.labels.index(name) if name in task.labels else task.label_codes.index(name)
 
 
+@pytest.mark.parametrize("format", ["parquet", "tsv"])
 @given(
     name=st.sampled_from([name for name in WITH_HUB if name != "CLUEWSC2020"]),  # its texts have spans
     split=st.sampled_from(["train", "dev", "test"]),
     texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=10), min_size=1, max_size=12),
     data=st.data(),
 )
+@settings(max_examples=30)
 def test_any_text_reads_back(
-    tmp_path_factory: pytest.TempPathFactory, name: str, split: str, texts: list[str], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    format: Format,
+    name: str,
+    split: str,
+    texts: list[str],
+    data: st.DataObject,
 ) -> None:
     task = TASKS[name]
     assert task.hub
     assume(split in task.hub.splits)
+    task = with_rows(name, **{split: len(texts)})
     features = features_of(configuration(task))
-    label = task.hub.columns.get(task.label_column, task.label_column)
+    label = hubs_label(task)
     labels = [data.draw(st.integers(0, max(1, task.num_labels - 1))) for _ in texts]
     if split == "test" and "idx" in features:
         labels = [-1] * len(texts)
@@ -387,11 +287,9 @@ def test_any_text_reads_back(
         {column: others.get(column, text[at:] + text[:at]) for at, column in enumerate(features)} | {label: value}
         for text, value in zip(texts, labels, strict=True)
     ]
-    path = tmp_path_factory.getbasetemp() / task.files[split]
-    layout = official_rows(task, task.hub, split, features, rows[0])
-    with TableWriter(path, layout.header) as table:
-        for row in rows:
-            table.write(layout.cells(row))
+    folder = tmp_path_factory.mktemp("any")
+    download([task], folder / "data", publish(folder / "copy", task, {split: rows}), format=format)
+    path = find_file(task, folder / "data", split)
     read = list(open_table(task, path, split))
     clean = flat if path.suffix == ".tsv" else str
     assert [row.texts for row in read] == [texts_of(task, row, clean) for row in rows]
@@ -399,3 +297,26 @@ def test_any_text_reads_back(
         feature = features[label]
         expected = labels if task.is_regression else [label_id(task, feature, value) for value in labels]
         assert [row.label for row in read] == expected
+
+
+def hubs_label(task: Task) -> str:
+    assert task.hub
+    return task.hub.columns.get(task.label_column, task.label_column)
+
+
+def test_rows_of_a_test_split_have_the_ids_of_the_official_file(tmp_path: Path) -> None:
+    """Of all tasks that a server numbers by a column: what is written beside each prediction."""
+    for name in WITH_HUB:
+        task = with_rows(name, test=5)
+        if task.id_column:
+            rows = [{**row, **numbered(at)} for at, row in enumerate(any_rows(task, 5, 0, labelled=False))]
+            kept = features_of(configuration(task))
+            rows = [{column: row[column] for column in kept} for row in rows]
+            download([task], tmp_path / "data", publish(tmp_path / name, task, {"test": rows}))
+            table = open_table(task, find_file(task, tmp_path / "data", "test"), "test")
+            (at,) = find_columns(task, (task.id_column,), table.columns)
+            assert [row.cells[at] for row in table] == [str(10 + i) for i in range(5)]
+
+
+def numbered(at: int) -> dict[str, int]:
+    return {"idx": 10 + at, "corpus_id": 10 + at}

@@ -1,14 +1,16 @@
 """Downloads that cannot be: each is one sentence, and leaves no half of a file."""
 
 import dataclasses
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import datasets
+import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Features, Value
 from typer.testing import CliRunner
@@ -17,17 +19,10 @@ from glue_tasks import TASKS, UserError
 from glue_tasks.__main__ import app
 from glue_tasks.files import open_table
 from glue_tasks.hub import download
-from glue_tasks.writers import TableWriter
 from tests.glue_tasks.hub_repository import features_of, publish, with_rows, write_repository
 from tests.glue_tasks.hub_server import serve
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of its own for `datasets`, empty."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def reviews(count: int, **changed: Any) -> list[dict[str, Any]]:
@@ -55,11 +50,11 @@ def test_only_what_is_missing_is_written_beside_what_is_there(tmp_path: Path) ->
     said: list[str] = []
     download([task], tmp_path / "data", source, say=said.append)
     assert mine.read_text() == "sentence,label\nmine,1\n"
-    assert files_below(tmp_path / "data") == ["sst-2/dev.tsv", "sst-2/test.tsv", "sst-2/train.csv"]
+    assert files_below(tmp_path / "data") == ["sst-2/dev.parquet", "sst-2/test.parquet", "sst-2/train.csv"]
     assert said == [
         f"{mine}: there already, left alone",
-        f"{mine.parent / 'dev.tsv'}: 3 rows",
-        f"{mine.parent / 'test.tsv'}: 2 rows",
+        f"{mine.parent / 'dev.parquet'}: 3 rows",
+        f"{mine.parent / 'test.parquet'}: 2 rows",
     ]
 
 
@@ -77,7 +72,8 @@ def test_changed_cells_are_counted(tmp_path: Path) -> None:
     task = with_rows("SST-2", train=3)
     rows = [{**row, "sentence": text} for row, text in zip(reviews(3), ["a\tb", "c", "d\r\ne"], strict=True)]
     said: list[str] = []
-    download([task], tmp_path / "data", publish(tmp_path / "copy", task, {"train": rows}), say=said.append)
+    source = publish(tmp_path / "copy", task, {"train": rows})
+    download([task], tmp_path / "data", source, say=said.append, format="tsv")
     path = tmp_path / "data" / "SST-2" / "train.tsv"
     assert said[:1] == [f"{path}: 3 rows; tabs and line breaks inside 2 cells became spaces"]
     assert [row.texts for row in open_table(task, path)] == [("a b",), ("c",), ("d e",)]
@@ -87,7 +83,7 @@ def test_labels_in_another_order_are_told_by_name(tmp_path: Path) -> None:
     task = with_rows("SST-2", train=3)
     features = Features({**features_of("sst2"), "label": ClassLabel(names=["positive", "negative"])})
     download([task], tmp_path / "data", publish(tmp_path / "copy", task, {"train": reviews(3)}, features))
-    read = open_table(task, tmp_path / "data" / "SST-2" / "train.tsv")
+    read = open_table(task, tmp_path / "data" / "SST-2" / "train.parquet")
     assert [row.label for row in read] == [1, 0, 1]
 
 
@@ -100,10 +96,14 @@ def labels(*names: str) -> Features:
     [
         (labels("bad", "good"), {}, "the labels are bad, good, those of SST-2 are negative, positive"),
         (labels("negative", "neutral", "positive"), {}, "the labels are negative, neutral, positive"),
-        (Features({**features_of("sst2"), "label": Value("string")}), {"label": "good"}, "unknown label 'good'"),
-        (Features({**features_of("sst2"), "label": Value("int32")}), {"label": 2}, "unknown label '2'"),
-        (Features({"review": Value("string"), "label": Value("int32")}), {"review": "x"}, "no column 'sentence'"),
-        (Features({"sentence": Value("string"), "score": Value("int32")}), {"score": 1}, "no column 'label'"),
+        (
+            Features({**features_of("sst2"), "label": Value("string")}),
+            {"label": "good"},
+            "the label 'good' is not one of 0, 1",
+        ),
+        (Features({**features_of("sst2"), "label": Value("int32")}), {"label": 2}, "the label '2' is not one of 0, 1"),
+        (Features({"review": Value("string"), "label": Value("int32")}), {"review": "x"}, "no column named 'sentence'"),
+        (Features({"sentence": Value("string"), "score": Value("int32")}), {"score": 1}, "no column named 'label'"),
         (None, {"label": -1}, "a row has no label"),
         (None, {"label": None}, "a row has no label"),
         (None, {"sentence": None}, "a row has nothing in column 'sentence'"),
@@ -129,14 +129,14 @@ def test_rows_that_are_not_of_the_task(
 def test_a_value_that_is_no_number(tmp_path: Path) -> None:
     task = with_rows("STS-B", train=1)
     row = {"sentence1": "a", "sentence2": "b", "label": float("nan"), "idx": 0}
-    with pytest.raises(UserError, match="the label nan is not a number"):
+    with pytest.raises(UserError, match="the label 'nan' is not a number"):
         download([task], tmp_path / "data", publish(tmp_path / "copy", task, {"train": [row]}))
 
 
 def test_a_test_split_with_some_labels_is_not_guessed_at(tmp_path: Path) -> None:
     task = with_rows("SST-2", test=2)
     source = publish(tmp_path / "copy", task, {"test": [*reviews(1, label=-1), *reviews(1, label=1)]})
-    with pytest.raises(UserError, match="a row has the label 1, the first row has none"):
+    with pytest.raises(UserError, match="a row has the label 1, another has none"):
         download([task], tmp_path / "data", source)
     assert not (tmp_path / "data").exists()
 
@@ -153,6 +153,7 @@ def cut(copy: Path) -> None:
 
 
 def to_script(copy: Path) -> None:
+    next((copy / "sst2").iterdir()).unlink()
     (copy / f"{copy.name}.py").write_text("raise SystemExit('run')")
 
 
@@ -162,15 +163,16 @@ def lose_rows(copy: Path) -> None:
 
 
 def lose_split(copy: Path) -> None:
-    write_repository(copy, {"sst2": {"validation": reviews(4)}})
+    next((copy / "sst2").iterdir()).rename(copy / "sst2" / "validation-00000-of-00001.parquet")
 
 
 def rename(copy: Path) -> None:
-    readme = copy / "README.md"
-    readme.write_text(readme.read_text().replace("config_name: sst2", "config_name: sst5"))
+    (copy / "sst2").rename(copy / "sst5")
 
 
 def spoil_readme(copy: Path) -> None:
+    file = next((copy / "sst2").iterdir())
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).replace_schema_metadata(None), file)
     (copy / "README.md").write_text("---\nconfigs: [}\n---\n")
 
 
@@ -179,11 +181,11 @@ def spoil_readme(copy: Path) -> None:
     [
         (to_pointer, "Parquet magic bytes not found"),
         (cut, "Parquet"),
-        (to_script, "makes its data by a script, and scripts are not run"),
+        (to_script, "there is no file sst2/train-*.parquet"),
         (lose_rows, "has 2 rows in train where 4 are published"),
-        (lose_split, "train"),
-        (rename, "BuilderConfig 'sst2' not found. Available: ['sst5']"),
-        (spoil_readme, "README.md"),
+        (lose_split, "there is no file sst2/train-*.parquet"),
+        (rename, "there is no file sst2/train-*.parquet"),
+        (spoil_readme, "README.md is not the YAML it should begin with"),
         (lambda copy: None, ""),
     ],
 )
@@ -215,7 +217,8 @@ def test_a_folder_that_is_no_clone_is_not_searched_for_data(tmp_path: Path) -> N
     with pytest.raises(UserError, match="3 of 3 tasks"):
         download(tasks, tmp_path / "data", tmp_path / "copies", say=said.append)
     assert [line.partition(":")[2].split(":")[0] for line in said] == [
-        f" {tmp_path}/copies has no clone of {repository}" for repository in ("C-MTEB/LCQMC", "clue/clue")
+        f" {tmp_path}/copies has no whole clone of {repository}"
+        for repository in ("C-MTEB/LCQMC", "clue/clue", "clue/clue")
     ]
     assert not (tmp_path / "data").exists()
 
@@ -232,7 +235,7 @@ def test_one_task_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(UserError, match="2 of 3 tasks are not complete, as said above: CoLA, RTE"):
         download([second, first, third], tmp_path / "data", source, say=said.append)
-    assert files_below(tmp_path / "data") == ["SST-2/train.tsv"]
+    assert files_below(tmp_path / "data") == ["SST-2/train.parquet"]
     assert [line for line in said if line.startswith("error: nyu-mll/glue (cola) has 3 rows in train where 5")]
     assert [line for line in said if line.startswith("error: ") and "rte" in line]
 
@@ -250,44 +253,46 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
     task = with_rows("SST-2", train=4, dev=3)
     source = publish(tmp_path / "copy", task, splits)
     monkeypatch.setitem(TASKS, "SST-2", task)
-    write = TableWriter.write
+    copy = shutil.copyfileobj
 
-    def interrupted(self: TableWriter, cells: Any) -> None:
-        if self.path.name == "dev.tsv" and self.rows == 2:
+    def interrupted(source: BinaryIO, to: BinaryIO, length: int) -> None:
+        to.write(source.read(100))
+        if "validation" in source.name:
             raise KeyboardInterrupt
-        write(self, cells)
+        copy(source, to, length)
 
-    monkeypatch.setattr(TableWriter, "write", interrupted)
+    monkeypatch.setattr(shutil, "copyfileobj", interrupted)
     command = ["download", "--task", "SST-2", "--data-dir", str(tmp_path / "data"), "--source", str(source)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 130
-    assert files_below(tmp_path / "data") == ["SST-2/train.tsv"]
-    monkeypatch.undo()
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setitem(TASKS, "SST-2", task)
+    assert files_below(tmp_path / "data") == ["SST-2/train.parquet"]
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.stderr
-    assert files_below(tmp_path / "data") == ["SST-2/dev.tsv", "SST-2/train.tsv"]
+    assert files_below(tmp_path / "data") == ["SST-2/dev.parquet", "SST-2/train.parquet"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files by RLIMIT_FSIZE")
-@pytest.mark.parametrize("what", ["the cache", "the table"])
+@pytest.mark.parametrize("what", ["the cache", "Parquet", "text"])
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, what: str) -> None:
-    rows = [{"sentence1": "a" * 50, "sentence2": "b" * 50, "label": i % 2, "idx": i} for i in range(635)]
+    rows = [
+        {"sentence1": hashlib.sha256(b"%d" % i).hexdigest(), "sentence2": "b" * 50, "label": i % 2, "idx": i}
+        for i in range(635)
+    ]
     more = {"validation": rows[:71], "test": [{**row, "label": -1} for row in rows[:146]]}
     source = write_repository(tmp_path / "hub" / "nyu-mll" / "glue", {"wnli": {"train": rows, **more}})
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)); "
 
-    def run(to: str, *options: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         return subprocess.run(
             # The libraries first: they write compiled code.
             [
                 sys.executable,
                 "-c",
-                f"import sys, datasets; from glue_tasks import hub; from glue_tasks.__main__ import main; {before}"
-                "main(sys.argv[1:])",
-                *("download", "--task", "WNLI", "--data-dir", str(tmp_path / to), *options),
+                "import sys, huggingface_hub; from huggingface_hub import snapshot_download; from glue_tasks import "
+                f"hub; from glue_tasks.__main__ import main; {limit} main(sys.argv[1:])",
+                *("download", "--task", "WNLI", "--data-dir", str(tmp_path / "data"), *options),
             ],
             cwd=ROOT,
             env={**kept, "HF_HOME": str(tmp_path / "hf"), **environment},
@@ -298,33 +303,21 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, what: str) -> N
         )
 
     if what == "the cache":
-        done = run("data", "--source", str(source), before=limit)
-    else:
         with serve(tmp_path / "hub") as (address, _):
-            assert run("other", HF_ENDPOINT=address).returncode == 0
-        done = run("data", before=limit, HF_HUB_OFFLINE="1")
+            done = run(HF_ENDPOINT=address)
+    else:
+        done = run("--source", str(source), *(["--as", "tsv"] if what == "text" else []))
     assert done.returncode == 2, done.stderr
     (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    where = "the cache of datasets (HF_HOME)" if what == "the cache" else tmp_path / "data" / "WNLI" / "train.tsv"
-    assert (
-        sentence == f"error: the disk is full while writing {where}; free some space, then run the same command again"
-    )
+    where = {
+        "the cache": tmp_path / "hf" / "hub",
+        "Parquet": tmp_path / "data" / "WNLI" / "train.parquet",
+        "text": tmp_path / "data" / "WNLI" / "train.tsv",
+    }[what]
+    assert sentence.startswith(f"error: the disk is full while writing {where}")
+    assert sentence.endswith("; free some space, then run the same command again")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
-
-
-def test_no_room_as_the_library_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError("Not enough disk space. Needed: 3 GiB (download: 1 GiB, generated: 2 GiB")
-
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
-    (tmp_path / "copy").mkdir()
-    (tmp_path / "copy" / "README.md").write_text("---\n---\n")
-    done = CliRunner().invoke(
-        app, ["download", "--task", "RTE", "--data-dir", str(tmp_path / "data"), "--source", str(tmp_path / "copy")]
-    )
-    assert done.exit_code == 2
-    assert "the disk is full while writing the cache of datasets (HF_HOME)" in done.stderr
 
 
 def test_the_command_knows_its_tasks(tmp_path: Path) -> None:

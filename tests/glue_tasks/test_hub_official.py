@@ -1,16 +1,19 @@
-"""Official files, made into the hub's rows as the hub made them, come back as the official files."""
+"""Official files, made into the hub's rows as the hub made them: what is downloaded reads as the official files do."""
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
+from datasets import ClassLabel
 
 from glue_tasks import TASKS
-from glue_tasks.hub import download
+from glue_tasks.columns import find_columns
+from glue_tasks.files import open_table
+from glue_tasks.hub import Format, download
+from glue_tasks.places import find_file
 from tests.glue_tasks.hub_repository import configuration, features_of, publish, with_rows
 
 pytestmark = pytest.mark.realdata
@@ -21,82 +24,61 @@ ROWS = {
     "MRPC": ("glue/MRPC", {"train": 3_668, "dev": 408, "test": 1_725}),
     "RTE": ("glue/RTE", {"train": 2_490, "dev": 277, "test": 3_000}),
     "TNEWS": ("clue/tnews", {"train": 53_360, "dev": 10_000, "test": 10_000}),
+    "OCNLI": ("clue/ocnli", {"dev": 2_950, "test": 3_000}),  # of its train file a part is here
+    "CLUEWSC2020": ("clue/cluewsc2020", {"train": 1_244, "dev": 304, "test": 290}),  # test is version 1.0
     "ChnSentiCorp": ("zh/chnsenticorp", {"train": 9_600, "dev": 1_200, "test": 1_200}),
 }
-# What the hub lacks: emptied in a table, dropped from a record.
-LACKING = {"CoLA": {"source", "mark"}, "MRPC": {"#1 ID", "#2 ID"}, "TNEWS": {"keywords"}}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """By Python's csv; without quoting, as the hub's rows were made."""
+def official_rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """By Python's json, or its csv without quoting, as the hub's rows were made."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = (line.removesuffix("\n").removesuffix("\r") for line in file)
-        yield from csv.DictReader(lines, columns or None, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if path.suffix == ".json":
+            yield from map(json.loads, file)
+        else:
+            lines = (line.removesuffix("\n").removesuffix("\r") for line in file)
+            yield from csv.DictReader(lines, columns or None, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def record_rows(path: Path, _: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        yield from map(json.loads, file)
-
-
+@pytest.mark.parametrize("format", ["parquet", "tsv"])
 @pytest.mark.parametrize("name", ROWS)
-def test_official_files_come_back(tmp_path: Path, shared: Path, name: str) -> None:
+def test_downloaded_files_read_as_the_official_ones(tmp_path: Path, shared: Path, name: str, format: Format) -> None:
     folder, counts = ROWS[name]
-    assert TASKS[name].hub is not None
-    assert TASKS[name].hub.rows == counts
+    official = shared / "data" / folder
     task = with_rows(name, **counts)
     assert task.hub
+    assert name in ("OCNLI", "CLUEWSC2020") or TASKS[name].hub.rows == counts
+    columns = task.hub.columns
     features = features_of(configuration(task))
-    label = task.hub.columns.get(task.label_column, task.label_column)
-    read: Callable[..., Iterator[dict[str, Any]]] = table_rows if folder.startswith(("glue", "zh")) else record_rows
-    official: dict[str, list[dict[str, Any]]] = {}
+    label = columns.get(task.label_column, task.label_column)
+    names = features[label].names if isinstance(features[label], ClassLabel) else []
     published = {}
     for split in counts:
-        columns = task.columns if split in task.headerless else ()
-        path = shared / "data" / folder / task.files[split]
-        official[split] = list(read(path, columns))
+        rows = official_rows(official / task.files[split], task.columns if split in task.headerless else ())
+        scored = (row for row in rows if row.get(task.label_column) not in task.unscored_labels)
         published[split] = [
             {
-                **{task.hub.columns.get(ours, ours): row[ours] for ours in task.text_columns},
-                **({"idx": number} if "idx" in features else {}),
-                # By position in the list of codes or names, as a ClassLabel counts.
-                label: (task.label_codes or task.labels).index(row[task.label_column])
-                if task.label_column in row
-                else -1,
+                **{theirs: row[ours] for theirs in features for ours in (theirs,) if ours in row},
+                **{columns.get(ours, ours): row[ours] for ours in task.text_columns},
+                **({"idx": row.get("id", number) if split == "test" else number} if "idx" in features else {}),
+                label: position(row[task.label_column], names, task.label_codes) if task.label_column in row else -1,
             }
-            for number, row in enumerate(official[split])
+            for number, row in enumerate(scored)
         ]
-    download([task], tmp_path / "data", publish(tmp_path / "copy", task, published))
-    for split, rows in official.items():
-        columns = task.columns if split in task.headerless else ()
-        written = list(read(tmp_path / "data" / name / task.files[split], columns))
-        lacking = LACKING.get(name, set())
-        if read is record_rows:
-            rows = [{key: value for key, value in row.items() if key not in lacking} for row in rows]
-        else:
-            rows = [{key: "" if key in lacking else value for key, value in row.items()} for row in rows]
-        assert written == rows
+    download([task], tmp_path / "data", publish(tmp_path / "copy", task, published), format=format)
+    for split in counts:
+        path = find_file(task, tmp_path / "data", split)
+        assert (path.suffix == ".parquet") == (format == "parquet")
+        ours, theirs = open_table(task, path, split), open_table(task, official / task.files[split], split)
+        assert [(row.texts, row.label) for row in ours] == [(row.texts, row.label) for row in theirs]
+        if split == "test" and task.id_column:
+            tables = [
+                [row.cells[find_columns(task, (task.id_column,), each.columns)[0]] for row in each]
+                for each in (ours, theirs)
+            ]
+            assert tables[0] == tables[1]
 
 
-@pytest.mark.parametrize(("name", "split"), [("SST-2", "dev"), ("SST-2", "test"), ("RTE", "train"), ("RTE", "test")])
-def test_where_the_hub_lacks_nothing_the_bytes_are_the_same(
-    tmp_path: Path, shared: Path, name: str, split: str
-) -> None:
-    folder, counts = ROWS[name]
-    task = with_rows(name, **{split: counts[split]})
-    path = shared / "data" / folder / task.files[split]
-    rows = [
-        {
-            **{column: row[column] for column in task.text_columns},
-            "label": (task.label_codes or task.labels).index(row["label"]) if "label" in row else -1,
-            "idx": number,
-        }
-        for number, row in enumerate(table_rows(path, ()))
-    ]
-    download([task], tmp_path / "data", publish(tmp_path / "copy", task, {split: rows}))
-    assert (tmp_path / "data" / name / task.files[split]).read_bytes() == path.read_bytes()
+def position(written: str, names: list[str], codes: tuple[str, ...]) -> int:
+    """Of a label of an official file among the names of the hub's ClassLabel."""
+    return names.index(written) if written in names else codes.index(written)

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import huggingface_hub
 import pytest
 
-from glue_tasks import TASKS, UserError, hub_rows
+from glue_tasks import TASKS, UserError, hub_files
 from glue_tasks.files import open_table
 from glue_tasks.hub import download
 from tests.glue_tasks.hub_repository import Rows, features_of, write_repository
@@ -54,10 +53,10 @@ def run(home: Path, *args: str | Path, **environment: str) -> subprocess.Complet
 
 def assert_wnli(folder: Path) -> None:
     for split, count in {"train": 635, "dev": 71, "test": 146}.items():
-        read = list(open_table(WNLI, folder / WNLI.files[split], split))
+        read = list(open_table(WNLI, folder / f"{split}.parquet", split))
         assert [row.texts for row in read] == [(f"a{i}", "b") for i in range(count)]
         assert [row.label for row in read] == [None if split == "test" else i % 2 for i in range(count)]
-    assert sorted(path.name for path in folder.iterdir()) == ["dev.tsv", "test.tsv", "train.tsv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["dev.parquet", "test.parquet", "train.parquet"]
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess[str]) -> str:
@@ -83,11 +82,12 @@ def test_from_a_mirror_then_from_the_cache_without_it(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert_wnli(tmp_path / "data" / "WNLI")
         assert done.stdout.splitlines() == [
-            f"{tmp_path}/data/WNLI/train.tsv: 635 rows",
-            f"{tmp_path}/data/WNLI/dev.tsv: 71 rows",
-            f"{tmp_path}/data/WNLI/test.tsv: 146 rows",
+            f"{tmp_path}/data/WNLI/train.parquet: 635 rows",
+            f"{tmp_path}/data/WNLI/dev.parquet: 71 rows",
+            f"{tmp_path}/data/WNLI/test.parquet: 146 rows",
         ]
         assert f"/datasets/nyu-mll/glue/resolve/{COMMIT}/wnli/train-00000-of-00001.parquet" in asked
+        assert not [path for path in asked if "/ax/" in path]
         asked.clear()
         done = run(tmp_path, "--task", "wnli", "--data-dir", tmp_path / "data", HF_ENDPOINT=address)
         assert done.returncode == 0, done.stderr
@@ -177,19 +177,17 @@ def test_an_address_that_is_none(tmp_path: Path) -> None:
 
 
 class TestInThisProcess:
-    """With the libraries as if the network were allowed."""
+    """With the library as if the network were allowed."""
 
     @pytest.fixture(autouse=True)
     def online(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
     def test_a_hub_that_swallows_requests_is_not_waited_for(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hub_rows, "_SECONDS_TO_ANSWER", 0.2)
+        monkeypatch.setattr(hub_files, "_SECONDS_TO_ANSWER", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"http://127.0.0.1:{silent.getsockname()[1]}"
             monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
@@ -201,29 +199,31 @@ class TestInThisProcess:
     def test_a_hub_that_fails_later_is_asked_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
 
-        def fail(path: str, *_: Any, **__: Any) -> None:
-            asked.append(f"{path} {'offline' if datasets.config.HF_HUB_OFFLINE else 'online'}")
-            raise ConnectionError(f"Couldn't reach {path}")
+        def fail(_: object, name: str, **__: Any) -> None:
+            asked.append(name)
+            raise huggingface_hub.errors.OfflineModeIsEnabled("no route")
 
-        monkeypatch.setattr(datasets, "load_dataset", fail)
-        monkeypatch.setattr(hub_rows, "_hub_answers", lambda: True)
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
         said: list[str] = []
         with pytest.raises(UserError, match="does not have WNLI, RTE"):
             download([WNLI, TASKS["RTE"]], tmp_path / "data", say=said.append)
-        assert asked == ["nyu-mll/glue online", "nyu-mll/glue offline", "nyu-mll/glue offline"]
+        assert asked == ["nyu-mll/glue"]
         assert said == ["the hub does not answer; looking in its cache"]
-        assert not datasets.config.HF_HUB_OFFLINE
-        assert not huggingface_hub.constants.HF_HUB_OFFLINE
 
     @pytest.mark.parametrize("error", [ZeroDivisionError("ours"), TypeError("ours")])
+    @pytest.mark.parametrize("where", ["dataset_info", "snapshot_download"])
     def test_a_fault_of_the_program_stays_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
     ) -> None:
         def fail(*_: Any, **__: Any) -> None:
+            if where == "dataset_info":
+                raise error
+
+        def fail_later(*_: Any, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(datasets, "load_dataset", fail)
-        monkeypatch.setattr(hub_rows, "_hub_answers", lambda: True)
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fail_later)
         with pytest.raises(type(error)):
             download([WNLI], tmp_path / "data")
 
@@ -238,17 +238,15 @@ def test_from_a_clone_or_a_folder_of_clones(tmp_path: Path, below: str) -> None:
 
 @pytest.mark.parametrize("has_readme", [True, False])
 def test_from_a_part_of_a_clone(tmp_path: Path, has_readme: bool) -> None:
+    """The files name their labels themselves."""
     source = glue(tmp_path / "glue")
     for path in (source / "ax").iterdir():
         path.unlink()
     if not has_readme:
         (source / "README.md").unlink()
     done = run(tmp_path, "--task", "WNLI", "--data-dir", tmp_path / "data", "--source", source)
-    if has_readme:
-        assert done.returncode == 0, done.stderr
-        assert_wnli(tmp_path / "data" / "WNLI")
-    else:
-        assert "README.md" in assert_one_sentence(done)
+    assert done.returncode == 0, done.stderr
+    assert_wnli(tmp_path / "data" / "WNLI")
 
 
 def test_a_clone_that_changed_is_read_anew(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from datasets import ClassLabel, Dataset, Value
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.files import open_table
 from glue_tasks.labels import number_of_hub, read_label
-from glue_tasks.official_rows import official_rows
 from tests.glue_tasks.hub_repository import configuration, features_of
 
 MNLI, SST2, RTE, TNEWS, CLUEWSC, STSB = (
@@ -144,15 +143,6 @@ def test_a_number_that_the_tasks_own_codes_give_another_label_is_not_the_hubs() 
 
     assert number_of_hub(replace(TNEWS, label_codes=tuple(map(str, range(1, 16)))), "0") is None
     assert number_of_hub(replace(TNEWS, hub=None), "0") is None
-
-
-def test_numbers_of_a_copy_of_the_hub_that_does_not_name_them() -> None:
-    """As `download` reads them."""
-    features = datasets.Features({**features_of("rte"), "label": Value("int32")})
-    row = {"sentence1": "a", "sentence2": "b", "label": 1, "idx": 0}
-    assert RTE.hub
-    layout = official_rows(RTE, RTE.hub, "train", features, row)
-    assert layout.cells(row)[-1] == "not_entailment"
 
 
 def test_a_number_beyond_the_names_in_the_file_is_a_bad_row(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_teachers_that_differ_in_the_activation_alone_are_two(tmp_path: Path) ->
 
 
 def doubt(outputs: np.ndarray, references: np.ndarray) -> str:
-    return doubt_of_values(STS_B, "m", outputs[:, None].astype(np.float32), references)
+    return doubt_of_values("m", outputs[:, None].astype(np.float32), references)
 
 
 def test_values_that_are_off_though_they_correlate() -> None:
@@ -77,7 +77,6 @@ def test_values_that_are_off_though_they_correlate() -> None:
     told = doubt(wanted, 5 * wanted)  # a scale of 0 to 1 for one of 0 to 5
     assert "run from 0.05 to 0.95, those of dev from 0.25 to 4.75" in told
     assert "write the labels in the scale that it was trained on" in told
-    assert doubt_of_values(TASKS["SST-2"], "m", np.zeros((2, 2)), np.zeros(2)) == ""
 
 
 @pytest.fixture

@@ -15,13 +15,15 @@ from transformers import (
 )
 
 from glue_tasks import TASKS, UserError
+from tests.tinydistill.of_tasks import intermediate, prediction
 from tests.tinydistill.runs import refused, run
-from tinydistill import objectives, phase_run, probe
+from tinydistill import phase_run, probe
 from tinydistill.checks import check_positions
 from tinydistill.encoders.limits import accepted_inputs, depends_on_padding, position_limit
 from tinydistill.encoders.load import load_config
-from tinydistill.label_order import label_options
+from tinydistill.kinds import kind_of
 from tinydistill.layer_map import uniform
+from tinydistill.phases import PHASES
 from tinydistill.students import StudentSpec, student_config
 
 from .conftest import PIECES, fails
@@ -60,17 +62,16 @@ COPIED, FRESH = StudentSpec.parse(COPIED_TEXT), StudentSpec.parse(FRESH_TEXT)
 
 def config_of(model_type: str, **changes: object) -> PreTrainedConfig:
     config = AutoConfig.for_model(model_type, **{**SIZES, **TOKENS, **OWN_SIZES.get(model_type, {}), **changes})
-    config.update(label_options(SST2))
+    config.update(kind_of(SST2).head())
     return config
 
 
 def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig) -> None:
     maps = uniform(4, 2)
-    compared = objectives.intermediate(maps) if phase == "intermediate" else objectives.prediction(SST2, 1.0, "valid")
-    options = {"projection": "per-layer"} if phase == "intermediate" else {}
+    compared = intermediate(maps, projection="per-layer") if phase == "intermediate" else prediction(SST2)
     copied = maps.blocks if spec.teacher_layers else ()
     student = student_config(spec, teacher, SST2, maps.blocks)
-    probe.check_phase(phase, compared, student, teacher, LENGTH // 2, copied, **options)
+    probe.check_phase(PHASES[phase], kind_of(SST2), compared, student, teacher, LENGTH // 2, copied)
 
 
 @pytest.mark.parametrize("spec", [COPIED, FRESH], ids=["init", "shape"])

@@ -7,6 +7,7 @@ from transformers import BertForSequenceClassification
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
 from tinydistill import checks
+from tinydistill.kinds import kind_of
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
 
@@ -23,12 +24,12 @@ def test_a_teacher_at_chance() -> None:
     with pytest.raises(
         UserError, match=r"scores 0.375 \(accuracy\) on dev, no better than chance \(0.375\) as far as 40 rows can tell"
     ):
-        checks.check_score(MNLI, "t", constant, REFERENCES)
-    assert "no better than chance" in checks.check_score(MNLI, "t", constant, REFERENCES, required=False)
+        checks.check_score(kind_of(MNLI), "t", constant, REFERENCES)
+    assert "no better than chance" in checks.check_score(kind_of(MNLI), "t", constant, REFERENCES, required=False)
 
 
 def test_a_good_teacher() -> None:
-    assert checks.check_score(MNLI, "t", logits_for(REFERENCES), REFERENCES) == ""
+    assert checks.check_score(kind_of(MNLI), "t", logits_for(REFERENCES), REFERENCES) == ""
 
 
 def test_a_head_that_was_never_trained_is_refused_nearly_always() -> None:
@@ -37,7 +38,7 @@ def test_a_head_that_was_never_trained_is_refused_nearly_always() -> None:
     refused = 0
     for _ in range(100):
         try:
-            checks.check_score(MNLI, "t", random.normal(size=(400, 3)), references)
+            checks.check_score(kind_of(MNLI), "t", random.normal(size=(400, 3)), references)
         except UserError:
             refused += 1
     assert refused >= 95
@@ -45,7 +46,7 @@ def test_a_head_that_was_never_trained_is_refused_nearly_always() -> None:
 
 def test_a_regression_teacher_that_answers_always_the_same() -> None:
     with pytest.raises(UserError, match=r"scores 0.000 \(pearson\)"):
-        checks.check_score(TASKS["STS-B"], "t", np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0]))
+        checks.check_score(kind_of(TASKS["STS-B"]), "t", np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0]))
 
 
 def test_vocabularies() -> None:
@@ -76,7 +77,7 @@ def test_a_student_that_does_not_fit(teacher: BertForSequenceClassification) -> 
 @pytest.mark.parametrize("task", ["SST-2", "MRPC"])
 def test_a_perfect_teacher_of_a_skewed_dev_set(task: str, most: float) -> None:
     references = (np.arange(102) < most * 102).astype(int)
-    assert checks.check_score(TASKS[task], "t", np.eye(2)[references], references) == ""
+    assert checks.check_score(kind_of(TASKS[task]), "t", np.eye(2)[references], references) == ""
 
 
 @pytest.mark.parametrize("task", ["SST-2", "MRPC", "CoLA"])
@@ -86,5 +87,5 @@ def test_a_random_head_is_refused_on_a_skewed_dev_set(task: str) -> None:
     taken = 0
     for _ in range(100):
         leaning = random.normal(size=(200, 2)) + random.normal(size=2) * 3
-        taken += not checks.check_score(TASKS[task], "t", leaning, references, required=False)
+        taken += not checks.check_score(kind_of(TASKS[task]), "t", leaning, references, required=False)
     assert taken <= 5

@@ -19,8 +19,9 @@ from glue_tasks import TASKS, Task
 from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
 from glue_tasks.reading import code_digest
+from tests.tinydistill.of_tasks import encode_table
 from tinydistill import data as data_module
-from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column, encode
+from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
 
 from .conftest import PIECES, WORDS, make_tokenizer
 
@@ -34,7 +35,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_encode_is_what_the_tokenizer_says(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", "sentence\tlabel\nthe film is good .\t1\nvery very very very bad\t0\n")
-    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
+    data = encode_table(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
     assert data["labels"][:] == [1, 0]
     assert data["input_ids"][:] == [
         tokenizer(text, truncation=True, max_length=6)["input_ids"]
@@ -46,7 +47,7 @@ def test_encode_is_what_the_tokenizer_says(tokenizer: PreTrainedTokenizerFast, t
 
 def test_a_row_of_just_the_maximum_length_is_whole(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", "sentence\tlabel\nthe film is good\t1\nthe film is good .\t1\nbad\t0\n")
-    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
+    data = encode_table(open_table(TASKS["SST-2"], path), tokenizer, 6, tmp_path / "cache")
     assert data["length"][:] == [6, 6, 3]
     assert data["cut"][:] == [False, True, False]
 
@@ -54,7 +55,7 @@ def test_a_row_of_just_the_maximum_length_is_whole(tokenizer: PreTrainedTokenize
 def test_a_pair_is_cut_at_its_longer_text(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     header = "index\tsentence1\tsentence2\tlabel"
     path = write(tmp_path / "train.tsv", f"{header}\n0\tgood\tbad bad bad bad bad bad\tentailment\n")
-    row = encode(open_table(TASKS["RTE"], path), tokenizer, 7, tmp_path / "cache")[0]
+    row = encode_table(open_table(TASKS["RTE"], path), tokenizer, 7, tmp_path / "cache")[0]
     assert tokenizer.convert_ids_to_tokens(row["input_ids"]) == ["[CLS]", "good", "[SEP]", "bad", "bad", "bad", "[SEP]"]
     assert row["token_type_ids"] == [0, 0, 0, 1, 1, 1, 1]
 
@@ -65,12 +66,12 @@ def test_the_cache_follows_the_file_the_tokenizer_and_the_length(
     path, cache = tmp_path / "train.tsv", tmp_path / "cache"
     write(path, "sentence\tlabel\ngood\t1\n")
     for _ in range(2):
-        encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)
+        encode_table(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)
     assert len(list(cache.glob("*.arrow"))) == 1
-    encode(open_table(TASKS["SST-2"], path), tokenizer, 9, cache)
+    encode_table(open_table(TASKS["SST-2"], path), tokenizer, 9, cache)
     assert len(list(cache.glob("*.arrow"))) == 2
     write(path, "sentence\tlabel\nbad\t0\n")
-    assert encode(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)["labels"][:] == [0]
+    assert encode_table(open_table(TASKS["SST-2"], path), tokenizer, 8, cache)["labels"][:] == [0]
     assert len(list(cache.glob("*.arrow"))) == 3
 
 
@@ -82,7 +83,7 @@ def test_the_cache_follows_the_columns_that_the_tokenizer_gives(
     without = make_tokenizer()
     without.model_input_names = ["input_ids", "attention_mask"]
     for one, columns in ((without, 0), (tokenizer, 1), (without, 0)):
-        data = encode(open_table(TASKS["SST-2"], path), one, 8, tmp_path / "cache")
+        data = encode_table(open_table(TASKS["SST-2"], path), one, 8, tmp_path / "cache")
         assert data.column_names.count("token_type_ids") == columns
 
 
@@ -97,7 +98,7 @@ def test_only_what_was_changed_is_tokenised_again(
 
     def tokenises(one: PreTrainedTokenizerFast, max_length: int) -> bool:
         begun.clear()
-        assert len(encode(open_table(TASKS["SST-2"], path), one, max_length, tmp_path / "cache")) == 1
+        assert len(encode_table(open_table(TASKS["SST-2"], path), one, max_length, tmp_path / "cache")) == 1
         return bool(begun)
 
     assert tokenises(tokenizer, 8)
@@ -118,7 +119,7 @@ def test_the_cache_follows_what_decides_the_reading(tokenizer: PreTrainedTokeniz
     path = write(tmp_path / "train.jsonl", '{"sentence": "good", "label": 1}\n')
 
     def labels(of: Task) -> list[int]:
-        return list(encode(open_table(of, path), tokenizer, 8, tmp_path / "cache")["labels"])
+        return list(encode_table(open_table(of, path), tokenizer, 8, tmp_path / "cache")["labels"])
 
     def as_it_is(record: Any) -> Any:
         return record
@@ -162,7 +163,7 @@ def test_rows_in_blocks_are_those_one_by_one(rows: list[tuple[str, str]], max_le
         header = "index\tsentence1\tsentence2\tlabel" if of_pairs else "sentence\tlabel"
         lines = [f"0\t{a}\t{b}\tentailment" if of_pairs else f"{a}\t1" for a, b in rows]
         path = write(folder / "train.tsv", "\n".join([header, *lines]) + "\n")
-        data = encode(open_table(TASKS["RTE" if of_pairs else "SST-2"], path), tokenizer, max_length, folder)
+        data = encode_table(open_table(TASKS["RTE" if of_pairs else "SST-2"], path), tokenizer, max_length, folder)
         assert len(data) == len(rows)
         for row, texts in zip(data, rows, strict=True):
             given_ = texts if of_pairs else texts[:1]
@@ -179,7 +180,7 @@ def test_columns_are_small_and_batches_are_of_int64(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", f"sentence\tlabel\ngood\t1\nthe {large[-1]}\t0\n")
     for pieces, of_piece in ((PIECES, "uint16"), (large, "int32")):
         tokenizer = make_tokenizer(pieces)
-        data = encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+        data = encode_table(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
         types = {name: getattr(feature, "feature", feature).dtype for name, feature in data.features.items()}
         assert types == {
             "input_ids": of_piece,
@@ -192,7 +193,7 @@ def test_columns_are_small_and_batches_are_of_int64(tmp_path: Path) -> None:
         assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
         assert batch["input_ids"][1, 2] == tokenizer.convert_tokens_to_ids(large[-1])
     path = write(tmp_path / "sts.tsv", "sentence1\tsentence2\tscore\ngood\tfine\t0.1\n")
-    data = encode(open_table(TASKS["STS-B"], path), make_tokenizer(), 8, tmp_path / "cache")
+    data = encode_table(open_table(TASKS["STS-B"], path), make_tokenizer(), 8, tmp_path / "cache")
     assert column(data, "labels").tolist() == [0.1]  # in double precision
     assert Collator(make_tokenizer())(data.__getitems__([0]))["labels"].dtype == torch.float32
 
@@ -200,7 +201,7 @@ def test_columns_are_small_and_batches_are_of_int64(tmp_path: Path) -> None:
 def test_a_column_is_that_of_the_rows(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     """Of several blocks, and of rows that were chosen."""
     path = write(tmp_path / "train.tsv", "sentence\tlabel\n" + "good\t1\nvery bad\t0\n" * 700)
-    data = encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+    data = encode_table(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
     for rows in (data, data.select([1399, 4, 4, 1001]), data.select(range(3, 1300))):
         for name in ("length", "labels", "cut"):
             assert column(rows, name).tolist() == list(rows[name])
@@ -213,11 +214,11 @@ from pathlib import Path
 from transformers import AutoTokenizer
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
-from tinydistill.data import encode
+from tests.tinydistill.of_tasks import encode_table
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 for name, file in zip(sys.argv[3::2], sys.argv[4::2]):
-    encode(open_table(TASKS[name], Path(file)), tokenizer, 8, Path(sys.argv[2]))
+    encode_table(open_table(TASKS[name], Path(file)), tokenizer, 8, Path(sys.argv[2]))
 """
 
 
@@ -240,7 +241,7 @@ def test_another_process_finds_the_cache(tokenizer: PreTrainedTokenizerFast, tmp
 def test_a_bad_row_leaves_no_cache(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", "sentence\tlabel\n" + "good\t1\n" * 1500 + "good\t7\n")
     with pytest.raises(UserError, match="line 1502: unknown label '7'"):
-        encode(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
+        encode_table(open_table(TASKS["SST-2"], path), tokenizer, 8, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

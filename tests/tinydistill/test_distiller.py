@@ -5,14 +5,15 @@ import torch
 from transformers import BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
 
 from glue_tasks import TASKS
-from tinydistill import losses, objectives
+from tests.tinydistill.of_tasks import intermediate, prediction
+from tinydistill import losses
 from tinydistill.distiller import Distiller, FeatureReader, Features
 from tinydistill.layer_map import uniform
 
 from .conftest import PIECES, tiny_bert_config
 
 LAYERS = uniform(4, 2)
-INTERMEDIATE = objectives.intermediate(LAYERS)
+INTERMEDIATE = intermediate(LAYERS)
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -31,16 +32,16 @@ def student(**changes: object) -> BertForSequenceClassification:
     return BertForSequenceClassification(tiny_bert_config(layers=2, **changes)).eval()
 
 
-def features_of(teacher: torch.nn.Module, objectives_: list, inputs: dict[str, torch.Tensor]) -> Features:
+def features_of(teacher: torch.nn.Module, goals: tuple, inputs: dict[str, torch.Tensor]) -> dict[str, Features]:
     with torch.no_grad():
-        return FeatureReader(teacher, objectives_, side=1)(teacher, inputs)
+        return {"teacher": FeatureReader(teacher, goals, side=1)(teacher, inputs)}
 
 
 @pytest.mark.parametrize("projection", ["per-layer", "shared", "none"])
 def test_intermediate_losses_from_all_outputs(teacher: BertForSequenceClassification, projection: str) -> None:
     """The same losses from every hidden state and from transformers' own (eager) models."""
     own = student() if projection == "none" else student(hidden_size=16)
-    distiller = Distiller(own, INTERMEDIATE, 24, projection)
+    distiller = Distiller(own, intermediate(LAYERS, projection=projection), 24)
     inputs = batch()
     got = distiller(inputs, features_of(teacher, INTERMEDIATE, inputs))
 
@@ -61,7 +62,7 @@ def test_intermediate_losses_from_all_outputs(teacher: BertForSequenceClassifica
 
 def test_a_student_like_its_teacher_has_no_loss(teacher: BertForSequenceClassification) -> None:
     same = uniform(4, 4)
-    goals = objectives.intermediate(same)
+    goals = intermediate(same)
     distiller = Distiller(teacher, goals)
     inputs = batch()
     got = distiller(inputs, features_of(teacher, goals, inputs))
@@ -79,10 +80,10 @@ def test_each_model_gets_the_inputs_of_its_own_forward(teacher: BertForSequenceC
     ).eval()
     inputs = batch()
     seen = features_of(teacher, INTERMEDIATE, inputs)
-    without = features_of(teacher, INTERMEDIATE, {k: v for k, v in inputs.items() if k != "token_type_ids"})
-    assert not torch.allclose(seen.hidden[4], without.hidden[4])  # the teacher's answer depends on them
+    without = features_of(teacher, INTERMEDIATE, {k: v for k, v in inputs.items() if k != "token_type_ids"})["teacher"]
+    assert not torch.allclose(seen["teacher"].hidden[4], without.hidden[4])  # the teacher's answer depends on them
     expected = teacher.bert(**{k: v for k, v in inputs.items() if k != "labels"}).last_hidden_state
-    assert torch.allclose(seen.hidden[4], expected, atol=1e-6)
+    assert torch.allclose(seen["teacher"].hidden[4], expected, atol=1e-6)
     got = Distiller(own, INTERMEDIATE)(inputs, seen)
     assert got["hidden"].isfinite().all()
     assert got["attention"].isfinite().all()
@@ -90,7 +91,7 @@ def test_each_model_gets_the_inputs_of_its_own_forward(teacher: BertForSequenceC
 
 def test_only_what_the_objectives_reach_is_trained(teacher: BertForSequenceClassification) -> None:
     """The head and pooler keep their values; every other parameter has a gradient, as distributed training demands."""
-    distiller = Distiller(student(hidden_size=16), INTERMEDIATE, 24, "per-layer").train()
+    distiller = Distiller(student(hidden_size=16), intermediate(LAYERS, projection="per-layer"), 24).train()
     inputs = batch()
     sum(v.sum() for v in distiller(inputs, features_of(teacher, INTERMEDIATE, inputs)).values()).backward()
     frozen = {n for n, p in distiller.named_parameters() if not p.requires_grad}
@@ -104,7 +105,7 @@ def test_only_what_the_objectives_reach_is_trained(teacher: BertForSequenceClass
 
 def test_heads_can_be_compared_by_their_mean(teacher: BertForSequenceClassification) -> None:
     own = student(heads=4)
-    distiller = Distiller(own, INTERMEDIATE, heads="mean")
+    distiller = Distiller(own, intermediate(LAYERS, heads="mean"))
     inputs = batch()
     theirs = features_of(teacher, INTERMEDIATE, inputs)
     got = distiller(inputs, theirs)["attention"]
@@ -114,7 +115,7 @@ def test_heads_can_be_compared_by_their_mean(teacher: BertForSequenceClassificat
     for i, j in LAYERS.attention:
         means = [
             (of.query.double() @ of.key.double().transpose(-1, -2)).mean(1) * of.scale
-            for of in (ours.attention[i], theirs.attention[j])
+            for of in (ours.attention[i], theirs["teacher"].attention[j])
         ]  # (B, L, L)
         squares = (means[0] - means[1]).square() * mask[:, :, None] * mask[:, None, :]
         expected += squares.sum((1, 2)) / mask.sum(1).square()
@@ -123,10 +124,10 @@ def test_heads_can_be_compared_by_their_mean(teacher: BertForSequenceClassificat
 
 def test_prediction_takes_stored_logits() -> None:
     own = student()
-    distiller = Distiller(own, objectives.prediction(TASKS["SST-2"], temperature=2.0))
+    distiller = Distiller(own, prediction(TASKS["SST-2"], temperature=2.0))
     inputs = batch()
     logits = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
-    got = distiller(inputs, Features({}, {}, logits))["logits"]
+    got = distiller(inputs, {"teacher": Features({}, {}, logits)})["logits"]
     given = {k: v for k, v in inputs.items() if k != "labels"}
     assert torch.allclose(got, losses.soft_cross_entropy(own(**given).logits, logits, 2.0))
     assert all(p.requires_grad for p in distiller.parameters())
@@ -134,8 +135,8 @@ def test_prediction_takes_stored_logits() -> None:
 
 def test_a_regression_learns_the_teachers_value() -> None:
     own = student(num_labels=1)
-    distiller = Distiller(own, objectives.prediction(TASKS["STS-B"], temperature=1.0))
+    distiller = Distiller(own, prediction(TASKS["STS-B"]))
     inputs = batch()
-    got = distiller(inputs, Features({}, {}, torch.tensor([[1.0], [4.0]])))["logits"]
+    got = distiller(inputs, {"teacher": Features({}, {}, torch.tensor([[1.0], [4.0]]))})["logits"]
     given = {k: v for k, v in inputs.items() if k != "labels"}
     assert torch.allclose(got, (own(**given).logits[:, 0] - torch.tensor([1.0, 4.0])).square())

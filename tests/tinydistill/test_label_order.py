@@ -21,6 +21,7 @@ from transformers import (
 
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
+from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, compare_orders, is_unnamed, start_order
 from tinydistill.layer_map import uniform
 from tinydistill.models import load_classifier, load_fine_tuned
@@ -74,7 +75,7 @@ def test_an_aligned_model_gives_the_same_outputs_in_the_tasks_order(
     model = make_model(*names, family=family).double()
     plain = [name.lower() for name in names]
     expected = logits(model)[:, [plain.index(label) for label in MNLI.labels]]
-    notes = align(MNLI, model, "m")
+    notes = align(MNLI, model, "m", kind_of(MNLI).head())
     assert torch.equal(logits(model), expected)
     assert len(notes) == (names != MNLI.labels)
     assert [model.config.id2label[i].lower() for i in range(3)] == list(MNLI.labels)
@@ -82,11 +83,11 @@ def test_an_aligned_model_gives_the_same_outputs_in_the_tasks_order(
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float64)
     assert torch.equal(logits(again), expected)
     assert again.config.label2id == model.config.label2id
-    assert align(MNLI, again, "m") == []
+    assert align(MNLI, again, "m", kind_of(MNLI).head()) == []
 
 
 def test_the_note_says_both_orders() -> None:
-    (note,) = align(MNLI, make_model(*OTHER), "m")
+    (note,) = align(MNLI, make_model(*OTHER), "m", kind_of(MNLI).head())
     assert note == (
         "the model m has its labels in the order contradiction, entailment, neutral; its outputs were put into the "
         "order of MNLI: entailment, neutral, contradiction"
@@ -96,9 +97,9 @@ def test_the_note_says_both_orders() -> None:
 def test_codes_as_names() -> None:
     model = make_model("1", "0")
     before = logits(model)
-    assert align(SST2, model, "m")
+    assert align(SST2, model, "m", kind_of(SST2).head())
     assert torch.equal(logits(model), before.flip(-1))
-    assert align(SST2, make_model("0", "1"), "m") == []
+    assert align(SST2, make_model("0", "1", kind_of(SST2).head()), "m") == []
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,14 @@ def test_codes_as_names() -> None:
 )
 def test_other_labels(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        align(MNLI, make_model(*names), "m")
+        align(MNLI, make_model(*names), "m", kind_of(MNLI).head())
 
 
 def test_a_regression() -> None:
     with pytest.raises(UserError, match="has 3 outputs, STS-B has one value"):
-        align(TASKS["STS-B"], make_model("a", "b", "c"), "m")
+        align(TASKS["STS-B"], make_model("a", "b", "c", kind_of(TASKS["STS-B"]).head()), "m")
     model = make_model("LABEL_0")
-    assert align(TASKS["STS-B"], model, "m") == []
+    assert align(TASKS["STS-B"], model, "m", kind_of(TASKS["STS-B"]).head()) == []
     assert not is_unnamed(TASKS["STS-B"], model, "m")
 
 
@@ -127,14 +128,14 @@ def test_a_head_that_cannot_be_reordered() -> None:
     model.classifier = torch.nn.Sequential(torch.nn.Linear(24, 3), torch.nn.Linear(3, 3))
     before = logits(model)
     with pytest.raises(UserError, match=r"its head \(BertForSequenceClassification\) is not one that can be reordered"):
-        align(MNLI, model, "m")
+        align(MNLI, model, "m", kind_of(MNLI).head())
     assert torch.equal(logits(model), before)
 
 
 def test_a_model_without_names_stays_as_it_is() -> None:
     model = make_model("LABEL_0", "LABEL_1", "LABEL_2")
     before = logits(model)
-    assert align(MNLI, model, "m") == []
+    assert align(MNLI, model, "m", kind_of(MNLI).head()) == []
     assert is_unnamed(MNLI, model, "m")
     assert torch.equal(logits(model), before)
     assert not is_unnamed(SST2, make_model("0", "1"), "m")
@@ -180,6 +181,6 @@ def test_the_order_that_is_named_puts_the_model_right() -> None:
     _, (best, *_) = compare_orders(MNLI, outputs, references)
     model = make_model(*best.meanings(MNLI).split(", "))
     before = logits(model)
-    align(MNLI, model, "t")
+    align(MNLI, model, "t", kind_of(MNLI).head())
     assert torch.equal(logits(model), before[:, list(best.places)])
     assert (outputs[:, best.places].argmax(-1) == references).all()

@@ -211,15 +211,15 @@ def test_the_losses_as_the_authors_compute_them(
     torch.manual_seed(0)
     mask = mask_of(lengths, width)
     student, teacher = factors(len(lengths), 3, width, 4), factors(len(lengths), 3, width, 4)
-    got = losses.attention_mse_of_authors(student, teacher, mask)
+    got = losses.attention_mse_in_original_code(student, teacher, mask)
     key_mask = np.where(mask[:, None, None, :].numpy() == 0, -10_000.0, 0.0)  # as BERT adds it
     zeroed = [np.where(scores_of(of) + key_mask <= -100, 0.0, scores_of(of)) for of in (student, teacher)]
     np.testing.assert_allclose(got, np.square(zeroed[0] - zeroed[1]).mean((1, 2, 3)), rtol=1e-5)
 
     ours, theirs = torch.randn(2, len(lengths), width, 7).unbind()
-    got = losses.hidden_mse_of_authors(ours, theirs, mask)
+    got = losses.hidden_mse_in_original_code(ours, theirs, mask)
     assert got.mean().item() == pytest.approx(torch.nn.MSELoss()(ours, theirs).item(), rel=1e-5)
     logits, targets = torch.randn(2, len(lengths), 5).unbind()
-    got = losses.soft_cross_entropy_of_authors(logits, targets, 2.0)
+    got = losses.soft_cross_entropy_in_original_code(logits, targets, 2.0)
     expected = (-(targets / 2).softmax(-1) * (logits / 2).log_softmax(-1)).mean()
     assert got.mean().item() == pytest.approx(expected.item(), rel=1e-5)

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 import run_tinybert
+from tinydistill.phases import PHASES
 
 from .conftest import fails, written
 
@@ -119,7 +120,7 @@ def test_flags_that_would_be_ignored(phase: str, flags: list[str], message: str,
     assert message in fails(capsys, "--phase", phase, "--task", "SST-2", "--dry-run", *flags)
 
 
-@pytest.mark.parametrize("phase", run_tinybert.Phase)
+@pytest.mark.parametrize("phase", [*PHASES, "evaluate", "all"])
 def test_a_recipe_may_serve_every_phase(phase: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text('task = "SST-2"\npretrained = "m"\nteacher = "t"\n')

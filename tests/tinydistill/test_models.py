@@ -18,11 +18,11 @@ from transformers import (
 
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
+from tests.tinydistill.of_tasks import intermediate
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.load import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
 from tinydistill.models import load_classifier, size_on_disk, weights_digest
-from tinydistill.objectives import intermediate
 from tinydistill.phase_run import save_student
 from tinydistill.students import SHAPES, Shape, StudentSpec, build_student, load_projections
 
@@ -196,7 +196,7 @@ def test_the_saved_student_is_plain_and_its_projections_lie_beside(
     student = build_student(
         StudentSpec.parse("shape:layers=2,hidden=16,heads=2,ffn=8"), teacher, SST2, uniform(4, 2), 0
     )
-    distiller = Distiller(student, intermediate(uniform(4, 2)), 24, "per-layer")
+    distiller = Distiller(student, intermediate(uniform(4, 2), projection="per-layer"), 24)
     save_student(distiller, tokenizer, 32, tmp_path)
     assert not any("projection" in key for key in load_file(tmp_path / "model.safetensors"))
     assert size_on_disk(tmp_path) == (tmp_path / "model.safetensors").stat().st_size

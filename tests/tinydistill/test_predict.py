@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, pipeline
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel, pipeline
 
 from glue_tasks import TASKS, Task
 from glue_tasks.files import open_table
 from tests.tinydistill.predictions import one_at_a_time, predict, save_model, write_split
 from tests.tinydistill.runs import NARROW, record, run
+from tinydistill.kinds import kind_of
 from tinydistill.predict import layout, output_paths, trained_length
 
 from .conftest import PIECES, make_tokenizer
@@ -212,7 +213,9 @@ def test_ids_are_found_under_the_names_that_a_header_gives_them(tmp_path: Path, 
     """Else the rows of a part of the file would be numbered from 0."""
     path = tmp_path / "test.tsv"
     path.write_text(f"{header}\tsentence\n7\tfine\n")
-    _, rows = layout(TASKS["SST-2"], open_table(TASKS["SST-2"], path, "test"), np.array([[0.0, 1.0]]))
+    _, rows = layout(
+        kind_of(TASKS["SST-2"]), open_table(TASKS["SST-2"], path, "test"), np.array([[0.0, 1.0]]), BertConfig()
+    )
     assert list(rows) == [("7", "1")]
 
 

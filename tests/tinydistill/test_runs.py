@@ -16,7 +16,7 @@ SETTINGS = {"seed": 1, "blocks": (1, 3)}
 
 
 def claim(folder: PhaseFolder, settings: dict | None = None, resume: bool = False, overwrite: bool = False) -> str:
-    state = folder.look(settings or SETTINGS, resume, overwrite)
+    state = folder.compare(settings or SETTINGS, resume, overwrite)
     if state == "new":
         folder.begin(settings or SETTINGS)
     return state
@@ -74,7 +74,7 @@ def test_names_are_told_and_not_compared(tmp_path: Path) -> None:
 
 def test_two_processes_in_one_folder(tmp_path: Path) -> None:
     one, other = PhaseFolder(tmp_path, "prediction"), PhaseFolder(tmp_path, "prediction")
-    with one.held():
+    with one.locked():
         claim(one)
         add_checkpoint(one)
         for resume, overwrite in ((False, False), (True, False), (False, True)):
@@ -86,10 +86,10 @@ def test_two_processes_in_one_folder(tmp_path: Path) -> None:
 
 def test_a_model_in_the_folder_that_would_be_deleted(tmp_path: Path) -> None:
     folder = PhaseFolder(tmp_path, "teacher")
-    folder.check_inputs(pretrained="bert-base-uncased", teacher="", student=str(tmp_path / "other"))
+    folder.check_inputs("bert-base-uncased", "", str(tmp_path / "other"))
     for name in (tmp_path / "teacher", tmp_path / "teacher" / "checkpoints", tmp_path / "x" / ".." / "teacher"):
-        with pytest.raises(UserError, match=r"the pretrained .* lies in the folder that this phase writes"):
-            folder.check_inputs(pretrained=str(name))
+        with pytest.raises(UserError, match=r"the model .* lies in the folder that this phase writes"):
+            folder.check_inputs(str(name))
 
 
 def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
 def test_a_checkpoint_whose_best_one_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Without its best checkpoint a run would end with another student: it starts anew."""
     folder = PhaseFolder(tmp_path, "prediction")
-    with folder.held():
+    with folder.locked():
         claim(folder)
         for step in (10, 20, 30):
             add_checkpoint(folder, step, best=10)
@@ -157,7 +157,7 @@ def test_a_checkpoint_whose_best_one_is_damaged(tmp_path: Path, capsys: pytest.C
 
 def test_a_kill_amid_the_removal_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = PhaseFolder(tmp_path, "prediction")
-    with folder.held():
+    with folder.locked():
         claim(folder)
         folder.finish({})
         (folder.path / "onnx").mkdir()

@@ -4,29 +4,34 @@ from pathlib import Path
 import pytest
 
 from glue_tasks.errors import UserError
-from tinydistill.settings import Settings, Training, read_recipe, resolve
+from tinydistill.settings import Plan, read_recipe, resolve
+
+
+def training(plan: Plan, phase: str) -> tuple:
+    return dataclasses.astuple(plan.phases[phase].training)
+
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
 
 def test_defaults_are_the_tasks() -> None:
-    task, settings = resolve("cola", {}, {})
-    assert task.name == settings.task == "CoLA"
-    assert settings.max_length == 64
-    assert settings.intermediate == Training(50, 5e-5, "constant", 0.0)
-    assert settings.prediction == Training(3, 3e-5, "linear", 0.1)
-    assert settings.teacher_phase == Training(3, 2e-5)
-    assert settings.baseline.epochs == 53  # as long as both phases
+    plan = resolve("cola", {}, {})
+    assert plan.task.name == plan.options.task == "CoLA"
+    assert plan.options.max_length == 64
+    assert training(plan, "intermediate") == (50, 5e-5, "constant", 0.0)
+    assert training(plan, "prediction") == (3, 3e-5, "linear", 0.1)
+    assert training(plan, "teacher") == (3, 2e-5, "linear", 0.1)
+    assert training(plan, "baseline")[0] == 53  # as long as both phases
 
 
 def test_learning_rates_are_the_tasks() -> None:
-    _, settings = resolve("CSL", {}, {})
-    assert settings.teacher_phase == Training(5, 1e-5)
-    assert settings.intermediate == Training(20, 1e-4, "constant", 0.0)
-    assert settings.prediction == Training(10, 1e-4)
-    assert settings.baseline == Training(30, 1e-4)
-    _, settings = resolve("CSL", {"prediction": {"learning_rate": 3e-5}}, {"baseline": {"learning_rate": 1e-5}})
-    assert (settings.prediction.learning_rate, settings.baseline.learning_rate) == (3e-5, 1e-5)
+    plan = resolve("CSL", {}, {})
+    assert training(plan, "teacher") == (5, 1e-5, "linear", 0.1)
+    assert training(plan, "intermediate") == (20, 1e-4, "constant", 0.0)
+    assert training(plan, "prediction") == (10, 1e-4, "linear", 0.1)
+    assert training(plan, "baseline") == (30, 1e-4, "linear", 0.1)
+    plan = resolve("CSL", {"prediction": {"learning_rate": 3e-5}}, {"baseline": {"learning_rate": 1e-5}})
+    assert (training(plan, "prediction")[1], training(plan, "baseline")[1]) == (3e-5, 1e-5)
 
 
 @pytest.fixture
@@ -40,23 +45,23 @@ def task_file(tmp_path: Path) -> str:
 
 
 def test_a_task_of_ones_own(task_file: str) -> None:
-    for task, settings in (
+    for plan in (
         resolve(None, {}, {}, task_file),
         resolve(None, {"task_file": task_file}, {}),
         resolve(None, {"task": "SST-2"}, {}, task_file),  # flags win over the recipe
     ):
-        assert task.name == settings.task == "Mine"
-        assert settings.task_file == task_file
-        assert (settings.prediction.epochs, settings.teacher_phase.learning_rate) == (7, 1e-3)
-    task, settings = resolve("SST-2", {"task_file": task_file}, {})
-    assert (task.name, settings.task, settings.task_file) == ("SST-2", "SST-2", "")
+        assert plan.task.name == plan.options.task == "Mine"
+        assert plan.options.task_file == task_file
+        assert (training(plan, "prediction")[0], training(plan, "teacher")[1]) == (7, 1e-3)
+    plan = resolve("SST-2", {"task_file": task_file}, {})
+    assert (plan.task.name, plan.options.task, plan.options.task_file) == ("SST-2", "SST-2", "")
 
 
 def test_a_task_made_in_python(task_file: str) -> None:
-    own, _ = resolve(None, {}, {}, task_file)
-    task, settings = resolve(own, {"task": "SST-2"}, {})
-    assert task is own
-    assert (settings.task, settings.task_file, settings.prediction.epochs) == ("Mine", "", 7)
+    own = resolve(None, {}, {}, task_file).task
+    plan = resolve(own, {"task": "SST-2"}, {})
+    assert plan.task is own
+    assert (plan.options.task, plan.options.task_file, training(plan, "prediction")[0]) == ("Mine", "", 7)
     with pytest.raises(UserError, match="the task Mine names no metrics"):
         resolve(dataclasses.replace(own, metrics=()), {}, {})
 
@@ -78,9 +83,9 @@ def test_a_recipe_that_names_no_task(recipe: dict, message: str) -> None:
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
     recipe = {"seed": 1, "max_length": 32, "intermediate": {"epochs": 4, "learning_rate": 1e-4}}
-    _, settings = resolve("SST-2", recipe, {"seed": 2, "batch_size": None, "intermediate": {"epochs": 2.0}})
-    assert (settings.seed, settings.max_length, settings.batch_size) == (2, 32, 32)
-    assert settings.intermediate == Training(2.0, 1e-4, "constant", 0.0)
+    plan = resolve("SST-2", recipe, {"seed": 2, "batch_size": None, "intermediate": {"epochs": 2.0}})
+    assert (plan.options.seed, plan.options.max_length, plan.options.batch_size) == (2, 32, 32)
+    assert training(plan, "intermediate") == (2.0, 1e-4, "constant", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_what_cannot_be_is_said(recipe: dict, message: str) -> None:
 
 
 def test_the_task_is_named_in_one_way() -> None:
-    assert resolve("sst2", {"task": "RTE"}, {})[1].task == "SST-2"
+    assert resolve("sst2", {"task": "RTE"}, {}).options.task == "SST-2"
 
 
 def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -127,8 +132,7 @@ def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_resolves(path: Path) -> None:
     recipe = read_recipe(path)
-    _, settings = resolve(recipe["task"], recipe, {})
-    assert settings.student
+    assert resolve(recipe["task"], recipe, {}).options.student
     assert "run_tinybert.py" in path.read_text().partition("\n\n")[0]  # its header names the commands
 
 
@@ -136,5 +140,7 @@ def test_there_are_recipes() -> None:
     assert RECIPES
 
 
-def test_settings_are_plain() -> None:
-    assert Settings("SST-2").to_dict()["prediction"]["epochs"] == 3
+def test_a_plan_is_plain() -> None:
+    found = resolve("SST-2", {}, {}).to_dict()
+    assert found["prediction"] == {"epochs": 3, "learning_rate": 3e-5, "schedule": "linear", "warmup": 0.1}
+    assert found["seed"] == 42

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 import run_tinybert
 from glue_tasks import TASKS, UserError
+from tinydistill.kinds import kind_of
 from tinydistill.report import to_markdown
 from tinydistill.settings import resolve
 from tinydistill.task_data import load_data
@@ -36,21 +37,21 @@ def test_what_is_left_out_is_told_also_when_read_from_the_cache(
 ) -> None:
     task = replace(TASKS["SST-2"], unscored_labels=("-",))
     flags = {"data_dir": str(csv_dir), "output_dir": str(tmp_path / "out"), "max_length": 4}
-    settings = resolve("SST-2", {}, flags)[1]
+    settings = resolve("SST-2", {}, flags).options
     with pytest.raises(
         UserError, match=r"train.csv: 2 rows cannot be read: line 3 \(1 column.*, line 6 \(unknown label"
     ):
-        load_data(task, settings, tokenizer)
+        load_data(kind_of(task), settings, tokenizer)
     settings = replace(settings, skip_bad_rows=True)
     for _ in range(2):
-        data = load_data(task, settings, tokenizer)
+        data = load_data(kind_of(task), settings, tokenizer)
         assert data.train["labels"][:] == [1, 0]
         assert data.describe() == {
             "train": {"rows": 2, "cut": 1, "skipped": 2, "unscored": 1, "torn": 0},
             "dev": {"rows": 1, "cut": 0, **NOTHING},
         }
     with pytest.raises(UserError, match="2 rows cannot be read"):  # the cache is of the other setting
-        load_data(task, replace(settings, skip_bad_rows=False), tokenizer)
+        load_data(kind_of(task), replace(settings, skip_bad_rows=False), tokenizer)
 
 
 def test_the_command_line_skips_when_asked(
@@ -84,10 +85,11 @@ def test_a_train_split_without_labels_is_encoded_where_none_are_needed(
 ) -> None:
     (csv_dir / "sst-2" / "train.csv").write_text("sentence,label\ngood film,\nbad film,-1\n")
     flags = {"data_dir": str(csv_dir), "output_dir": str(tmp_path / "out")}
-    task, settings = resolve("SST-2", {}, flags)
+    plan = resolve("SST-2", {}, flags)
+    task, settings = plan.task, plan.options
     with pytest.raises(UserError, match="train.csv has no labels: label is empty or -1 in every row"):
-        load_data(task, settings, tokenizer)
-    data = load_data(task, settings, tokenizer, needs_labels=False)
+        load_data(kind_of(task), settings, tokenizer)
+    data = load_data(kind_of(task), settings, tokenizer, needs_labels=False)
     assert len(data.train) == 2
     assert "labels" not in data.train.column_names
     assert data.main_dev["labels"][:] == [1]

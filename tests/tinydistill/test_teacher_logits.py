@@ -14,9 +14,10 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
+from tests.tinydistill.of_tasks import encode_table
 from tests.tinydistill.runs import NARROW, QUICK, refused, run
 from tinydistill import teacher_logits as module
-from tinydistill.data import Collator, encode
+from tinydistill.data import Collator
 from tinydistill.evaluation import predict
 from tinydistill.models import weights_digest
 from tinydistill.runs import PhaseFolder
@@ -48,7 +49,7 @@ class Counted:
 
 @pytest.fixture
 def data(data_dir: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Dataset:
-    return encode(open_table(TASKS["SST-2"], data_dir / "SST-2" / "train.tsv"), tokenizer, 16, tmp_path / "cache")
+    return encode_table(open_table(TASKS["SST-2"], data_dir / "SST-2" / "train.tsv"), tokenizer, 16, tmp_path / "cache")
 
 
 def test_each_row_has_its_own(
@@ -155,7 +156,7 @@ def test_two_runs_do_not_work_on_the_same_outputs(
 ) -> None:
     other = PhaseFolder(tmp_path, "prediction")
     other.take_lock()
-    with other.held():
+    with other.locked():
         error = refused(capsys, "prediction", data_dir, tmp_path, "--teacher", str(teacher_dir), "--student", NARROW)
     assert f"another process is at work in {tmp_path / 'prediction'}" in error
 
@@ -167,14 +168,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
 from tinydistill import processes, teacher_logits as module
-from tinydistill.data import Collator, encode
+from tests.tinydistill.of_tasks import encode_table
+from tinydistill.data import Collator
 from tinydistill.models import weights_digest
 
 module._BATCH, module._SHARD = 8, 16
 folder, file, out = sys.argv[1:]
 teacher, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 with processes.together():
-    make = lambda: encode(open_table(TASKS["SST-2"], Path(file)), tokenizer, 16, Path(out) / "data")
+    make = lambda: encode_table(open_table(TASKS["SST-2"], Path(file)), tokenizer, 16, Path(out) / "data")
     weights, data = weights_digest(teacher), processes.after_first(make)
     column = module.teacher_logits(teacher, weights, data, Collator(tokenizer), "float32", Path(out))
     print(len(column))

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from glue_tasks.errors import UserError
+from tests.tinydistill.of_tasks import intermediate
 from tests.tinydistill.test_processes import start
-from tinydistill import objectives
 from tinydistill.distiller import FeatureReader
 from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.cpu.int8 import Int8Linear, use_int8
@@ -166,7 +166,7 @@ def test_the_blocks_of_a_model_and_nothing_else(kind: str) -> None:
 @pytest.mark.parametrize("precision", DTYPES)
 def test_what_the_student_learns_from(precision: str) -> None:
     """Scores and hidden states are read as from any teacher, and the other layers may still be held in bf16."""
-    plain, compared = model_of("bert"), objectives.intermediate(LayerMap((0, 1)))
+    plain, compared = model_of("bert"), intermediate(LayerMap((0, 1)))
     model, batch = copy.deepcopy(plain), batch_of([9, 4, 7])
     use_int8(model, [batch], precision)
     prepare_products(model, precision)

@@ -24,7 +24,7 @@ from glue_tasks import TASKS, UserError
 from glue_tasks.describe import piece_counter
 from tests.tinydistill.conftest import change_config, fails, make_tokenizer, tiny_bert_config
 from tinydistill.encoders.load import load_config, load_tokenizer
-from tinydistill.label_order import label_options
+from tinydistill.kinds import kind_of
 from tinydistill.models import load_classifier
 from tinydistill.students import StudentSpec, load_projections, student_config
 
@@ -220,7 +220,9 @@ def test_how_a_model_was_run_is_no_part_of_it(
 
 
 def test_outputs_that_change_with_the_padding_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = FNetConfig(vocab_size=30, hidden_size=16, intermediate_size=16, num_hidden_layers=1, **label_options(SST2))
+    config = FNetConfig(
+        vocab_size=30, hidden_size=16, intermediate_size=16, num_hidden_layers=1, **kind_of(SST2).head()
+    )
     torch.manual_seed(0)
     FNetForSequenceClassification(config).save_pretrained(tmp_path)
     load_classifier(str(tmp_path), SST2, fresh_head=False)

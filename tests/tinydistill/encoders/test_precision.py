@@ -10,7 +10,7 @@ from transformers import BertForSequenceClassification, TrainingArguments
 
 import run_tinybert
 from tests.tinydistill.conftest import tiny_bert_config
-from tinydistill import objectives
+from tests.tinydistill.of_tasks import intermediate
 from tinydistill.distiller import Distiller
 from tinydistill.layer_map import uniform
 from tinydistill.trainer import DistillationTrainer
@@ -42,7 +42,7 @@ def test_a_teacher_in_bf16_may_serve_another_trainer(tmp_path: Path) -> None:
     inputs = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4).long()}
     seen = []
     for _ in range(2):
-        distiller = Distiller(student, objectives.intermediate(uniform(4, 2)))
-        trainer = DistillationTrainer(distiller, teacher, args, [inputs], [inputs], lambda rows: rows[0], None)
-        seen.append(trainer._teacher_features(inputs).hidden[4])
+        distiller = Distiller(student, intermediate(uniform(4, 2)))
+        trainer = DistillationTrainer(distiller, teacher, args=args, data_collator=lambda rows: rows[0])
+        seen.append(trainer.teacher(inputs)["teacher"].hidden[4])
     assert torch.equal(*seen)

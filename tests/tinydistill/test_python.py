@@ -1,0 +1,255 @@
+"""The door from Python: models and datasets in memory in, a student out."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast, TrainingArguments
+
+from glue_tasks.errors import UserError
+from tinydistill import PHASES, DistillationTrainer, Objective, Phase, Training, distill
+
+from .conftest import tiny_bert_config
+from .runs import record
+
+ROOT = Path(__file__).parents[2]
+ROWS = [(f"the {noun} is {word} .", int(word in ("good", "fine"))) for noun in ("film", "plot", "cast", "score")
+        for word in ("good", "bad", "fine", "awful")]  # fmt: skip
+
+
+def dataset(names: tuple[str, ...] = ("negative", "positive")) -> Dataset:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
+    return Dataset.from_dict({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}, features)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> BertForSequenceClassification:
+    """A teacher that has learnt the task."""
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(tiny_bert_config())
+    arguments = TrainingArguments(
+        str(tmp_path_factory.mktemp("t")), max_steps=60, learning_rate=5e-3, use_cpu=True, report_to="none"
+    )
+    labels = [Objective(feature="labels")]
+    trainer = DistillationTrainer(
+        model, objectives=labels, args=arguments, train_dataset=dataset(), processing_class=tokenizer
+    )
+    trainer.train()
+    return model.eval()
+
+
+def snapshot(model: torch.nn.Module) -> tuple[str, str, dict[str, Any]]:
+    return repr(model), model.config.to_json_string(), copy.deepcopy(model.state_dict())
+
+
+def is_as_before(model: torch.nn.Module, before: tuple[str, str, dict[str, Any]], weights: bool = True) -> bool:
+    same = all(torch.equal(tensor, before[2][name]) for name, tensor in model.state_dict().items())
+    flags = all(parameter.requires_grad for parameter in model.parameters())
+    return repr(model) == before[0] and model.config.to_json_string() == before[1] and flags and same == weights
+
+
+def test_the_examples_of_the_docs(
+    trained: BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = BertForSequenceClassification(tiny_bert_config(layers=2))
+    scope = {"teacher": trained, "tokenizer": tokenizer, "train_dataset": dataset(), "eval_dataset": dataset()}
+    scope["small"] = small
+    before, started = snapshot(trained), copy.deepcopy(small.state_dict())
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), scope)
+    assert is_as_before(trained, before)
+    assert not torch.equal(
+        small.bert.embeddings.word_embeddings.weight, started["bert.embeddings.word_embeddings.weight"]
+    )
+    assert json.loads((tmp_path / "student" / "report.json").read_text())["students"]["prediction"]
+    assert record(tmp_path / "narrow" / "prediction")["settings"]["temperature"] == 2.0
+    assert [o["feature"] for o in record(tmp_path / "own" / "warm-up")["settings"]["objectives"]] == [
+        "hidden",
+        "logits",
+        "labels",
+    ]
+    loaded = BertForSequenceClassification.from_pretrained(tmp_path / "loop" / "student")
+    assert loaded.config.num_hidden_layers == 2
+
+
+def test_the_same_call_again_returns_what_is_finished(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    def call(**options: Any) -> Any:
+        return distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer, max_steps=4, **options)
+
+    first, written = call(), (tmp_path / "prediction" / "run.json").stat().st_mtime_ns
+    second = call()
+    assert (tmp_path / "prediction" / "run.json").stat().st_mtime_ns == written
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    with pytest.raises(UserError, match="seed was 42 and is now 7"):
+        call(seed=7)
+    call(seed=7, overwrite=True)
+
+
+def test_it_is_what_the_command_line_gives(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """From memory and from files, with the labels in another order too: the same student."""
+    import run_tinybert
+
+    trained.save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    data = tmp_path / "data" / "SST-2"
+    data.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (data / name).write_text("sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS))
+    run_tinybert.main(
+        [
+            *(
+                "--phase",
+                "all",
+                "--task",
+                "SST-2",
+                "--student",
+                "init:layers=2",
+                "--max-steps",
+                "4",
+                "--max-length",
+                "32",
+            ),
+            *("--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "a")),
+            *("--teacher", str(tmp_path / "teacher")),
+        ]
+    )
+    other = dataset(("positive", "negative"))
+    flipped = other.map(lambda row: {"label": 1 - row["label"]}, features=other.features)
+    for out, rows in (("b", dataset()), ("c", flipped)):
+        distill(trained, "init:layers=2", rows, rows, tmp_path / out, tokenizer, max_steps=4)
+    weights = [(tmp_path / out / "prediction" / "model.safetensors").read_bytes() for out in ("a", "b")]
+    assert weights[0] == weights[1]
+    scores = [json.loads((tmp_path / out / "report.json").read_text())["teacher"]["dev"] for out in ("b", "c")]
+    assert scores[0] == scores[1]
+
+
+def test_training_arguments(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    args = TrainingArguments(
+        str(tmp_path), max_steps=3, per_device_train_batch_size=4, learning_rate=1e-3, seed=3, report_to="none"
+    )
+    distill(trained, "init:layers=2", dataset(), dataset(), tokenizer=tokenizer, args=args)
+    settings = record(tmp_path / "intermediate")["settings"]
+    assert (settings["batch_size"], settings["learning_rate"], settings["seed"]) == (4, 1e-3, 3)
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"output_dir": ""}, "needs output_dir"),
+    ({"tokenizer": None}, "give the tokenizer with a teacher that is a loaded model"),
+    ({"eval_dataset": dataset().rename_column("text", "review")}, "has the columns review, label, and needs text"),
+    ({"columns": {"review": "text"}}, "columns names 'review'"),
+    ({"phases": ["warm-up"]}, "there is no phase 'warm-up'"),
+    ({"max_stepz": 3}, "'max_stepz', which is no setting; did you mean 'max_steps'"),
+    ({"train_dataset": dataset(("good", "bad")), "eval_dataset": dataset(("good", "bad"))}, "has the labels negative"),
+    ({"phases": [Phase("x", (Objective(feature="hidden", layers=((3, 1),)),))]}, "compares hidden 3 of the student"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MISTAKES)
+def test_mistakes(
+    changes: dict[str, Any],
+    message: str,
+    trained: BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+) -> None:
+    given = {"train_dataset": dataset(), "eval_dataset": dataset(), "output_dir": tmp_path, "tokenizer": tokenizer}
+    with pytest.raises(UserError, match=message):
+        distill(trained, "init:layers=2", **{**given, **changes})
+
+
+def test_a_callable_counts_in_the_identity(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    phase = Phase("own", (Objective(feature="logits", loss=_half),), training=Training(epochs=1, learning_rate=1e-3))
+    distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer, phases=[phase], max_steps=2)
+    assert record(tmp_path / "own")["settings"]["objectives"][0]["loss"].endswith("test_python._half")
+    other = Phase("own", PHASES["prediction"].objectives, training=Training(epochs=1, learning_rate=1e-3))
+    with pytest.raises(UserError, match="objectives was"):
+        distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer, phases=[other], max_steps=2)
+
+
+@pytest.mark.parametrize("form", ["names", "reordered", "numbers"])
+def test_labels_of_a_dataset_by_name(
+    form: str, trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """The trainer learns what the names say, in whatever order a dataset numbers them."""
+    data = dataset()
+    if form == "names":
+        names = ["positive" if label else "negative" for label in data["label"]]
+        data = data.remove_columns("label").add_column("label", names)
+    if form == "reordered":
+        other = dataset(("positive", "negative"))
+        data = other.map(lambda row: {"label": 1 - row["label"]}, features=other.features)
+    if form == "numbers":
+        data = Dataset.from_dict({"text": data["text"][:], "label": data["label"][:]})
+    trainer = DistillationTrainer(
+        copy.deepcopy(trained),
+        objectives=[Objective(feature="labels")],
+        args=TrainingArguments(str(tmp_path), report_to="none"),
+        train_dataset=data,
+        eval_dataset=data,
+        processing_class=tokenizer,
+        compute_metrics=lambda given: {"accuracy": (given.predictions.argmax(-1) == given.label_ids).mean()},
+    )
+    assert trainer.train_dataset["labels"][:] == [label for _, label in ROWS]
+    assert trainer.evaluate()["eval_accuracy"] == 1.0
+
+
+def test_labels_that_the_student_does_not_have(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UserError, match="the dataset has the label 'bad', the student negative, positive"):
+        DistillationTrainer(
+            copy.deepcopy(trained),
+            objectives=[Objective(feature="labels")],
+            train_dataset=dataset(("bad", "good")).select([0]),
+            processing_class=tokenizer,
+        )
+
+
+def _half(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    return (student - teacher).square().mean(-1) / 2
+
+
+def test_importing_changes_nothing() -> None:
+    """Neither log levels, nor the environment, nor random states, nor how others' models attend."""
+    code = """
+import os, logging
+import torch, transformers, datasets
+from transformers.utils import logging as hf
+def state():
+    return (dict(os.environ), hf.get_verbosity(), hf.is_progress_bar_enabled(), datasets.utils.logging.get_verbosity(),
+            logging.getLogger().level, torch.get_num_threads(), torch.initial_seed(), torch.get_default_dtype(),
+            datasets.are_progress_bars_disabled(), torch.is_grad_enabled())
+before = state()
+import tinydistill
+from tinydistill import DistillationTrainer, Objective, Phase, distill
+import tinydistill.predict, tinydistill.report
+after = state()
+assert before == after, [pair for pair in zip(before, after) if pair[0] != pair[1]]
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

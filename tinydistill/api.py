@@ -1,0 +1,168 @@
+"""Distillation from Python: models and datasets in memory, or by name, in; a student out."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+from glue_tasks import labels
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+from tinydistill.encoders.limits import position_limit
+from tinydistill.encoders.load import load_config
+from tinydistill.in_memory import task_of
+from tinydistill.kinds import kind_of
+from tinydistill.models import with_shared_weights
+from tinydistill.phases import PHASES, Phase
+from tinydistill.run import run
+from tinydistill.settings import Plan, resolve
+
+TEXT, PAIR, LABEL = "text", "text_pair", "label"
+_FILES = {"train": "train.parquet", "dev": "dev.parquet"}
+_INPUTS = "inputs"  # the folder below the run's of what came from memory
+
+
+def distill(
+    teacher: PreTrainedModel | str,
+    student: PreTrainedModel | str,
+    train_dataset: Dataset,
+    eval_dataset: Dataset,
+    output_dir: str | Path = "",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    phases: Sequence[str | Phase] = ("intermediate", "prediction"),
+    columns: Mapping[str, str] | None = None,
+    args: TrainingArguments | None = None,
+    metrics: Sequence[str] = (),
+    **options: Any,
+) -> PreTrainedModel:
+    """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
+
+    teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
+    id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`.
+    train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
+    order of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase
+    learns from them.
+    tokenizer: of a teacher that is a loaded model.
+    phases: names in PHASES, or phases of one's own. The default are TinyBERT's two.
+    args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision and intervals are
+    those of every phase, in place of TinyBERT's.
+    metrics: names of glue_tasks.metrics.METRICS, the first of which selects the checkpoint.
+    options: those of the command line by their names in a recipe, such as `max_steps=100`, `temperature=2.0`, or
+    `prediction={"epochs": 5}`.
+
+    The same call again continues what was interrupted, or returns what is finished; `overwrite=True` starts anew.
+    Raises UserError, in one sentence, most of it before the first step.
+    """
+    output = Path(output_dir or (args.output_dir if args else ""))
+    if not str(output_dir) and args is None:
+        raise UserError("distill needs output_dir, the folder of the run")
+    inputs = output / _INPUTS
+    if isinstance(teacher, str) == (tokenizer is not None):
+        raise UserError("give the tokenizer with a teacher that is a loaded model, and only then")
+    teacher_name = _named(teacher, tokenizer, inputs / "teacher")
+    student_name = _named(student, tokenizer, inputs / "student")
+    config = load_config(teacher_name)
+    task = _task(config, eval_dataset, columns or {}, metrics)
+    for split, data in (("train", train_dataset), ("dev", eval_dataset)):
+        _write(task, data, columns or {}, inputs / task.name / _FILES[split])
+    given: dict[str, Any] = {**_options_of(args, phases), **options}
+    given |= {"teacher": teacher_name, "student": student_name, "data_dir": str(inputs), "output_dir": str(output)}
+    if not given.get("overwrite"):
+        given["resume"] = True
+    plan = resolve(task, {}, given)
+    chosen = [_phase(plan, phase) for phase in phases]
+    known = {**plan.phases, **{phase.name: phase for phase in chosen}}
+    folder = run(chosen, task, plan.options, known=known)
+    return kind_of(task).auto_model.from_pretrained(str(folder))
+
+
+def _named(model: PreTrainedModel | str, tokenizer: PreTrainedTokenizerBase | None, folder: Path) -> str:
+    """A model by a name that every part of a run understands: one in memory is saved."""
+    if isinstance(model, str):
+        return model
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with_shared_weights(model).save_pretrained(partial)  # which notes things in the configuration it saves
+    if tokenizer is not None:
+        tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return str(folder)
+
+
+def _task(config: Any, dev: Dataset, columns: Mapping[str, str], metrics: Sequence[str]) -> Task:
+    """The task that the teacher's outputs and the dataset's columns describe."""
+    task = task_of(config)
+    names = _renamed(dev, columns).column_names
+    if LABEL not in names or TEXT not in names:
+        raise UserError(
+            f"the eval_dataset has the columns {', '.join(names)}, and needs {TEXT} and {LABEL}; map yours to these, "
+            'such as columns={"sentence": "text"}'
+        )
+    own = _renamed(dev, columns).features[LABEL]
+    if isinstance(own, ClassLabel) and not labels.are_numbers(own.names):
+        task = dataclasses.replace(task, labels=tuple(own.names))
+    codes = tuple(map(str, range(len(task.labels))))
+    limit = position_limit(config)
+    return dataclasses.replace(
+        task,
+        max_length=task.max_length if limit is None else min(task.max_length, limit),
+        text_columns=(TEXT, PAIR) if PAIR in names else (TEXT,),
+        label_codes=() if task.labels == codes else codes,
+        files=_FILES,
+        metrics=tuple(metrics) or task.metrics,
+    )
+
+
+def _renamed(data: Dataset, columns: Mapping[str, str]) -> Dataset:
+    if missing := [name for name in columns if name not in data.column_names]:
+        raise UserError(f"columns names {missing[0]!r}, which a dataset does not have; it has {data.column_names}")
+    return data.rename_columns(dict(columns)) if columns else data
+
+
+def _write(task: Task, data: Dataset, columns: Mapping[str, str], path: Path) -> None:
+    """The task's columns as Parquet, labels by name where the dataset names them."""
+    data = _renamed(data, columns)
+    wanted = [name for name in (*task.text_columns, LABEL) if name in data.column_names]
+    data = data.select_columns(wanted)
+    kind = data.features.get(LABEL)
+    if isinstance(kind, ClassLabel):
+        named = [kind.int2str(number) if number >= 0 else "" for number in data[LABEL]]
+        data = data.remove_columns(LABEL).add_column(LABEL, named)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    data.to_parquet(str(partial))
+    partial.replace(path)
+
+
+def _phase(plan: Plan, phase: str | Phase) -> Phase:
+    if isinstance(phase, Phase):
+        return phase
+    if phase not in plan.phases:
+        raise UserError(f"there is no phase {phase!r}; there are {', '.join(PHASES)}")
+    return plan.phases[phase]
+
+
+def _options_of(args: TrainingArguments | None, phases: Sequence[str | Phase]) -> dict[str, Any]:
+    """transformers' arguments as the options that they are here."""
+    if args is None:
+        return {}
+    how = "bf16" if args.bf16 else "fp16" if args.fp16 else "float32"
+    found: dict[str, Any] = {
+        "batch_size": args.per_device_train_batch_size,
+        "accumulate": args.gradient_accumulation_steps,
+        "max_steps": max(args.max_steps, 0),
+        "weight_decay": args.weight_decay,
+        "max_grad_norm": args.max_grad_norm,
+        "seed": args.seed,
+        "precision": how,
+        "logging_steps": int(args.logging_steps),
+        "eval_steps": int(args.eval_steps or 0),
+    }
+    training = {"epochs": float(args.num_train_epochs), "learning_rate": args.learning_rate}
+    tables = [PHASES[name].table or name for name in phases if isinstance(name, str) and name in PHASES]
+    return found | {table: dict(training) for table in tables}

@@ -1,0 +1,155 @@
+"""Models that are loaded and datasets in memory, for those who write the loop themselves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import ClassLabel, Dataset
+from transformers import EvalPrediction, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from glue_tasks import labels
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+from tinydistill import checks, layer_map
+from tinydistill.distiller import Distiller
+from tinydistill.evaluation import predict
+from tinydistill.kinds import kind_of
+from tinydistill.models import with_shared_weights
+from tinydistill.objectives import Objective, resolve
+from tinydistill.phases import PHASES
+
+# What can be said of a distillation beside its objectives; defaults are those of the command line.
+_OPTIONS = {
+    "layer_map": "uniform",
+    "projection": "auto",
+    "heads": "match",
+    "temperature": 1.0,
+    "loss_scale": "valid",
+    "max_length": None,
+}
+TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
+
+
+def task_of(config: PreTrainedConfig, name: str = "custom") -> Task:
+    """A task of the labels and the kind that a model's configuration states, with columns `text` and `label`."""
+    kind = {"regression": "regression", "multi_label_classification": "multi-label"}.get(config.problem_type or "")
+    kind = kind or ("regression" if config.num_labels == 1 else "classification")
+    metrics = {"regression": ("pearson", "spearman"), "multi-label": ("micro_f1", "macro_f1")}.get(kind, ("accuracy",))
+    labels = () if kind == "regression" else tuple(config.id2label[i] for i in range(config.num_labels))
+    return Task(
+        name=name,
+        summary="",
+        text_columns=("text",),
+        label_column="label",
+        labels=labels,
+        metrics=metrics,
+        kind=kind,
+    )
+
+
+def as_distiller(
+    student: PreTrainedModel,
+    teacher: Any,
+    objectives: Sequence[Objective],
+    device: torch.device,
+    options: Mapping[str, Any],
+) -> Distiller:
+    """The student, over the same weights, with its projections and objectives; they are resolved for the two models.
+
+    teacher: a model, or None or a signal, of which nothing is known: its layers must then be named. Raises UserError.
+    """
+    if unknown := options.keys() - _OPTIONS.keys():
+        raise UserError(f"DistillationTrainer has no option {min(unknown)!r}; there are {', '.join(_OPTIONS)}")
+    given = {**_OPTIONS, **options}
+    objectives = objectives or TINYBERT
+    kind = kind_of(task_of(student.config))
+    maps, width = layer_map.LayerMap(()), student.config.hidden_size
+    if isinstance(teacher, PreTrainedModel):
+        width = teacher.config.hidden_size
+        if any(each.compares_layers and each.layers == "map" for each in objectives):
+            depths = teacher.config.num_hidden_layers, student.config.num_hidden_layers
+            maps = layer_map.choose(given["layer_map"], *depths)
+    elif any(each.feature != "labels" for each in objectives) and teacher is None:
+        raise UserError("the objectives compare the student with a teacher, and there is none; give one as teacher=")
+    projection = given["projection"]
+    if projection == "auto":
+        projection = "none" if width == student.config.hidden_size else "per-layer"
+    if isinstance(teacher, PreTrainedModel) and maps.blocks:
+        checks.check_fit(teacher.config, student.config, projection, given["heads"], 0)
+    resolved = resolve(
+        objectives, kind.losses, maps, projection, given["heads"], given["temperature"], given["loss_scale"]
+    )
+    return Distiller(with_shared_weights(student), resolved, width, kind.positions)
+
+
+def encode_dataset(
+    data: Dataset | None, tokenizer: PreTrainedTokenizerBase | None, model: PreTrainedModel, max_length: int | None
+) -> Dataset | None:
+    """A dataset of texts tokenised, with the column `length`; one that is tokenised gets that column alone.
+
+    Raises UserError if it has neither `text` nor `input_ids`, or labels that are none of the model's.
+    """
+    if not isinstance(data, Dataset):  # of a loader of one's own
+        return data
+    if "labels" not in data.column_names and "label" in data.column_names:
+        data = data.rename_column("label", "labels")
+    if "input_ids" not in data.column_names:
+        if "text" not in data.column_names:
+            raise UserError(
+                f"the dataset has the columns {', '.join(data.column_names)}; name those of its texts `text` and "
+                "`text_pair` (rename_column), or tokenise it into `input_ids`"
+            )
+        if tokenizer is None:
+            raise UserError("a dataset of texts needs processing_class, the tokenizer")
+        checks.check_pieces(model.config, tokenizer, "student")
+        texts = [name for name in ("text", "text_pair") if name in data.column_names]
+        length = max_length or min(tokenizer.model_max_length, 128)
+        data = data.map(
+            lambda rows: tokenizer(
+                *(rows[name] for name in texts),
+                truncation="longest_first",
+                max_length=length,
+                return_attention_mask=False,
+            ),
+            batched=True,
+            remove_columns=texts,
+            desc="tokenise",
+        )
+    if "labels" in data.column_names:
+        data = _with_label_ids(data, model.config)
+    texts = [name for name, kind in data.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
+    data = data.remove_columns(texts)
+    if "length" not in data.column_names:
+        data = data.add_column("length", [len(ids) for ids in data["input_ids"]])
+    return data
+
+
+def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
+    """Labels that have names as the positions of the model's outputs of these names; numbers stay as they are."""
+    kind, task = data.features["labels"], task_of(config)
+    is_named = isinstance(kind, ClassLabel) and not labels.are_numbers(kind.names)
+    if not is_named and getattr(kind, "dtype", "") not in ("string", "large_string"):
+        return data
+    if labels.are_numbers(task.labels) and is_named:
+        return data  # the model says nothing of what its outputs mean
+    names = kind.names if is_named else data.unique("labels")
+    ids = {name: labels.label_id(task, name) for name in names}
+    if unknown := [name for name, label in ids.items() if label is None]:
+        raise UserError(
+            f"the dataset has the label {unknown[0]!r}, the student {', '.join(task.labels)}; name them alike in its "
+            "configuration (id2label and label2id)"
+        )
+    found = [ids[names[each] if is_named else each] for each in data["labels"]]
+    return data.remove_columns("labels").add_column("labels", found)
+
+
+def metrics(
+    compute: Callable[[EvalPrediction], dict[str, float]],
+    student: PreTrainedModel,
+    data: Dataset,
+    collate: Callable,
+    precision: str,
+) -> dict[str, float]:
+    """What a `compute_metrics` of transformers' Trainer gives for the student's outputs."""
+    outputs = predict(student, data, collate, precision, shared=True)
+    return compute(EvalPrediction(outputs, kind_of(task_of(student.config)).references(data)))

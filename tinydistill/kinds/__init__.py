@@ -1,0 +1,19 @@
+"""What a task's kind decides: inputs, outputs that count, head, losses, scores and predictions. One file a kind."""
+
+from collections.abc import Mapping
+
+from glue_tasks.task import Task
+from tinydistill.kinds.kind import TaskKind
+from tinydistill.kinds.multi_label import MultiLabel
+from tinydistill.kinds.sentences import Classification, Regression
+
+KINDS: Mapping[str, type[TaskKind]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "multi-label": MultiLabel,
+}
+
+
+def kind_of(task: Task) -> TaskKind:
+    """The task's kind, which knows the task."""
+    return KINDS[task.kind](task)

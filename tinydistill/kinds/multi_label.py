@@ -1,0 +1,105 @@
+"""Sentences and pairs with any number of labels each: a sigmoid for each label, and one threshold for all.
+
+The threshold is the one with the best micro-averaged F1 on dev (Lipton et al. 2014, arXiv 1402.1892, on F1 and
+thresholds); it is noted in the student's configuration, where `predict` finds it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, List, Value
+from scipy.special import expit
+from transformers import PreTrainedConfig
+
+from glue_tasks.metrics import METRICS
+from glue_tasks.task import Task
+from tinydistill.kinds.kind import Doubts
+from tinydistill.kinds.sentences import Sentences
+
+THRESHOLD = "multi_label_threshold"  # in a model's configuration
+_UNKNOWN = 0.5  # of a model that states none
+
+
+class MultiLabel(Sentences):
+    """Any number of labels."""
+
+    losses: Mapping[str, str] = {"logits": "soft_binary_cross_entropy", "labels": "gold_binary_cross_entropy"}
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self.label_type = List(Value("int8"), length=task.num_labels)
+
+    def stored(self, label: Any) -> Any:
+        """(C,) of 0 and 1, of a tuple of label ids."""
+        return [int(i in label) for i in range(self.task.num_labels)]
+
+    def blank_label(self) -> Any:
+        return [0] * self.task.num_labels
+
+    def head(self) -> dict[str, object]:
+        labels = self.task.labels
+        return {
+            "num_labels": self.task.num_labels,
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+            "problem_type": "multi_label_classification",
+        }
+
+    def references(self, data: Dataset) -> np.ndarray:
+        """(N, C) of 0 and 1."""
+        return np.array(data["labels"][:], dtype=np.int64).reshape(len(data), self.task.num_labels)
+
+    def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
+        """The metrics at the model's threshold, or at the best one for these examples; and which it is."""
+        chances = expit(outputs.astype(np.float64))
+        threshold = getattr(config, THRESHOLD, None) if config is not None else None
+        if threshold is None:
+            threshold = best_threshold(chances, references)
+        predictions = (chances >= threshold).astype(np.int64)
+        return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
+
+    def chance(self, references: np.ndarray) -> float:
+        metric = METRICS[self.task.main_metric]
+        frequent = np.argsort(-references.sum(0), kind="stable")
+        scores = []
+        for count in range(1, self.task.num_labels + 1):  # the most frequent labels, for every example
+            answer = np.zeros(self.task.num_labels, dtype=np.int64)
+            answer[frequent[:count]] = 1
+            scores.append(metric(np.broadcast_to(answer, references.shape), references))
+        return max(scores)
+
+    def keep(self, config: PreTrainedConfig, scores: Mapping[str, float]) -> None:
+        if "threshold" in scores:
+            setattr(config, THRESHOLD, scores["threshold"])
+
+    def doubts(self, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> Doubts:
+        if not unnamed:
+            return Doubts()
+        order = ", ".join(self.task.labels)
+        return Doubts(serious=[f"the model {name} does not name its labels; they are taken in the order {order}"])
+
+    def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
+        threshold = getattr(config, THRESHOLD, _UNKNOWN)
+        chosen = expit(outputs.astype(np.float64)) >= threshold
+        return [self.task.label_separator.join(names[int(i)] for i in np.flatnonzero(row)) for row in chosen]
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
+        return expit(outputs.astype(np.float64))
+
+
+def best_threshold(chances: np.ndarray, references: np.ndarray) -> float:
+    """The threshold of the best micro-averaged F1, midway between two probabilities.
+
+    chances: (N, C) from 0 to 1, references: (N, C) of 0 and 1. Of equally good ones that with the fewest labels.
+    """
+    order = np.argsort(-chances, axis=None, kind="stable")
+    sorted_chances, hits = chances.ravel()[order], references.ravel()[order]
+    found = np.cumsum(hits)  # with the k likeliest labels: found[k - 1] right of k
+    if not len(found) or not found[-1]:
+        return _UNKNOWN
+    f1 = 2 * found / (np.arange(1, len(found) + 1) + found[-1])
+    f1[:-1][sorted_chances[:-1] == sorted_chances[1:]] = -1.0  # no threshold parts equal ones
+    best = int(f1.argmax())
+    below = sorted_chances[best + 1] if best + 1 < len(sorted_chances) else 0.0
+    return float((sorted_chances[best] + below) / 2)

@@ -1,0 +1,116 @@
+"""Sentences and pairs with one label, or one value, each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Value
+from scipy.special import softmax
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedTokenizerBase
+
+from glue_tasks.files import Table
+from glue_tasks.metrics import METRICS
+from glue_tasks.task import Task
+from tinydistill import label_order
+from tinydistill.activations import doubt_of_values
+from tinydistill.data import Collator, column, encode
+from tinydistill.kinds.kind import Collate, Doubts
+
+
+class Sentences:
+    """What all kinds share whose examples are a sentence or a pair, and have one row of outputs each."""
+
+    auto_model: Any = AutoModelForSequenceClassification
+    losses: Mapping[str, str]
+    label_type: Any  # of the column `labels`
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def encode(self, table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:
+        return encode(table, tokenizer, max_length, cache_dir, self.label_type, self.stored)
+
+    def stored(self, label: Any) -> Any:
+        """A row's label as the dataset has it."""
+        return label
+
+    def collate(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None) -> Collate:
+        return Collator(tokenizer, pad_to)
+
+    def blank_label(self) -> Any:
+        return 0
+
+    def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return torch.ones(len(batch["input_ids"]), dtype=torch.bool, device=batch["input_ids"].device)
+
+    def references(self, data: Dataset) -> np.ndarray:
+        """(N,): label ids, or values."""
+        return column(data, "labels")
+
+    def keep(self, config: PreTrainedConfig, scores: Mapping[str, float]) -> None:
+        """Nothing: the outputs say it all."""
+
+
+class Classification(Sentences):
+    """One of several labels: a softmax over C outputs."""
+
+    losses: Mapping[str, str] = {"logits": "soft_cross_entropy", "labels": "gold_cross_entropy"}  # TinyBERT, eq. 10
+    label_type = Value("int32")
+
+    def head(self) -> dict[str, object]:
+        labels = self.task.labels
+        return {
+            "num_labels": self.task.num_labels,
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+            "problem_type": "single_label_classification",
+        }
+
+    def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
+        return {name: METRICS[name](outputs.argmax(axis=-1), references) for name in self.task.metrics}
+
+    def chance(self, references: np.ndarray) -> float:
+        metric = METRICS[self.task.main_metric]
+        return max(metric(np.full(len(references), label), references) for label in range(self.task.num_labels))
+
+    def doubts(self, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> Doubts:
+        note = label_order.check_order(self.task, name, outputs, references, unnamed)
+        return Doubts([note], [label_order.doubt(self.task, name, outputs, references)] if unnamed else [])
+
+    def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
+        return [names[label] for label in outputs.argmax(axis=-1)]
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
+        return softmax(outputs.astype(np.float64), axis=-1)
+
+
+class Regression(Sentences):
+    """One value."""
+
+    losses: Mapping[str, str] = {"logits": "logits_mse", "labels": "gold_mse"}
+    label_type = Value("float64")
+
+    def blank_label(self) -> Any:
+        return 0.0
+
+    def head(self) -> dict[str, object]:
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
+        return {name: METRICS[name](outputs[:, 0], references) for name in self.task.metrics}
+
+    def chance(self, references: np.ndarray) -> float:
+        return 0.0
+
+    def doubts(self, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> Doubts:
+        return Doubts(serious=[doubt_of_values(name, outputs, references)])
+
+    def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
+        # As the model gave it, to the last digit, so that the file has the score that is printed.
+        return [str(float(row[0])) for row in outputs]
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
+        return None

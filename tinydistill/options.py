@@ -1,0 +1,343 @@
+"""Every option of a run, once: type, default, help, unit, range, the phases it serves, whether it decides the result.
+
+From these fields are made the flags of the command line and their help (`flags.py`), the keys of a recipe and their
+checks (`settings.py`), what `--dry-run` prints, what identifies a run and what `--resume` compares (`identity`), and
+the table in docs/options.md. An option is added by adding a field.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# What an option's value has to do with the trained weights:
+#   result    it decides them; a run with another value is another run
+#   machine   it moves their last digits: an unfinished run keeps to it, a finished one does not ask
+#   source    it names what is compared by its content, such as the digest of a model's weights
+#   nothing   it does not change them
+Decides = Literal["result", "machine", "source", "nothing"]
+
+TRAINING, DISTILLATION, AUGMENTATION, RUN = "Training", "Distillation", "Augmentation (--phase all)", "Run"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an option besides its name, type and default."""
+
+    help: str
+    group: str = ""  # the panel of --help
+    unit: str = ""  # what the number or text is, shown behind the flag
+    choices: tuple[str, ...] = ()
+    above: float | None = None  # values must be larger
+    least: float | None = None
+    most: float | None = None
+    decides: Decides = "result"
+    serves: str = ""  # which phases use it, as `Phase.uses` calls them; "" is all
+    strict: bool = False  # whether the flag is refused with a phase that does not use it
+    needs: str = ""  # a flag without which this one means nothing
+    flags: tuple[str, ...] = ()  # where they are not --its-name
+    in_recipe: bool = True
+
+    def check(self, name: str, value: Any) -> str:
+        """What is wrong with a value, as a sentence, or ""."""
+        if self.choices and value not in self.choices:
+            return f"{name} is {value!r}; it can be {', '.join(self.choices)}"
+        if self.above is not None and not value > self.above:
+            return f"{name} is {value}; it must be more than {self.above:.10g}"
+        if self.least is not None and not value >= self.least:
+            return f"{name} is {value}; it must be {self.least:.10g} or more"
+        if self.most is not None and not value <= self.most:
+            return f"{name} is {value}; it must be {self.most:.10g} or less"
+        return ""
+
+    def range(self) -> str:
+        """The values that are allowed, in words."""
+        if self.choices:
+            return ", ".join(f"`{choice}`" for choice in self.choices)
+        lowest = (
+            f"> {self.above:g}" if self.above is not None else f">= {self.least:g}" if self.least is not None else ""
+        )
+        return ", ".join(part for part in (lowest, f"<= {self.most:g}" if self.most is not None else "") if part)
+
+
+def option(default: Any, help: str, **about: Any) -> Any:
+    """A field of a dataclass of options. `about`: the fields of About."""
+    return dataclasses.field(default=default, metadata={"about": About(help, **about)})
+
+
+def about(options: type | Any) -> Iterator[tuple[dataclasses.Field, About]]:
+    """The fields of a dataclass of options, in their order."""
+    for field in dataclasses.fields(options):
+        yield field, field.metadata["about"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one phase trains. Defaults: TinyBERT (arXiv 1909.10351)."""
+
+    epochs: float = option(3.0, "Epochs of the phase.", unit="number", above=0, most=10_000)
+    learning_rate: float = option(
+        5e-5,
+        "Learning rate of the phase.",
+        unit="rate",
+        above=0,
+        most=1,  # AdamW moves each weight by about the learning rate in a step
+    )
+    schedule: str = option(
+        "linear", "`linear`: to zero, after the warm-up; or `constant`.", choices=("linear", "constant")
+    )
+    warmup: float = option(0.1, "Share of the steps in which the learning rate rises from zero.", least=0, most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set for a run. Paths stay as the user wrote them; "" and 0 are what the help calls the default."""
+
+    task: str = option("", "Name of the task; `python -m glue_tasks list` shows them.", unit="name")
+    task_file: str = option(
+        "", "TOML file that describes a task of your own; see docs/adding_a_task.md.", unit="file", decides="source"
+    )
+    data_dir: str = option(
+        "",
+        "Folder with a folder of files for each task, such as DIR/SST-2/train.tsv.",
+        unit="folder",
+        decides="source",
+    )
+    output_dir: str = option(
+        "", "Folder of the run; each phase writes its model to a folder below it.", unit="folder", decides="nothing"
+    )
+    teacher: str = option(
+        "",
+        "Fine-tuned model: a folder or a hub id. Default: the run's own teacher.",
+        unit="model",
+        decides="source",
+        serves="student",
+        strict=True,
+    )
+    student: str = option(
+        "",
+        "A folder, a hub id, `init:layers=3` (copies of teacher blocks), `tinybert-4l-312d`, `tinybert-6l-768d` or "
+        "`shape:layers=3,hidden=312,heads=12,ffn=1200` (fresh weights).",
+        unit="model",
+        decides="source",
+        serves="student",
+    )
+    pretrained: str = option(
+        "",
+        "Pretrained model that --phase teacher fine-tunes: a folder or a hub id.",
+        unit="model",
+        decides="source",
+        serves="pretrained",
+        strict=True,
+    )
+
+    train_file: str = option(
+        "",
+        "Train on this file in the task's layout instead of its train file.",
+        group=TRAINING,
+        unit="file",
+        decides="source",
+    )
+    augmented: bool = option(
+        False,
+        "Train on the task folder's train_aug.tsv, which `python -m augment` writes.",
+        group=TRAINING,
+        decides="source",
+        in_recipe=False,
+    )
+    skip_bad_rows: bool = option(
+        False, "Leave out rows that cannot be read, and say how many and which.", group=TRAINING
+    )
+    max_steps: int = option(
+        0, "Optimizer steps of each phase, instead of its epochs.", group=TRAINING, unit="steps", least=0
+    )
+    batch_size: int = option(32, "Examples of one forward pass. Default: 32.", group=TRAINING, unit="examples", above=0)
+    accumulate: int = option(
+        1, "Forward passes of one optimizer step. Default: 1.", group=TRAINING, unit="passes", above=0
+    )
+    max_length: int = option(
+        0, "Word pieces of an example. Default: the task's, mostly 128.", group=TRAINING, unit="pieces", above=0
+    )
+    padding: str = option(
+        "longest",
+        "`longest` (of the batch; default) or `max_length`.",
+        group=TRAINING,
+        choices=("longest", "max_length"),
+    )
+    weight_decay: float = option(
+        0.01, "Default: 0.01, not on biases and layer norms.", group=TRAINING, unit="rate", least=0, most=1
+    )
+    max_grad_norm: float = option(
+        1.0, "Gradients are clipped to this norm. Default: 1; 0 does not clip.", group=TRAINING, least=0, most=1e6
+    )
+
+    projection: str = option(
+        "auto",
+        "From the student's hidden states to the teacher's: `per-layer`, `shared` or `none`. Default: `none` where "
+        "both are equally wide, else `per-layer`.",
+        group=DISTILLATION,
+        choices=("auto", "per-layer", "shared", "none"),
+        serves="layers",
+    )
+    layer_map: str = option(
+        "uniform",
+        "Teacher block (from 0) of each student block, such as `1,3,5`. Default: uniform (2i+1 from 12 to 6).",
+        group=DISTILLATION,
+        unit="blocks",
+        serves="layers",
+    )
+    heads: str = option(
+        "match",
+        "`match` (default), or `mean` to compare scores averaged over heads.",
+        group=DISTILLATION,
+        choices=("match", "mean"),
+        serves="layers",
+    )
+    temperature: float = option(
+        1.0,
+        "Of both softmaxes in the prediction phase. Default: 1.",
+        group=DISTILLATION,
+        unit="number",
+        least=0.01,  # a softmax of a smaller one is a maximum, of a larger one the same for all labels
+        most=1_000,
+        serves="logits",
+    )
+    loss_scale: str = option(
+        "valid",
+        "`valid` (default): means over non-padding tokens; or `reference`: as in TinyBERT's original code, over "
+        "padding and classes too (needs --padding max_length).",
+        group=DISTILLATION,
+        choices=("valid", "reference"),
+        serves="teacher",
+    )
+    cache_teacher: bool = option(
+        True,
+        "Run the teacher in each step of the prediction phase, instead of once for each example.",
+        group=DISTILLATION,
+        serves="logits",
+        flags=(" /--no-cache-teacher",),
+    )
+    teacher_precision: str = option(
+        "auto",
+        "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, with an error of "
+        "about 3%. 1.5 times as fast as bf16 for a teacher of BERT-base's width (docs/speed.md). Needs an x86 "
+        "processor with AVX512-VNNI and a C++ compiler.",
+        group=DISTILLATION,
+        choices=("auto", "int8"),
+        serves="teacher",
+        strict=True,
+    )
+    allow_weak_teacher: bool = option(
+        False,
+        "Distil even from a teacher at chance level (WNLI's usual case).",
+        group=DISTILLATION,
+        decides="nothing",
+    )
+
+    augment: bool = option(
+        False,
+        "Augment the train file first and train the student on the result.",
+        group=AUGMENTATION,
+        decides="source",
+        serves="augmentation",
+        strict=True,
+    )
+    mlm: str = option(
+        "",
+        "Masked language model: a folder or a hub id. Default: --pretrained.",
+        group=AUGMENTATION,
+        unit="model",
+        decides="source",
+        serves="augmentation",
+        strict=True,
+        needs="augment",
+    )
+    vectors: str = option(
+        "",
+        "Word vectors as text (GloVe or word2vec).",
+        group=AUGMENTATION,
+        unit="file",
+        decides="source",
+        serves="augmentation",
+        strict=True,
+        needs="augment",
+        flags=("--vectors", "--glove"),
+    )
+    several_pieces: str = option(
+        "",
+        "Who answers for words of several pieces: `vectors` (default; in Chinese `vectors,fill`), `mask`, `fill`; see "
+        "`python -m augment --help`.",
+        group=AUGMENTATION,
+        decides="source",
+        serves="augmentation",
+        strict=True,
+        needs="augment",
+    )
+    variants: int = option(
+        -1,
+        "Variants of each sentence. Default: the task's N.",
+        group=AUGMENTATION,
+        unit="number",
+        least=-1,
+        decides="source",
+        serves="augmentation",
+        strict=True,
+        needs="augment",
+        flags=("--N",),
+    )
+
+    resume: bool = option(
+        False,
+        "Continue an unfinished run of the same settings.",
+        group=RUN,
+        decides="nothing",
+        in_recipe=False,
+    )
+    overwrite: bool = option(
+        False,
+        "Delete what an earlier run left in the phase's folder.",
+        group=RUN,
+        decides="nothing",
+        in_recipe=False,
+    )
+    dry_run: bool = option(
+        False, "Print the resolved settings and stop.", group=RUN, decides="nothing", in_recipe=False
+    )
+    seed: int = option(42, "Default: 42.", group=RUN, unit="number", least=0, most=2**32 - 1)  # numpy's limit
+    precision: str = option(
+        "auto",
+        "`bf16`, `fp16`, `float32` or `auto` (default): the fastest that the hardware has.",
+        group=RUN,
+        choices=("auto", "bf16", "fp16", "float32"),
+        decides="machine",
+    )
+    eval_steps: int = option(
+        0, "Steps between evaluations and checkpoints. Default: once an epoch.", group=RUN, unit="steps", least=0
+    )
+    logging_steps: int = option(
+        50, "Steps between losses in the log. Default: 50.", group=RUN, unit="steps", above=0, decides="nothing"
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a recipe may set, for --dry-run."""
+        return {field.name: getattr(self, field.name) for field, known in about(self) if known.in_recipe}
+
+
+def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:
+    """The options that decide the result of a phase, or its last digits. `uses`: what the phase uses (`Phase.uses`)."""
+    return {
+        field.name: getattr(options, field.name)
+        for field, known in about(options)
+        if known.decides in ("result", "machine") and (not known.serves or known.serves in uses)
+    }
+
+
+def compared(saved: dict[str, Any], finished: bool) -> dict[str, Any]:
+    """Of what identified a run, that which a later one must have alike.
+
+    What names a source is compared by the digest beside it, and a path may be written in two ways. `finished`: whether
+    the run is; it then stands, whatever the machine. Entries that are no options are compared.
+    """
+    left = {"source"} | ({"machine"} if finished else set())
+    decides = {field.name: known.decides for field, known in about(Options)} | {"processes": "machine"}
+    return {name: value for name, value in saved.items() if decides.get(name, "result") not in left}

@@ -1,0 +1,80 @@
+"""A list of phases in one folder: what is finished is left out, what was interrupted is resumed, and then a report."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+from tinydistill import processes
+from tinydistill.options import Options
+from tinydistill.phase_run import PhaseRun
+from tinydistill.phases import PHASES, Phase
+from tinydistill.preparation import check_ahead
+from tinydistill.report import print_report, print_scores
+from tinydistill.runs import PhaseFolder
+
+Augment = Callable[[Task, Options], Path]
+
+
+def run(
+    phases: Sequence[Phase],
+    task: Task,
+    options: Options,
+    augment: Augment | None = None,
+    known: Mapping[str, Phase] = PHASES,
+) -> Path:
+    """Run the phases in their order; returns the folder of the last one's model.
+
+    augment: makes a training file for the student's phases, and returns it. known: phases whose students the report
+    compares, if the folder has them. Raises UserError if anything does not fit, most of it before the first step.
+    """
+    if not options.output_dir:
+        raise UserError("a run needs a folder; name it with --output-dir")
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
+    if len(phases) > 1:
+        if options.teacher and any(phase.makes_teacher for phase in phases):
+            raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
+        check_ahead(list(phases), task, options)
+    folder = Path(options.output_dir)
+    for phase in phases:
+        if phase.makes_teacher:
+            # It does not learn from variants: they carry copied labels, which only a teacher's outputs make good.
+            folder = PhaseRun(phase, task, _without_variants(options, len(phases))).run()
+            options = dataclasses.replace(options, teacher=str(folder))
+            continue
+        options = _with_teacher(options, known)
+        if augment is not None:
+            variants, augment = augment, None
+            made = processes.from_first(lambda: variants(task, options))  # noqa: B023 - called at once
+            options = dataclasses.replace(options, train_file=str(made))
+        folder = PhaseRun(phase, task, options).run()
+    _tell(phases[-1], task, options, folder, known)
+    return folder
+
+
+def _without_variants(options: Options, phases: int) -> Options:
+    return dataclasses.replace(options, train_file="") if options.augmented and phases > 1 else options
+
+
+def _with_teacher(options: Options, known: Mapping[str, Phase]) -> Options:
+    """The teacher that was named, else the one this output folder made."""
+    if options.teacher:
+        return options
+    for phase in known.values():
+        own = PhaseFolder(Path(options.output_dir), phase.name)
+        if phase.makes_teacher and own.is_finished:
+            return dataclasses.replace(options, teacher=str(own.path))
+    raise UserError("no teacher is named; give one with --teacher, or make one with --phase teacher --pretrained MODEL")
+
+
+def _tell(last: Phase, task: Task, options: Options, folder: Path, known: Mapping[str, Phase]) -> None:
+    """What came out, and what comes next."""
+    if last.makes_teacher:
+        print_scores(task, options, {last.name: str(folder)})
+    elif last.keeps_best:
+        print_report(task, options, known)
+    else:
+        after = next((phase.name for phase in known.values() if phase.starts_from == last.name), "")
+        print(f"student: {folder}" + (f"\nnext: the same command with --phase {after}" if after else ""))

@@ -1,0 +1,76 @@
+"""What teachers compute for a batch, by the name of the teacher: live, or from columns that were computed before."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tinydistill.distiller import FeatureReader, Features
+from tinydistill.encoders.cpu.products import prepare_products
+from tinydistill.encoders.precision import autocast
+from tinydistill.models import with_shared_weights
+from tinydistill.objectives import Objective
+
+TEACHER = "teacher"  # what a single one is called
+
+
+class TeacherSignal(Protocol):
+    """What the student is compared with."""
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
+        """Features by the teacher's name, without a gradient."""
+
+
+class NoTeacher:
+    """Of a phase that learns from gold labels alone."""
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
+        return {}
+
+
+class LiveTeacher:
+    """A model that is run on every batch. It stays as it was: a copy over the same weights runs."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        objectives: Sequence[Objective],
+        precision: str,
+        device: torch.device,
+        name: str = TEACHER,
+    ):
+        """objectives: resolved; only what they compare is computed."""
+        self.name, self.precision = name, precision
+        self.model = with_shared_weights(model) if model.device == device else copy.deepcopy(model).to(device)
+        self.model.eval()
+        prepare_products(self.model, precision)
+        own = [objective for objective in objectives if objective.teacher in (name, "*")]
+        with autocast(precision, device):
+            self._read = FeatureReader(self.model, own, side=1)
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
+        with autocast(self.precision, self.model.device):
+            return {self.name: self._read(self.model, batch)}
+
+
+class CachedTeachers:
+    """Teachers whose logits are columns of the dataset, which `teacher_logits.py` computes: no forward pass."""
+
+    def __init__(self, names: Iterable[str] = (TEACHER,)):
+        self.columns = {name: logits_column(name) for name in names}
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
+        return {
+            name: Features(hidden={}, attention={}, logits=batch[column])
+            for name, column in self.columns.items()
+            if column in batch
+        }
+
+
+def logits_column(teacher: str) -> str:
+    """The column of a dataset that holds the teacher's logits, (N, C)."""
+    return f"{teacher}_logits"
