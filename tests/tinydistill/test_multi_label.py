@@ -74,7 +74,9 @@ def test_from_files_to_predictions(
     report = json.loads((tmp_path / "report.json").read_text())
     teacher, student = report["teacher"]["dev"]["dev"], report["students"]["prediction"]["dev"]["dev"]
     assert teacher.keys() == {"micro_f1", "macro_f1", "threshold"}
-    assert min(teacher["micro_f1"], student["micro_f1"]) > 0.9
+    gold = np.array([[label in labels.split("|") for label in LABELS] for _, labels in rows(64, 2)])
+    constant = kind_of(task()).chance(gold.astype(int))
+    assert min(teacher["micro_f1"], student["micro_f1"]) > constant + 0.1
     config = json.loads((tmp_path / "prediction" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
     assert config[THRESHOLD] == record(tmp_path / "prediction")["dev"]["threshold"] == student["threshold"]
@@ -89,7 +91,6 @@ def test_from_files_to_predictions(
     header, *lines = [line.split("\t") for line in (tmp_path / "dev.tsv").read_text().splitlines()]
     assert header == ["index", "prediction", *(f"probability of {label}" for label in LABELS)]
     own = np.array([[label in line[1].split("|") for label in LABELS] for line in lines])
-    gold = np.array([[label in labels.split("|") for label in LABELS] for _, labels in rows(64, 2)])
     assert f1_score(gold, own, average="micro") == pytest.approx(student["micro_f1"])
     chances = np.array([[float(cell) for cell in line[2:]] for line in lines])
     sure = np.abs(chances - config[THRESHOLD]) > 1e-6
