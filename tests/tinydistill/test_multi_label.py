@@ -85,8 +85,10 @@ def test_from_files_to_predictions(
     capsys.readouterr()
     given = ["predict", "--model", str(tmp_path / "prediction"), "--task-file", str(folder / "aspects.toml")]
     given += ["--data-dir", str(folder)]
-    main([*given, "--output", str(tmp_path / "test.tsv")])
-    main([*given, "--split", "dev", "--output", str(tmp_path / "dev.tsv")])
+    for more in (["--output", str(tmp_path / "test.tsv")], ["--split", "dev", "--output", str(tmp_path / "dev.tsv")]):
+        with pytest.raises(SystemExit) as stop:
+            main([*given, *more])
+        assert stop.value.code == 0
     assert f"micro_f1 {student['micro_f1']!r}" in capsys.readouterr().out
     header, *lines = [line.split("\t") for line in (tmp_path / "dev.tsv").read_text().splitlines()]
     assert header == ["index", "prediction", *(f"probability of {label}" for label in LABELS)]
