@@ -47,14 +47,14 @@ def distill(
     order of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase
     learns from them.
     tokenizer: of a teacher that is a loaded model.
-    phases: names in PHASES, or phases of one's own. The default are TinyBERT's two.
+    phases: names in PHASES, or phases of your own. The default are TinyBERT's two.
     args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision and intervals are
     those of every phase, in place of TinyBERT's.
     metrics: names of glue_tasks.metrics.METRICS, the first of which selects the checkpoint.
     options: those of the command line by their names in a recipe, such as `max_steps=100`, `temperature=2.0`, or
     `prediction={"epochs": 5}`.
 
-    The same call again continues what was interrupted, or returns what is finished; `overwrite=True` starts anew.
+    The same call again continues what was interrupted, or returns what is finished; `overwrite=True` starts over.
     Raises UserError, in one sentence, most of it before the first step.
     """
     output = Path(output_dir or (args.output_dir if args else ""))

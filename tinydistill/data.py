@@ -178,7 +178,7 @@ class LengthBucketSampler(Sampler[int]):
     """A random order in which each run of `batch_size` examples is of like length.
 
     The order depends on the seed and the epoch alone. A last, smaller batch stays last, so that the batches a data
-    loader cuts are the ones meant here. `batch_size` is that of an optimiser step: its micro-batches lie together.
+    loader cuts are the ones meant here. `batch_size` is that of an optimizer step: its micro-batches lie together.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int):
@@ -214,7 +214,7 @@ class LengthBucketSampler(Sampler[int]):
 class ShareOfSteps(Sampler[list[int]]):
     """The batches of one of several processes, which step together.
 
-    An optimiser step is the next `batch_size` × `accumulate` × `count` examples, whatever the number of processes. Its
+    An optimizer step is the next `batch_size` × `accumulate` × `count` examples, whatever the number of processes. Its
     batches are dealt in turn, so that those computed at the same time are of like length. The last step has what is
     left, dealt evenly: a process may get an empty batch, for all must make as many.
     """

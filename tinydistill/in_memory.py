@@ -89,7 +89,7 @@ def encode_dataset(
 
     Raises UserError if it has neither `text` nor `input_ids`, or labels that are none of the model's.
     """
-    if not isinstance(data, Dataset):  # of a loader of one's own
+    if not isinstance(data, Dataset):  # of a loader of your own
         return data
     if "labels" not in data.column_names and "label" in data.column_names:
         data = data.rename_column("label", "labels")

@@ -1,6 +1,6 @@
 """The outputs of a fine-tuned model in the order of the task's labels: by its names, or by how it answers on dev.
 
-A model whose outputs carry the task's label names in another order is put right when it is loaded, so that all that
+A model whose outputs carry the task's label names in another order is reordered when it is loaded, so that all that
 follows (its scores, its stored logits, a student copied from it) is in the task's order. A model without names
 (LABEL_0) is believed only if no other order fits dev as well.
 """
@@ -202,7 +202,7 @@ def check_order(task: Task, name: str, outputs: np.ndarray, references: np.ndarr
     if not unnamed:
         return f"{sentence}; its names are believed, and stay"
     raise UserError(
-        f"{sentence}; name them so in its config.json (id2label and label2id), and its outputs are put right"
+        f"{sentence}; name them so in its config.json (id2label and label2id), and its outputs are reordered"
     )
 
 

@@ -1,4 +1,4 @@
-"""Sequence classifiers: loaded with a head that fits the task, and told apart by their weights."""
+"""Sequence classifiers: loaded with a head that fits the task, and distinguished by their weights."""
 
 import copy
 import hashlib

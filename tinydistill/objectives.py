@@ -27,7 +27,7 @@ ANY_TEACHER = "*"  # the only one
 class Objective:
     """One line of a phase.
 
-    loss: a name in losses.LOSSES, a function of one's own with the same arguments, or "" for that of the task's kind
+    loss: a name in losses.LOSSES, a function of your own with the same arguments, or "" for that of the task's kind
     (logits, labels) or of TinyBERT (hidden, attention). layers: pairs of (student, teacher) whose losses are summed;
     "map" is the run's layer map. Hidden states count from the embeddings' output, 0; attention from the first block, 0.
     projection, heads, temperature: "" and 0 are the run's options of that name. teacher: its name, or "*".

@@ -214,7 +214,7 @@ class Options:
         True,
         "Run the teacher in each step of the prediction phase, instead of once for each example.",
         group=DISTILLATION,
-        serves="logits",
+        serves="outputs alone",
         flags=(" /--no-cache-teacher",),
     )
     teacher_precision: str = option(

@@ -1,6 +1,5 @@
 """One phase in its folder: what identifies it, the training itself, and what is saved."""
 
-import copy
 import math
 import time
 from dataclasses import asdict, replace
@@ -8,16 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from datasets import concatenate_datasets
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
@@ -41,6 +35,7 @@ from tinydistill.phases import Phase
 from tinydistill.preparation import own_settings, prepare
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
+from tinydistill.saving import Checkpoints, save_student
 from tinydistill.students import load_projections
 from tinydistill.task_data import load_data
 from tinydistill.teacher_logits import teacher_logits
@@ -92,26 +87,35 @@ class PhaseRun:
 
     def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
-        prepared, teacher = self.prepared, self.prepared.teacher
-        notes = list(prepared.notes)
-        if teacher is not None:
-            teacher.to(device())
-            in_8_bits = self.phase.has_teacher and self.options.teacher_precision == "int8"
-            if in_8_bits:  # before its dev score is looked at, which is then that of the teacher that teaches
-                notes.append(self._use_int8(teacher))
-            notes += self._check_teacher(teacher)
-        width = teacher.config.hidden_size if teacher is not None else 0
-        cached = self.phase.needs_outputs_alone and self.options.cache_teacher
-        if teacher is not None and cached:
-            self._add_teacher_logits(teacher, in_8_bits)
-        distiller = Distiller(prepared.student, prepared.objectives, width, self.kind.positions)
-        notes += _warm_start(distiller, prepared.spec.path)
-        signal: TeacherSignal = NoTeacher()
-        if cached:
-            signal = CachedTeachers()
-        elif teacher is not None and self.phase.has_teacher:
-            signal = LiveTeacher(teacher, prepared.objectives, self.precision, device())
+        notes = list(self.prepared.notes)
+        width = 0
+        if (teacher := self.prepared.teacher) is not None:
+            width = teacher.config.hidden_size
+            notes += self._ready(teacher)
+        distiller = Distiller(self.prepared.student, self.prepared.objectives, width, self.kind.positions)
+        notes += _warm_start(distiller, self.prepared.spec.path)
+        signal = self._signal(teacher)
+        # What the signal does not need of the teacher's memory is free for the training.
+        teacher, self.prepared = None, replace(self.prepared, teacher=None)
         self._run_trainer(distiller, signal, notes)
+
+    @property
+    def _in_8_bits(self) -> bool:
+        return self.phase.has_teacher and self.options.teacher_precision == "int8"
+
+    def _ready(self, teacher: PreTrainedModel) -> list[str]:
+        """Notes about the teacher, which is moved to where it runs, brought to its precision, and looked at on dev."""
+        teacher.to(device())
+        # In 8 bits before its dev score is looked at, which is then that of the teacher that teaches.
+        return [*([self._use_int8(teacher)] if self._in_8_bits else []), *self._check_teacher(teacher)]
+
+    def _signal(self, teacher: PreTrainedModel | None) -> TeacherSignal:
+        if teacher is None or not self.phase.has_teacher:
+            return NoTeacher()
+        if self.phase.needs_outputs_alone and self.options.cache_teacher:
+            self._add_teacher_logits(teacher)
+            return CachedTeachers()
+        return LiveTeacher(teacher, self.prepared.objectives, self.precision, device())
 
     def _run_trainer(self, distiller: Distiller, signal: TeacherSignal, notes: list[str]) -> None:
         if self.state == "new":
@@ -128,7 +132,7 @@ class PhaseRun:
             train_dataset=self.data.train,
             eval_dataset=self.data.main_dev,
             score=self._score if keeps_best else None,
-            callbacks=[Progress(self.phase.name), _Checkpoints(self.folder)],
+            callbacks=[Progress(self.phase.name), Checkpoints(self.folder)],
         )
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         if processes.index():
@@ -180,10 +184,10 @@ class PhaseRun:
         print(f"teacher on dev: {reached}")
         return [note for note in (warning, *doubts.notes, *doubts.serious) if note]
 
-    def _add_teacher_logits(self, teacher: PreTrainedModel, in_8_bits: bool) -> None:
+    def _add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        name = self.identity["teacher_weights"][:16] + ("-int8" if in_8_bits else "")
+        name = self.identity["teacher_weights"][:16] + ("-int8" if self._in_8_bits else "")
         prepare_products(teacher, self.precision)
         cache = Path(self.options.output_dir) / "cache"
         logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
@@ -197,7 +201,7 @@ class PhaseRun:
     def _finish(self, distiller: Distiller, measured: dict[str, Any]) -> None:
         if name := not_finite(distiller):
             raise UserError(
-                f"training diverged: the weights {name} are not finite at its end; start anew with a lower "
+                f"training diverged: the weights {name} are not finite at its end; start over with a lower "
                 "--learning-rate and --overwrite"
             )
         save_student(distiller, self.tokenizer, self.options.max_length, self.folder.path)
@@ -246,40 +250,6 @@ class PhaseRun:
             self.precision if self.precision != "float32" else "no"
         )  # whatever `accelerate launch` was told
         return arguments
-
-
-class _Checkpoints(TrainerCallback):
-    """Seals each checkpoint when it is written, and finds the best one also where the folder was moved."""
-
-    def __init__(self, folder: PhaseFolder):
-        self.folder = folder
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        control.should_log |= control.should_save  # or a resumed run would log the mean of some of the steps
-
-    on_epoch_end = on_step_end
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        processes.from_first(lambda: self.folder.seal_checkpoint(state.global_step))
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        if state.best_global_step:  # the Trainer noted a path
-            state.best_model_checkpoint = str(self.folder.checkpoints / f"checkpoint-{state.best_global_step}")
-
-
-def save_student(distiller: Distiller, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
-    """Save the student as a plain transformers model, and the projections beside it for a later phase.
-
-    Its tokenizer cuts at the length of the training, and pads and cuts only when asked to, whatever call came last.
-    """
-    distiller.student.save_pretrained(folder)
-    own = copy.deepcopy(tokenizer)
-    own.model_max_length = max_length
-    own.backend_tokenizer.no_truncation()
-    own.backend_tokenizer.no_padding()
-    own.save_pretrained(folder)
-    if distiller.projections:
-        safetensors.torch.save_file(distiller.projections.state_dict(), str(folder / "projections.safetensors"))
 
 
 def _warm_start(distiller: Distiller, student: str) -> list[str]:

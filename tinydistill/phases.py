@@ -80,7 +80,8 @@ class Phase:
         found = {PRETRAINED if self.makes_teacher else STUDENT}
         found |= {"teacher"} if self.has_teacher else set()
         found |= {"layers"} if self.compares_layers else set()
-        return frozenset(found | ({"logits"} if self.needs_outputs_alone else set()))
+        found |= {"logits"} if any(objective.feature == "logits" for objective in self.objectives) else set()
+        return frozenset(found | ({"outputs alone"} if self.needs_outputs_alone else set()))
 
 
 _LABELS = (Objective(feature="labels"),)

@@ -99,7 +99,7 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
         teacher,
         spec,
         maps,
-        (*notes, _what_it_is(spec, maps), *(head_of(spec.path, task) if spec.path else [])),
+        (*notes, _describe_start(spec, maps), *(head_of(spec.path, task) if spec.path else [])),
     )
 
 
@@ -229,7 +229,7 @@ def head_of(start: str, task: Task) -> list[str]:
     return [f"the head of {start} was put into the order of the task's labels"] if reordered else []
 
 
-def _what_it_is(spec: StudentSpec, maps: LayerMap) -> str:
+def _describe_start(spec: StudentSpec, maps: LayerMap) -> str:
     if spec.path:
         return f"the student starts from {spec.path}"
     if spec.shape:

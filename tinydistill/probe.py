@@ -28,7 +28,7 @@ _ROWS, _MOST_PIECES = 2, 64
 
 
 @contextlib.contextmanager
-def _told(phase: Phase, config: PreTrainedConfig, precision: str) -> Iterator[None]:
+def _explained(phase: Phase, config: PreTrainedConfig, precision: str) -> Iterator[None]:
     """What goes wrong inside, as a sentence. Draws of random numbers leave those that follow as they were."""
     with torch.random.fork_rng(devices=[]):
         try:
@@ -63,7 +63,7 @@ def check_phase(
     of. precision: float32 or bf16. Raises UserError if anything of it fails, or the loaded
     student gives other outputs.
     """
-    with _told(phase, student_config, precision):
+    with _explained(phase, student_config, precision):
         student = kind.auto_model.from_config(copy.deepcopy(student_config)).float()
         teacher, features = None, {}
         if teacher_config is not None:

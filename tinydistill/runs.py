@@ -47,7 +47,7 @@ class PhaseFolder:
         except ValueError:  # no JSON
             pass
         raise UserError(
-            f"{self._record} is no record of a run, or is damaged; remove it, or start the run anew with --overwrite"
+            f"{self._record} is no record of a run, or is damaged; remove it, or start the run over with --overwrite"
         )
 
     @property
@@ -56,9 +56,9 @@ class PhaseFolder:
         return record is not None and record["state"] == "finished"
 
     def compare(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> State:
-        """Say whether a run of these settings starts anew, continues, or is finished here already.
+        """Say whether a run of these settings starts over, continues, or is finished here already.
 
-        A run that was stopped before its first checkpoint has nothing to lose: it starts anew, with any settings.
+        A run that was stopped before its first checkpoint has nothing to lose: it starts over, with any settings.
         Raises UserError if the folder holds another run, an unfinished one and `resume` was not asked for, or if
         another process is at work there.
         """
@@ -73,7 +73,7 @@ class PhaseFolder:
             return "new"
         if record["state"] == "running" and self.last_checkpoint() is None:
             for told in self._damage.values():
-                print(f"note: {told}; with no whole checkpoint the run starts anew")
+                print(f"note: {told}; with no whole checkpoint the run starts over")
             return "new"
         if names := _differing(settings, record):
             raise UserError(
@@ -86,7 +86,7 @@ class PhaseFolder:
         if not resume:
             raise UserError(
                 f"{self.path} holds an unfinished run with the same settings; continue it with --resume, "
-                "or start anew with --overwrite"
+                "or start over with --overwrite"
             )
         return "continue"
 
@@ -117,7 +117,7 @@ class PhaseFolder:
         self._lock = lock
 
     def check_inputs(self, *models: str) -> None:
-        """Raises UserError if one of the models lies in this folder, which beginning anew would delete."""
+        """Raises UserError if one of the models lies in this folder, which starting over would delete."""
         for name in models:
             if name and self.path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
                 raise UserError(
@@ -125,7 +125,7 @@ class PhaseFolder:
                 )
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Start anew: what was in the folder goes, and the settings are noted."""
+        """Start over: what was in the folder goes, and the settings are noted."""
         self.take_lock()
         if self.path.exists():  # killed amid the removal, it is known for a folder of ours
             write_json(self._record, {"state": "cleared", "settings": {}})

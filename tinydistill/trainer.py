@@ -240,7 +240,7 @@ class DistillationTrainer(Trainer):
         steps = sorted(int(path.name.rpartition("-")[2]) for path in Path(self.args.output_dir).glob("checkpoint-*"))
         good = f"; the last good checkpoint is that of step {steps[-1]}" if steps else ""
         return (
-            f"training diverged: {what} at step {self.state.global_step} (learning rate {rate:.3g}){good}; start anew "
+            f"training diverged: {what} at step {self.state.global_step} (learning rate {rate:.3g}){good}; start over "
             "with a lower --learning-rate and --overwrite"
         )
 

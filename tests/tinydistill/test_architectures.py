@@ -113,7 +113,7 @@ def test_what_no_phase_can_do(model_type: str) -> None:
 
 
 def test_a_student_that_is_not_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block that is lost on the way, and made anew when the student is loaded."""
+    """A block that is lost on the way, and initialised again when the student is loaded."""
     save = BertForSequenceClassification.save_pretrained
 
     def lose(self: Any, folder: str) -> None:

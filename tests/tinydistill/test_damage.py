@@ -125,7 +125,7 @@ def test_a_damaged_record_of_the_run(
     args = ["--teacher", str(teacher_dir), *FEW_STEPS]
     capsys.readouterr()
     told = refused(capsys, "prediction", data_dir, out, *args, "--resume")
-    assert "run.json is no record of a run, or is damaged; remove it, or start the run anew with --overwrite" in told
+    assert "run.json is no record of a run, or is damaged; remove it, or start the run over with --overwrite" in told
     run("prediction", data_dir, out, *args, "--overwrite")
     same(whole / "prediction", out / "prediction")
 

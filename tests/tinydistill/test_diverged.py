@@ -70,7 +70,7 @@ def test_a_step_that_is_not_finite(
     assert stop.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: training diverged: {told} at step 4 (learning rate 0.")
-    assert "the last good checkpoint is that of step 2; start anew with a lower --learning-rate" in error
+    assert "the last good checkpoint is that of step 2; start over with a lower --learning-rate" in error
     assert record(tmp_path / "prediction")["state"] == "running"
     assert not (tmp_path / "prediction" / "model.safetensors").exists()
 

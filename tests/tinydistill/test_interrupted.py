@@ -30,7 +30,7 @@ class Stop(Progress):
 
 
 def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
-    """Files of 40,000 bytes at most: the student fits, the optimiser's state beside it does not."""
+    """Files of 40,000 bytes at most: the student fits, the optimizer's state beside it does not."""
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
     command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
     limited = "import resource, sys, run_tinybert; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "

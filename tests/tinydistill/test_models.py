@@ -23,7 +23,7 @@ from tinydistill.distiller import Distiller
 from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
 from tinydistill.models import load_classifier, size_on_disk, weights_digest
-from tinydistill.phase_run import save_student
+from tinydistill.saving import save_student
 from tinydistill.students import SHAPES, Shape, StudentSpec, build_student, load_projections
 
 from .conftest import PIECES, tiny_bert_config

@@ -73,7 +73,7 @@ def test_an_added_field_is_seen_everywhere(tmp_path: Path) -> None:
 
 def test_the_docs_have_the_table() -> None:
     page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    assert flags.to_markdown() in page, "write it anew: python -m tinydistill options"
+    assert flags.to_markdown() in page, "write it again: python -m tinydistill options"
 
 
 def test_every_option_is_described() -> None:

@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
 
 
 def test_a_checkpoint_whose_best_one_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Without its best checkpoint a run would end with another student: it starts anew."""
+    """Without its best checkpoint a run would end with another student: it starts over."""
     folder = PhaseFolder(tmp_path, "prediction")
     with folder.locked():
         claim(folder)
@@ -152,7 +152,7 @@ def test_a_checkpoint_whose_best_one_is_damaged(tmp_path: Path, capsys: pytest.C
             add_checkpoint(folder, step, best=10)
     (folder.checkpoints / "checkpoint-10" / "model.safetensors").unlink()
     assert claim(PhaseFolder(tmp_path, "prediction"), resume=True) == "new"
-    assert "with no whole checkpoint the run starts anew" in capsys.readouterr().out
+    assert "with no whole checkpoint the run starts over" in capsys.readouterr().out
 
 
 def test_a_kill_amid_the_removal_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_a_damaged_record_can_be_overwritten(tmp_path: Path, content: str) -> No
     claim(folder)
     (folder.path / "run.json").write_text(content)
     with pytest.raises(
-        UserError, match="no record of a run, or is damaged; remove it, or start the run anew with --overwrite"
+        UserError, match="no record of a run, or is damaged; remove it, or start the run over with --overwrite"
     ):
         claim(folder, resume=True)
     assert claim(folder, overwrite=True) == "new"
