@@ -52,7 +52,7 @@ def _run(given: dict[str, Any]) -> None:
     known = resolve(given["task"], recipe, {}, given["task_file"]).phases
     if name not in (*known, "evaluate", "all"):
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, 'evaluate', 'all'])}")
-    flags.check_used(given, name, known)
+    flags.check_used(given, name, known, recipe)
     plan = resolve(given["task"], recipe, flags.settings_of(given, name, known), given["task_file"])
     options = _with_augmented(plan.task, plan.options)
     if options.dry_run:
@@ -76,9 +76,12 @@ def _run(given: dict[str, Any]) -> None:
 
     names = plan.all if name == "all" else (name,)
     phases = [plan.phases[each] for each in names if options.pretrained or not plan.phases[each].makes_teacher]
-    if options.augment:
+    if not phases:
+        raise UserError(f"--phase {name} makes a teacher first; name a model to start from with --pretrained")
+    augments = options.augment and name == "all"  # a recipe may say so that serves single phases too
+    if augments:
         _check_augmentation(plan.task, options)
-    run(phases, plan.task, options, _augment if options.augment else None, plan.phases)
+    run(phases, plan.task, options, _augment if augments else None, plan.phases)
 
 
 def _with_augmented(task: Task, options: Any) -> Any:

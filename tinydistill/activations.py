@@ -33,8 +33,8 @@ def without_activation(entries: dict[str, Any]) -> dict[str, Any]:
 def apply_stated(model: PreTrainedModel, name: str) -> str:
     """Make the outputs of a regression those that its configuration means; returns a note, or "".
 
-    Labels are distinguished by the largest output, which none of the activations moves. Raises UserError for an activation
-    that is not known.
+    Labels are distinguished by the largest output, which none of the activations moves. Raises UserError for an
+    activation that is not known.
     """
     stated = _stated(model.config)
     if not stated or model.config.num_labels > 1:

@@ -17,9 +17,9 @@ from tinydistill.encoders.limits import position_limit
 from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
-from tinydistill.phases import PHASES, Phase
+from tinydistill.phases import PHASES, Phase, check_phases
 from tinydistill.run import run
-from tinydistill.settings import Plan, resolve
+from tinydistill.settings import Plan, check_ranges, resolve
 
 TEXT, PAIR, LABEL = "text", "text_pair", "label"
 _FILES = {"train": "train.parquet", "dev": "dev.parquet"}
@@ -76,6 +76,7 @@ def distill(
     plan = resolve(task, {}, given)
     chosen = [_phase(plan, phase) for phase in phases]
     known = {**plan.phases, **{phase.name: phase for phase in chosen}}
+    check_phases(known)
     folder = run(chosen, task, plan.options, known=known)
     return kind_of(task).auto_model.from_pretrained(str(folder))
 
@@ -141,6 +142,7 @@ def _write(task: Task, data: Dataset, columns: Mapping[str, str], path: Path) ->
 
 def _phase(plan: Plan, phase: str | Phase) -> Phase:
     if isinstance(phase, Phase):
+        check_ranges(phase.training)
         return phase
     if phase not in plan.phases:
         raise UserError(f"there is no phase {phase!r}; there are {', '.join(PHASES)}")

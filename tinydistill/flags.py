@@ -122,7 +122,13 @@ def settings_of(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase
     return flags
 
 
-def check_used(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase], options: type = Options) -> None:
+def check_used(
+    given: Mapping[str, Any],
+    phase: str,
+    phases: Mapping[str, Phase],
+    recipe: Mapping[str, Any],
+    options: type = Options,
+) -> None:
     """Refuse what the command line says and the phase does not use; a recipe may serve several phases.
 
     phase: a name in `phases`, "evaluate" or "all".
@@ -137,7 +143,7 @@ def check_used(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase]
         if known.strict and known.serves not in uses[phase]:
             others = " or ".join(name for name, used in uses.items() if known.serves in used)
             raise UserError(f"--phase {phase} does not use {flag}; leave it out, or choose --phase {others}")
-        if known.needs and not given.get(known.needs):
+        if known.needs and not (given.get(known.needs) or recipe.get(known.needs)):
             raise UserError(f"{flag} is for --{known.needs}, which is not given; add it, or leave {flag} out")
 
 

@@ -1,18 +1,18 @@
 """Models that are loaded and datasets in memory, for those who write the loop themselves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import ClassLabel, Dataset
-from transformers import EvalPrediction, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import checks, layer_map
 from tinydistill.distiller import Distiller
-from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
 from tinydistill.objectives import Objective, resolve
@@ -143,13 +143,6 @@ def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
     return data.remove_columns("labels").add_column("labels", found)
 
 
-def metrics(
-    compute: Callable[[EvalPrediction], dict[str, float]],
-    student: PreTrainedModel,
-    data: Dataset,
-    collate: Callable,
-    precision: str,
-) -> dict[str, float]:
-    """What a `compute_metrics` of transformers' Trainer gives for the student's outputs."""
-    outputs = predict(student, data, collate, precision, shared=True)
-    return compute(EvalPrediction(outputs, kind_of(task_of(student.config)).references(data)))
+def references(config: PreTrainedConfig, data: Dataset) -> np.ndarray | None:
+    """The gold labels of a dataset for a model of the configuration, or None if it has none."""
+    return kind_of(task_of(config)).references(data) if "labels" in data.column_names else None

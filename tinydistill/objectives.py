@@ -125,7 +125,7 @@ def check_loss(objective: Objective, where: str) -> None:
     fitting = [name for name, feature in losses.FEATURES.items() if feature == objective.feature]
     if objective.loss not in fitting:
         raise UserError(
-            f"{where} has the loss {objective.loss!r} for {objective.feature}; there are {', '.join(fitting)}"
+            f"{where} has the loss {objective.loss!r} for {objective.feature}; for that there are {', '.join(fitting)}"
         )
 
 
@@ -151,6 +151,7 @@ def resolve(
     filled: list[Objective] = []
     times: Counter[str] = Counter()
     for each in objectives:
+        check_loss(each, f"the objective {each.label}")
         times[each.label] += 1
         loss = each.loss or {**_OF_LAYERS, **of_kind}[each.feature]
         if isinstance(loss, str) and loss_scale == "reference":

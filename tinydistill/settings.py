@@ -86,7 +86,7 @@ def resolve(
         phases[name] = dataclasses.replace(phase, training=dataclasses.replace(phase.training, **trainings[name]))
         if not phase.objectives:
             raise UserError(f"the recipe's phase {name!r} has no objectives; list them: objectives = [...]")
-        _check(phases[name].training)
+        check_ranges(phases[name].training)
     check_phases(phases)
     if not (isinstance(listed, list) and listed and all(isinstance(name, str) for name in listed)):
         raise UserError(f'the recipe sets run to {listed!r}; it is a list of phases such as ["intermediate"]')
@@ -94,7 +94,7 @@ def resolve(
         raise UserError(f"the recipe's run lists {unknown[0]!r}, which is no phase; there are {', '.join(phases)}")
     values["task"], values["task_file"] = chosen.name, task_file or ""  # however they were written
     settings = options(**values)
-    _check(settings)
+    check_ranges(settings)
     if settings.loss_scale == "reference" and settings.padding != "max_length":
         raise UserError(
             "loss_scale reference counts padding, and would depend on the sentences that share a batch; set padding to "
@@ -103,7 +103,8 @@ def resolve(
     return Plan(chosen, settings, phases, tuple(listed))
 
 
-_TAKEN = {"all", "evaluate", "cache", "augment", "student", "pretrained", *PHASES}
+# Folders of a run, other values of --phase, and what a phase may start from.
+_TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}
 
 
 def _published(phase: Phase, task: Task) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def _published(phase: Phase, task: Task) -> dict[str, Any]:
     return found
 
 
-def _check(options: Options | Training) -> None:
+def check_ranges(options: Options | Training) -> None:
     """Raises UserError if a value is none of the choices, or out of range."""
     for field, known in about(options):
         value = getattr(options, field.name)

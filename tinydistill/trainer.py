@@ -27,13 +27,14 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import TrainOutput
+from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from glue_tasks.errors import UserError
 from tinydistill import in_memory, processes
 from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
+from tinydistill.evaluation import predict
 from tinydistill.objectives import Objective
 from tinydistill.teachers import LiveTeacher, NoTeacher, TeacherSignal
 
@@ -97,11 +98,7 @@ class DistillationTrainer(Trainer):
             processing_class=processing_class,
             callbacks=[_TellWhere(self), *callbacks],
         )
-        if score is None and compute_metrics is not None:
-            score = lambda student: in_memory.metrics(  # noqa: E731
-                compute_metrics, student, self.eval_dataset, self.data_collator, self.precision
-            )
-        self.score = score
+        self.score, self.compute, self.max_length = score, compute_metrics, options.get("max_length")
         self.teacher: TeacherSignal
         if isinstance(teacher, PreTrainedModel):
             self.teacher = LiveTeacher(teacher, model.objectives, self.precision, args.device)
@@ -175,24 +172,47 @@ class DistillationTrainer(Trainer):
             return batches, own
         return batches, self.accelerator.reduce(torch.tensor(own, device=device))
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The student's dev metrics or losses, prefixed `eval_` as the Trainer expects."""
-        measured = self.score(self.model.student) if self.score else self._losses_on_dev()
-        metrics = {f"eval_{name}": value for name, value in measured.items()}
+    def evaluate(
+        self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """The student's metrics, or the objectives' losses, on `eval_dataset` or that of the trainer, with a prefix."""
+        data = self._encoded(eval_dataset) if eval_dataset is not None else self.eval_dataset
+        if self.compute is not None:
+            measured = self.compute(EvalPrediction(*self._outputs(data)))
+        else:
+            measured = self.score(self.model.student) if self.score else self._mean_losses(data)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def predict(
+        self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """The student's outputs (N, C) on a dataset, its labels where it has them, and their metrics."""
+        outputs, references = self._outputs(self._encoded(test_dataset))
+        measured = self.compute(EvalPrediction(outputs, references)) if self.compute and references is not None else {}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+        return PredictionOutput(predictions=outputs, label_ids=references, metrics=metrics)
+
+    def _encoded(self, data: Dataset) -> Dataset:
+        return in_memory.encode_dataset(data, self.processing_class, self.model.student, self.max_length)
+
+    def _outputs(self, data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, C), and the gold labels."""
+        outputs = predict(self.model.student, data, self.data_collator, self.precision, shared=True)
+        return outputs, in_memory.references(self.model.student.config, data)
+
     @torch.no_grad()
-    def _losses_on_dev(self) -> dict[str, float]:
-        """Mean loss of each objective on the dev set."""
+    def _mean_losses(self, data: Dataset) -> dict[str, float]:
+        """Mean loss of each objective on a dataset."""
         model = self.model.eval()
-        order = np.argsort(-column(self.eval_dataset, "length"), kind="stable")
+        order = np.argsort(-column(data, "length"), kind="stable")
         sums = torch.zeros(len(model.objectives), dtype=torch.float64)
         starts = range(0, len(order), self.args.train_batch_size)
         for start in starts[processes.index() :: processes.count()]:
             rows = order[start : start + self.args.train_batch_size].tolist()
-            batch = self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(rows)))
+            batch = self._prepare_inputs(self.data_collator(data.__getitems__(rows)))
             teacher = self.teacher(batch)
             with self._autocast():
                 losses = model(batch, teacher)

@@ -1,4 +1,4 @@
-"""A model whose labels are in another order is put right, to the bit; one that cannot be is refused."""
+"""A model whose labels are in another order is reordered, to the bit; one that cannot be is refused."""
 
 from pathlib import Path
 

@@ -55,7 +55,7 @@ def test_an_added_field_is_seen_everywhere(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             resolve("SST-2", recipe, {}, options=More)
     with pytest.raises(UserError, match="--phase teacher does not use --sharpness; .* choose --phase prediction"):
-        flags.check_used(given, "teacher", PHASES, More)
+        flags.check_used(given, "teacher", PHASES, {}, More)
 
     assert identity(plan.options, PHASES["prediction"].uses)["sharpness"] == 2.5
     assert "sharpness" not in identity(plan.options, PHASES["teacher"].uses)

@@ -97,7 +97,7 @@ MISTAKES = [
     ('[phases.own]\nobjectives = [{feature = "hidden", lose = "x"}]', "'lose', which is no field.*did you mean 'loss'"),
     (
         '[phases.own]\nobjectives = [{feature = "hidden", loss = "gold_mse"}]',
-        "the loss 'gold_mse' for hidden; there are",
+        "the loss 'gold_mse' for hidden; for that there are",
     ),
     ('[phases.own]\nobjectives = [{feature = "hidden", layers = [1]}]', "a list of pairs such as"),
     ('[phases.own]\nobjectives = [{feature = "hidden", weight = 0}]', "weight to 0; it is a number above 0"),

@@ -163,6 +163,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"max_stepz": 3}, "'max_stepz', which is no setting; did you mean 'max_steps'"),
     ({"train_dataset": dataset(("good", "bad")), "eval_dataset": dataset(("good", "bad"))}, "has the labels negative"),
     ({"phases": [Phase("x", (Objective(feature="hidden", layers=((3, 1),)),))]}, "compares hidden 3 of the student"),
+    ({"phases": [Phase("x", (Objective(feature="hidden", loss="gold_mse"),))]}, "the loss 'gold_mse' for hidden"),
+    ({"phases": [Phase("x", (Objective(feature="logits"),), starts_from="y")]}, "starts from 'y', which is no phase"),
+    ({"phases": [Phase("x", (Objective(feature="logits"),), training=Training(epochs=-1))]}, "epochs is -1"),
 ]
 
 
@@ -215,6 +218,11 @@ def test_labels_of_a_dataset_by_name(
     )
     assert trainer.train_dataset["labels"][:] == [label for _, label in ROWS]
     assert trainer.evaluate()["eval_accuracy"] == 1.0
+    some = data.select([i for i, (_, label) in enumerate(ROWS) if label])
+    assert trainer.evaluate(some)["eval_accuracy"] == 1.0
+    found = trainer.predict(data.select([2, 0]))
+    assert (found.predictions.argmax(-1) == [ROWS[2][1], ROWS[0][1]]).all()
+    assert found.metrics == {"test_accuracy": 1.0}
 
 
 def test_labels_that_the_student_does_not_have(
