@@ -76,15 +76,16 @@ def predict(
     if precision not in ("auto", "bf16", "fp16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")
 
-    from tinydistill.predict import write_predictions  # seconds to import
+    from tinydistill.encoders.pretrained import quiet  # seconds to import
+    from tinydistill.predict import write_predictions
 
-    for written in write_predictions(
-        chosen, model, data_dir, split, output, overwrite, max_length or 0, batch_size, precision
-    ):
-        cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""
-        print(f"{written.split}: {written.rows:,} predictions{cut} in {written.path}")
-        for name, value in written.scores.items():
-            print(f"{written.split}: {name} {value!r}")
+    given = (chosen, model, data_dir, split, output, overwrite, max_length or 0, batch_size, precision)
+    with quiet():
+        for written in write_predictions(*given):
+            cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""
+            print(f"{written.split}: {written.rows:,} predictions{cut} in {written.path}")
+            for name, value in written.scores.items():
+                print(f"{written.split}: {name} {value!r}")
 
 
 def main(args: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import position_limit
+from tinydistill.encoders.pretrained import quiet
 from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
@@ -26,6 +27,7 @@ _FILES = {"train": "train.parquet", "dev": "dev.parquet"}
 _INPUTS = "inputs"  # the folder below the run's of what came from memory
 
 
+@quiet()
 def distill(
     teacher: PreTrainedModel | str,
     student: PreTrainedModel | str,

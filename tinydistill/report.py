@@ -18,6 +18,7 @@ from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import left_out
 from tinydistill.encoders import precision
 from tinydistill.encoders.precision import device
+from tinydistill.encoders.pretrained import quiet
 from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
@@ -234,6 +235,7 @@ def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
         print(f"report: {Path(options.output_dir) / name}")
 
 
+@quiet()
 def print_scores(task: Task, options: Options, paths: Mapping[str, str]) -> None:
     """Score models on dev and show a line for each split. paths: what each is called -> folder or hub id."""
     if not processes.is_first():

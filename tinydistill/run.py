@@ -7,6 +7,7 @@ from pathlib import Path
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import processes
+from tinydistill.encoders.pretrained import quiet
 from tinydistill.options import Options
 from tinydistill.phase_run import PhaseRun
 from tinydistill.phases import PHASES, Phase
@@ -17,6 +18,7 @@ from tinydistill.runs import PhaseFolder
 Augment = Callable[[Task, Options], Path]
 
 
+@quiet()
 def run(
     phases: Sequence[Phase],
     task: Task,
