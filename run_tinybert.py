@@ -1,10 +1,8 @@
 """TinyBERT distillation, phase by phase or all at once. `python run_tinybert.py --help` says how."""
 
 import contextlib
-import dataclasses
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 with exit_on_user_error():  # Ctrl-C counts from the first import that takes time
     import typer
 
-    from glue_tasks.command_line import run_app
-    from glue_tasks.places import AUGMENTED, find_file, find_folder
+    from glue_tasks.command_line import first_process_speaks, run_app
+    from glue_tasks.places import AUGMENTED, find_file
     from glue_tasks.task import Task
     from tinydistill import flags
 
@@ -44,7 +42,7 @@ def _with_the_others() -> contextlib.AbstractContextManager:
 
 
 def _run(given: dict[str, Any]) -> None:
-    from tinydistill.settings import read_recipe, resolve
+    from tinydistill.settings import read_recipe, resolve, with_augmented
 
     check_memory_limit()
     recipe = read_recipe(Path(given["recipe"])) if given["recipe"] else {}
@@ -54,7 +52,7 @@ def _run(given: dict[str, Any]) -> None:
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, 'evaluate', 'all'])}")
     flags.check_used(given, name, known, recipe)
     plan = resolve(given["task"], recipe, flags.settings_of(given, name, known), given["task_file"])
-    options = _with_augmented(plan.task, plan.options)
+    options = with_augmented(plan.task, plan.options)
     if options.dry_run:
         import json
 
@@ -82,21 +80,6 @@ def _run(given: dict[str, Any]) -> None:
     if augments:
         _check_augmentation(plan.task, options)
     run(phases, plan.task, options, _augment if augments else None, plan.phases)
-
-
-def _with_augmented(task: Task, options: Any) -> Any:
-    """--augmented as the file that it means."""
-    if not options.augmented:
-        return options
-    if options.augment:
-        raise UserError("--augment makes the training file and --augmented takes one that is there; give one of them")
-    if options.train_file:
-        raise UserError("--augmented and --train-file both name the training data; give one of them")
-    augmented = find_folder(task, Path(options.data_dir)) / AUGMENTED
-    if not augmented.is_file():
-        which = f"--task-file {options.task_file}" if options.task_file else f"--task {task.name}"
-        raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")
-    return dataclasses.replace(options, train_file=str(augmented))
 
 
 def _check_augmentation(task: Task, options: Any) -> None:
@@ -140,9 +123,9 @@ app.command(epilog=EPILOG)(flags.command(_command))
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; also callable from Python with the arguments as a list. Returns if all went well."""
-    with _first_process_speaks(), exit_on_user_error():
+    with first_process_speaks(), exit_on_user_error():
         try:
-            run_app(app, args, "run-tinybert", "run_tinybert.py")
+            run_app(app, (sys.argv[1:] if args is None else args) or ["--help"], "run-tinybert", "run_tinybert.py")
         except SystemExit as stop:
             if isinstance(stop.__context__, typer.Exit) and stop.code == 130:
                 # Ctrl-C before `run` began, which typer ends without a word.
@@ -151,16 +134,5 @@ def main(args: list[str] | None = None) -> None:
                 raise
 
 
-@contextlib.contextmanager
-def _first_process_speaks() -> Iterator[None]:
-    """Of several processes (torchrun names their ranks) only the first one writes to the terminal."""
-    with contextlib.ExitStack() as silence:
-        if int(os.environ.get("RANK", "0")) > 0:
-            nowhere = silence.enter_context(open(os.devnull, "w"))
-            silence.enter_context(contextlib.redirect_stdout(nowhere))
-            silence.enter_context(contextlib.redirect_stderr(nowhere))
-        yield
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["--help"])
+    main()

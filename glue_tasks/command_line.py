@@ -1,6 +1,9 @@
 """What all commands share: --version, shell completion, and the name under which they were called."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -31,3 +34,14 @@ def run_app(app: typer.Typer, args: list[str] | None, console_command: str, othe
             parameter.hidden = True  # type: ignore[attr-defined]  # of options, which these are
     is_installed = Path(sys.argv[0]).stem == console_command.partition(" ")[0]
     command(args, prog_name=console_command if is_installed else otherwise)
+
+
+@contextlib.contextmanager
+def first_process_speaks() -> Iterator[None]:
+    """Of several processes (torchrun names their ranks) only the first one writes to the terminal."""
+    with contextlib.ExitStack() as silence:
+        if int(os.environ.get("RANK", "0")) > 0:
+            nowhere = silence.enter_context(open(os.devnull, "w"))
+            silence.enter_context(contextlib.redirect_stdout(nowhere))
+            silence.enter_context(contextlib.redirect_stderr(nowhere))
+        yield

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks.errors import UserError
+from glue_tasks.places import AUGMENTED, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill.options import Options, Training, about
@@ -123,6 +124,21 @@ def check_ranges(options: Options | Training) -> None:
         value = getattr(options, field.name)
         if (value != field.default or known.above is not None) and (wrong := known.check(field.name, value)):
             raise UserError(wrong)
+
+
+def with_augmented(task: Task, options: Options) -> Options:
+    """--augmented as the file that it means. Raises UserError if it is not there, or another one is named too."""
+    if not options.augmented:
+        return options
+    if options.augment:
+        raise UserError("--augment makes the training file and --augmented takes one that is there; give one of them")
+    if options.train_file:
+        raise UserError("--augmented and --train-file both name the training data; give one of them")
+    augmented = find_folder(task, Path(options.data_dir)) / AUGMENTED
+    if not augmented.is_file():
+        which = f"--task-file {options.task_file}" if options.task_file else f"--task {task.name}"
+        raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")
+    return dataclasses.replace(options, train_file=str(augmented))
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
