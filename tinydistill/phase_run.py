@@ -187,7 +187,8 @@ class PhaseRun:
     def _add_teacher_logits(self, teacher: PreTrainedModel) -> None:
         """The teacher works once: its outputs on the train split become a column, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        name = self.identity["teacher_weights"][:16] + ("-int8" if self._in_8_bits else "")
+        # In 8 bits what the teacher gives depends on the kind of processor.
+        name = self.identity["teacher_weights"][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
         prepare_products(teacher, self.precision)
         cache = Path(self.options.output_dir) / "cache"
         logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)

@@ -143,6 +143,29 @@ def test_it_is_what_the_command_line_gives(
     assert scores[0] == scores[1]
 
 
+def test_training_rows_need_no_labels(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """TinyBERT's phases learn from the teacher alone; a phase that learns from labels says what it misses."""
+    rows = dataset().remove_columns("label")
+    distill(trained, "init:layers=2", rows, dataset(), tmp_path / "a", tokenizer, max_steps=2)
+    labelled = Phase("own", (Objective(feature="labels"),))
+    with pytest.raises(UserError, match="label"):
+        distill(trained, "init:layers=2", rows, dataset(), tmp_path / "b", tokenizer, phases=[labelled], max_steps=2)
+
+
+def test_a_loaded_student(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    small = BertForSequenceClassification(tiny_bert_config(layers=2))
+    before = snapshot(small)
+    student = distill(trained, small, dataset(), dataset(), tmp_path, tokenizer, max_steps=2)
+    assert is_as_before(small, before)
+    assert student.config.num_hidden_layers == 2
+    assert record(tmp_path / "intermediate")["settings"]["student"] == str(tmp_path / "inputs" / "student")
+
+
 def test_training_arguments(
     trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
