@@ -7,8 +7,6 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics
 
-from glue_tasks.task import Task
-
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -50,21 +48,3 @@ METRICS: dict[str, Metric] = {
 OF_VALUES = frozenset({"pearson", "spearman"})  # of a regression; the others are of labels
 OF_TWO_LABELS = frozenset({"f1"})  # of the second one
 OF_MULTI_LABEL = frozenset({"micro_f1", "macro_f1"})
-
-
-def score(task: Task, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """The task's metrics.
-
-    outputs: (examples, num_labels) logits, or (examples, 1) values for a regression.
-    references: (examples,) label ids, or values.
-    """
-    predictions = outputs[:, 0] if task.is_regression else outputs.argmax(axis=-1)
-    return {name: METRICS[name](predictions, references) for name in task.metrics}
-
-
-def chance_score(task: Task, references: np.ndarray) -> float:
-    """The best main-metric score of a model that gives every example the same answer."""
-    if task.is_regression:
-        return 0.0
-    metric = METRICS[task.main_metric]
-    return max(metric(np.full(len(references), label), references) for label in range(task.num_labels))
