@@ -53,6 +53,7 @@ def find_header(
 def _header_or_row(
     task: Task, split: str, labelled: bool, first: Cells, columns: Cells
 ) -> tuple[bool, Cells, tuple[int, ...]] | Fault:
+    """By the first row alone; `columns` are those of a file without a header."""
     wanted = wanted_columns(task, labelled)
     by_name = find_columns(task, wanted, _with_numbers(wanted, first))
     by_position = find_columns(task, wanted, columns)

@@ -136,7 +136,7 @@ def _faults_of_labels(task: Task) -> Iterator[str]:
         yield f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"'
     if codes and len(codes) != len(task.labels):
         yield f"has {len(codes)} label_codes for {len(task.labels)} labels; write one for each, in their order"
-    for code, label in zip(codes, task.labels, strict=bool(codes)):
+    for code, label in zip(codes, task.labels, strict=False):
         if code != label and code in task.labels:
             yield f"has {code!r} both as the code of {label!r} and as the name of another label"
     if not separator or set(separator) & set('"\t\r\n'):
