@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from glue_tasks.cells import SEPARATORS, separator_of
-from glue_tasks.columns import find_columns, wanted_columns
+from glue_tasks.columns import wanted_columns
 from glue_tasks.errors import UserError
 from glue_tasks.files import Row, Table
-from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
-from glue_tasks.records import read_records
+from glue_tasks.lines import RECORDS, shown, suffix_of
 from glue_tasks.task import Task
 
 PERCENTILES = (50, 90, 99, 100)
@@ -150,37 +149,27 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
 
 def _understood(table: Table) -> Iterator[str]:
     """The file's format, and which of its columns are the task's."""
-    task, path = table.task, table.path
-    suffix = suffix_of(path)
+    task, path, header = table.task, table.path, table.header
+    is_records = suffix_of(path) in RECORDS
     packed = ", gzipped" if path.name.lower().endswith(".gz") else ""
     labels = [] if table.label_position is None else [table.label_position]
-    positions, wanted = [*table.text_positions, *labels], wanted_columns(task, bool(labels))
-    if suffix in RECORDS:
-        yield from _line("format", f"{'Parquet' if suffix == '.parquet' else 'JSON'}{packed}")
-        found = _fields(table, wanted)
-        places = [f"the field {field!r}" for field in found]
+    if is_records:
+        yield from _line("format", f"{'Parquet' if suffix_of(path) == '.parquet' else 'JSON'}{packed}")
+        places = [f"the field {field!r}" for field in table.called]
     else:
         separator = separator_of(path, task.separator)
-        header = f"the header is {shown(', '.join(table.header))}" if table.header else "no header"
-        yield from _line("format", f"{SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}")
-        found = [table.header[at] if table.header else name for at, name in zip(positions, wanted, strict=True)]
-        places = [f"column {at + 1}" + ("" if table.header else ", by its position") for at in positions]
+        found = f"the header is {shown(', '.join(header))}" if header else "no header"
+        yield from _line("format", f"{SEPARATORS.get(separator, repr(separator))} between cells{packed}; {found}")
+        places = [
+            f"column {at + 1}" + ("" if header else ", by its position") for at in (*table.text_positions, *labels)
+        ]
     kinds = ["text"] * len(task.text_columns) + ["label"]
-    for kind, name, place, called in zip(kinds, wanted, places, found, strict=False):
-        other = f", there called {called!r}" if called != name and suffix not in RECORDS else ""
+    for kind, name, place, called in zip(kinds, wanted_columns(task, bool(labels)), places, table.called, strict=False):
+        other = f", there called {called!r}" if header and called != name and not is_records else ""
         is_numbered = place.partition(",")[0] == name
         yield from _line(kind, f"{place if is_numbered else f'{name} is {place}'}{other}")
-    if suffix in RECORDS and task.from_record:
+    if is_records and task.from_record:
         yield from _line("made by", (task.from_record.__doc__ or task.from_record.__name__).splitlines()[0])
-
-
-def _fields(table: Table, wanted: Sequence[str]) -> list[str]:
-    """The fields of the first record that hold the wanted columns."""
-    task = table.task
-    first = next((record for _, record in read_records(table.path) if not isinstance(record, Fault)), {})
-    found = find_columns(task, wanted, tuple(first))
-    # Made by from_record, or an error that opening the table has reported.
-    return list(wanted) if isinstance(found, Fault) else [tuple(first)[at] for at in found]
 
 
 def _percentiles(lengths: Counter[int]) -> list[str]:

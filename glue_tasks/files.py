@@ -47,6 +47,7 @@ class Table:
     columns: tuple[str, ...]  # the header, or what the columns are called where there is none
     text_positions: tuple[int, ...]
     label_position: int | None
+    called: tuple[str, ...]  # what the file calls the texts and the label, where it has names
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
@@ -207,10 +208,11 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         if first is None:
             raise fault
     header = wanted_columns(task, labelled)
+    found = find_columns(task, header, tuple(first))
+    # Else made by from_record, or an error of the rows.
+    called = header if isinstance(found, Fault) else tuple(tuple(first)[at] for at in found)
     if labelled:
-        found = find_columns(task, (task.label_column,), tuple(first))
-        if not isinstance(found, Fault):
-            check_names(task, path, label_names(path).get(tuple(first)[found[0]], []))
+        check_names(task, path, label_names(path).get(called[-1], []))
     ids = (task.id_column,) if task.id_column and not labelled else ()
     if ids and not isinstance(find_columns(task, ids, tuple(first)), Fault):
         header = (task.id_column, *header)
@@ -220,7 +222,7 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
     def read() -> Iterator[tuple[int, Cells | Fault]]:
         return cells_of_records(task, header, read_records(path))
 
-    return Table(task, path, header, header, texts, label, read, skip_bad_rows)
+    return Table(task, path, header, header, texts, label, called, read, skip_bad_rows)
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
@@ -257,4 +259,5 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
     while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
         columns = columns[:-1]  # separators after the last name, and none below
     texts, label = positions[: len(task.text_columns)], positions[-1] if labelled else None
-    return Table(task, path, columns if has_header else None, columns, texts, label, read, skip_bad_rows)
+    called = tuple(columns[at] for at in positions)
+    return Table(task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows)
