@@ -19,9 +19,9 @@ Where the settings come from:
 
 from dataclasses import replace
 
-from glue_tasks.task import Hub, Task
+from glue_tasks.task import TSV_SPLITS, Hub, Task
 
-_PAIR = Task(
+_TASK = Task(
     name="",
     summary="",
     text_columns=("sentence1", "sentence2"),
@@ -29,40 +29,39 @@ _PAIR = Task(
     labels=("not_equivalent", "equivalent"),
     label_codes=("0", "1"),
     metrics=("accuracy",),
+    language="zh",
+    intermediate_learning_rate=1e-4,
+    prediction_learning_rate=1e-4,
+)
+_PAIR = replace(
+    _TASK,
     columns=("sentence1", "sentence2", "label"),  # of a file without a header
     column_aliases={
         "sentence1": ("text_a", "query", "premise"),
         "sentence2": ("text_b", "title", "hypo", "hypothesis"),
         "label": ("gold_label", "score"),
     },
-    language="zh",
+    other_files={split: (f"{split}.txt",) for split in TSV_SPLITS},
     intermediate_epochs=10,
-    intermediate_learning_rate=1e-4,
-    prediction_learning_rate=1e-4,
 )
 
+
+def _hub(repository: str, train: int, dev: int, test: int, config: str = "default", **columns: str) -> Hub:
+    return Hub(repository, config, {"train": train, "dev": dev, "test": test}, columns)
+
+
 _TASKS = (
-    Task(
+    replace(
+        _TASK,
         name="ChnSentiCorp",
         summary="is the review of a hotel, book or computer positive or negative?",
         text_columns=("text_a",),
-        label_column="label",
         labels=("negative", "positive"),
-        label_codes=("0", "1"),
-        metrics=("accuracy",),
         column_aliases={"text_a": ("text", "sentence", "review", "content")},
         folders=("chn_senti_corp",),
-        hub=Hub(
-            "lansinuote/ChnSentiCorp",
-            "default",
-            {"train": 9_600, "dev": 1_200, "test": 1_200},
-            {"text_a": "text"},
-        ),
-        language="zh",
+        hub=_hub("lansinuote/ChnSentiCorp", 9_600, 1_200, 1_200, text_a="text"),
         max_length=256,
-        intermediate_learning_rate=1e-4,
         prediction_epochs=10,
-        prediction_learning_rate=1e-4,
         variants=30,
         homepage="https://github.com/ymcui/Chinese-BERT-wwm/tree/master/data/chnsenticorp",
     ),
@@ -70,17 +69,8 @@ _TASKS = (
         _PAIR,
         name="LCQMC",
         summary="do the two questions ask the same?",
-        other_files={
-            "train": ("train.txt", "LCQMC_train.json"),
-            "dev": ("dev.txt", "LCQMC_dev.json"),
-            "test": ("test.txt", "LCQMC_test.json"),
-        },
-        hub=Hub(
-            "C-MTEB/LCQMC",
-            "default",
-            {"train": 238_766, "dev": 8_802, "test": 12_500},
-            {"label": "score"},
-        ),
+        other_files={split: (f"{split}.txt", f"LCQMC_{split}.json") for split in TSV_SPLITS},
+        hub=_hub("C-MTEB/LCQMC", 238_766, 8_802, 12_500, label="score"),
         variants=10,
         homepage="http://icrc.hitsz.edu.cn/info/1037/1146.htm",
     ),
@@ -89,13 +79,7 @@ _TASKS = (
         name="BQ",
         summary="do the two questions to a bank ask the same? (BQ Corpus)",
         folders=("bq_corpus", "bqcorpus"),
-        other_files={"train": ("train.txt",), "dev": ("dev.txt",), "test": ("test.txt",)},
-        hub=Hub(
-            "C-MTEB/BQ",
-            "default",
-            {"train": 100_000, "dev": 10_000, "test": 10_000},
-            {"label": "score"},
-        ),
+        hub=_hub("C-MTEB/BQ", 100_000, 10_000, 10_000, label="score"),
         teacher_learning_rate=3e-5,
         prediction_epochs=5,
         homepage="http://icrc.hitsz.edu.cn/Article/show/175.html",
@@ -109,12 +93,7 @@ _TASKS = (
         folders=("xnli",),
         other_files={"train": ("multinli.train.zh.tsv",), "dev": ("xnli.dev.tsv",), "test": ("xnli.test.tsv",)},
         only={"language": "zh"},
-        hub=Hub(
-            "facebook/xnli",
-            "zh",
-            {"train": 392_702, "dev": 2_490, "test": 5_010},
-            {"sentence1": "premise", "sentence2": "hypothesis"},
-        ),
+        hub=_hub("facebook/xnli", 392_702, 2_490, 5_010, "zh", sentence1="premise", sentence2="hypothesis"),
         teacher_epochs=2,
         teacher_learning_rate=3e-5,
         variants=10,

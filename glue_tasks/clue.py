@@ -19,11 +19,11 @@ version 1.0. An older archive has version 1.0 as `test.json`: of CLUEWSC2020 it 
 """
 
 from dataclasses import replace
+from typing import Any
 
 from glue_tasks.layouts import joined_keywords, marked_spans
 from glue_tasks.task import Hub, Submission, Task
 
-_ARCHIVES = "https://storage.googleapis.com/cluebenchmark/tasks"
 _FILES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 _TWO_TESTS = {**_FILES, "test1.0": "test1.0.json"}
 _NLI = ("neutral", "entailment", "contradiction")
@@ -48,21 +48,6 @@ _KINDS_OF_TNEWS = """
     story culture entertainment sports finance house car edu tech military travel world stock agriculture game
 """
 
-_CODES_OF_IFLYTEK = tuple(str(code) for code in range(119))
-_CODES_OF_TNEWS = tuple(str(code) for code in range(100, 117) if code not in (105, 111))
-
-
-def _hub(config: str, train: int, dev: int, test: int, id: str = "idx") -> Hub:
-    return Hub("clue/clue", config, {"train": train, "dev": dev, "test": test}, {"id": id})
-
-
-def _submission(name: str, *labels: str) -> Submission:
-    return Submission("clue", {"test": f"{name}_predict.json"}, labels)
-
-
-def _submission_of_two(name: str, *labels: str) -> Submission:
-    return Submission("clue", {"test": f"{name}11_predict.json", "test1.0": f"{name}10_predict.json"}, labels)
-
 
 # What most of the tasks have; each says what it has otherwise.
 _PAIR = Task(
@@ -80,110 +65,106 @@ _PAIR = Task(
     prediction_learning_rate=1e-4,
 )
 
+
+def _task(config: str, rows: tuple[int, int, int], id: str = "idx", submitted: str = "", **fields: Any) -> Task:
+    """A task by the hub's name for it, its rows there, and the name of its submission where that is another."""
+    task = replace(_PAIR, **fields)
+    name = submitted or config
+    files = {"test": f"{name}11_predict.json", "test1.0": f"{name}10_predict.json"}
+    return replace(
+        task,
+        folders=(f"{config}_public", *task.folders),
+        hub=Hub("clue/clue", config, dict(zip(_FILES, rows, strict=True)), {"id": id}),
+        submission=Submission("clue", files if "test1.0" in task.files else {"test": f"{name}_predict.json"}),
+        homepage=f"https://storage.googleapis.com/cluebenchmark/tasks/{config}_public.zip",
+    )
+
+
 _TASKS = (
-    replace(
-        _PAIR,
+    _task(
+        "afqmc",
+        (34_334, 4_316, 3_861),
         name="AFQMC",
         summary="do the two questions to a payment service ask the same?",
         labels=("not_equivalent", "equivalent"),
         label_codes=("0", "1"),
-        folders=("afqmc_public",),
-        hub=_hub("afqmc", 34_334, 4_316, 3_861),
-        submission=_submission("afqmc", "0", "1"),
-        homepage=f"{_ARCHIVES}/afqmc_public.zip",
     ),
-    replace(
-        _PAIR,
+    _task(
+        "tnews",
+        (53_360, 10_000, 10_000),
         name="TNEWS",
         summary="what is the headline about? (15 kinds of news)",
         text_columns=("sentence",),
         labels=tuple(f"news_{kind}" for kind in _KINDS_OF_TNEWS.split()),
-        label_codes=_CODES_OF_TNEWS,
+        label_codes=tuple(str(code) for code in range(100, 117) if code not in (105, 111)),
         files=_TWO_TESTS,
-        folders=("tnews_public",),
-        hub=_hub("tnews", 53_360, 10_000, 10_000),
-        submission=_submission_of_two("tnews", *_CODES_OF_TNEWS),
         prediction_epochs=5,
-        homepage=f"{_ARCHIVES}/tnews_public.zip",
     ),
-    replace(
-        _PAIR,
+    _task(
+        "iflytek",
+        (12_133, 2_599, 2_600),
         name="IFLYTEK",
         summary="what is the app for, by its description? (119 kinds of apps)",
         text_columns=("sentence",),
         labels=tuple(_NAMES_OF_IFLYTEK.split()),
-        label_codes=_CODES_OF_IFLYTEK,
-        folders=("iflytek_public",),
-        hub=_hub("iflytek", 12_133, 2_599, 2_600),
-        submission=_submission("iflytek", *_CODES_OF_IFLYTEK),
-        homepage=f"{_ARCHIVES}/iflytek_public.zip",
+        label_codes=tuple(map(str, range(119))),
     ),
-    replace(
-        _PAIR,
+    _task(
+        "ocnli",
+        (50_437, 2_950, 3_000),
+        submitted="ocnli_50k",
         name="OCNLI",
         summary="does the premise entail, contradict or leave open the hypothesis? (written in Chinese)",
         labels=_NLI,
-        files={"train": "train.50k.json", "dev": "dev.json", "test": "test.json"},
-        other_files={
-            "train": ("train.json", "train.30k.json", "train.10k.json", "train.3k.json", "train.1k.json"),
-        },
+        files={**_FILES, "train": "train.50k.json"},
+        other_files={"train": ("train.json", *(f"train.{size}k.json" for size in (30, 10, 3, 1)))},
         unscored_labels=("-",),
-        folders=("ocnli_public",),
-        hub=_hub("ocnli", 50_437, 2_950, 3_000),
-        submission=_submission("ocnli_50k"),
         intermediate_learning_rate=5e-5,
         prediction_epochs=5,
         prediction_learning_rate=5e-5,
-        homepage=f"{_ARCHIVES}/ocnli_public.zip",
     ),
-    replace(
-        _PAIR,
+    _task(
+        "cmnli",
+        (391_783, 12_241, 13_880),
         name="CMNLI",
         summary="does the premise entail, contradict or leave open the hypothesis? (MNLI and XNLI, translated)",
         labels=_NLI,
         column_aliases={"label": ("gold_label",)},
         unscored_labels=("-",),
-        folders=("cmnli_public",),
-        hub=_hub("cmnli", 391_783, 12_241, 13_880),
-        submission=_submission("cmnli"),
         teacher_epochs=2,
         teacher_learning_rate=3e-5,
         intermediate_epochs=10,
         prediction_epochs=3,
         variants=10,
-        homepage=f"{_ARCHIVES}/cmnli_public.zip",
     ),
-    replace(
-        _PAIR,
+    _task(
+        "cluewsc2020",
+        (1_244, 304, 2_574),
+        submitted="cluewsc",
         name="CLUEWSC2020",
         summary="does the marked pronoun stand for the marked noun?",
         text_columns=("text",),
         labels=("true", "false"),
         files=_TWO_TESTS,
         from_record=marked_spans,
-        folders=("cluewsc2020_public", "cluewsc", "wsc"),
-        hub=_hub("cluewsc2020", 1_244, 304, 2_574),
-        submission=_submission_of_two("cluewsc"),
+        folders=("cluewsc", "wsc"),
         teacher_epochs=50,
         intermediate_epochs=50,
         variants=30,
-        homepage=f"{_ARCHIVES}/cluewsc2020_public.zip",
     ),
-    replace(
-        _PAIR,
+    _task(
+        "csl",
+        (20_000, 3_000, 3_000),
+        id="corpus_id",
         name="CSL",
         summary="are all of the keywords those of the paper with this abstract?",
         text_columns=("keyword", "abst"),
         labels=("some_forged", "all_genuine"),
         label_codes=("0", "1"),
         from_record=joined_keywords,
-        folders=("csl_public",),
-        hub=_hub("csl", 20_000, 3_000, 3_000, id="corpus_id"),
-        submission=_submission("csl", "0", "1"),
         max_length=256,
         teacher_epochs=5,
         teacher_learning_rate=1e-5,
-        homepage=f"{_ARCHIVES}/csl_public.zip",
     ),
 )
 

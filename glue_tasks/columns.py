@@ -1,16 +1,15 @@
-"""Which column of a file is which of a task: by name, else by an alias, else by position where there is no header."""
+"""Which column of a file is which of a task, by name or by an alias; and the cells of a record."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from glue_tasks.cells import SEPARATORS, Cells
-from glue_tasks.headerless import is_label
+from glue_tasks.cells import Cells
 from glue_tasks.labels import composed, label_id, read_id
 from glue_tasks.lines import Fault, shown
 from glue_tasks.records import Record
-from glue_tasks.task import Task, numbered_column
+from glue_tasks.task import Task
 
 # Where a file names the label beside its code or number: CLUE's files, and copies such as SetFit's.
 _NAMES_BESIDE = ("label_desc", "label_des", "label_text", "label_name")
@@ -42,9 +41,9 @@ def find_columns(task: Task, wanted: Sequence[str], columns: Sequence[str]) -> t
 
 def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fault:
     """By each name in turn as it is written, then by the same letters: upper and lower case, spaces aside."""
-    plain = [_letters(column) for column in columns]
+    plain = [letters_of(column) for column in columns]
     for known in (name, *aliases):
-        for within, wanted in ((columns, known), (plain, _letters(known))):
+        for within, wanted in ((columns, known), (plain, letters_of(known))):
             times = list(within).count(wanted)
             if times > 1:
                 return Fault(f"{times} columns named {known!r}")
@@ -53,46 +52,9 @@ def _find(name: str, aliases: Sequence[str], columns: Sequence[str]) -> int | Fa
     return Fault(f"no column named {name!r}")
 
 
-def _letters(name: str) -> str:
+def letters_of(name: str) -> str:
+    """A column's name by which it is compared: without case and spaces."""
     return composed("".join(name.split()).strip("\ufeff").casefold())
-
-
-def find_header(task: Task, split: str, labelled: bool, first: Cells) -> tuple[Cells | None, tuple[int, ...]] | Fault:
-    """The first row if it is a header, else None; and the positions of the wanted columns.
-
-    `task.headerless` says whether there is a header. Where it is the other way round, that is recognised if it is
-    certain: a header has all the names, and no label where the task's files have theirs.
-    """
-    wanted = wanted_columns(task, labelled)
-    columns = columns_without_header(task, len(first))
-    by_name = find_columns(task, wanted, _with_numbers(wanted, first))
-    by_position = find_columns(task, wanted, columns)
-    # A test split may have labels too.
-    label = dict(zip(columns, first, strict=False)).get(task.label_column, "")
-    is_row = len(first) == len(columns) and is_label(task, label)
-    if split in task.headerless and (is_row or isinstance(by_name, Fault) or not (labelled or _is_names(task, first))):
-        return by_position if isinstance(by_position, Fault) else (None, by_position)
-    if not isinstance(by_name, Fault):
-        if split in task.headerless and len(first) == 1:
-            return Fault(f"{first[0]!r} may be the name of the column or a text", "remove it, or write a row again")
-        if is_row and not task.columns:
-            return Fault(f"{label!r} is a label, and no name of a column", "write header = false, or names above it")
-        return first, by_name
-    if is_row and not isinstance(by_position, Fault):
-        return None, by_position
-    if first[0].lstrip().startswith(("{", "[{")):
-        return Fault(by_name.what, "the file looks like JSON; give it a name that ends in .jsonl")
-    if len(first) == 1 and (sign := next((sign for sign in "\t;|," if sign in first[0]), "")):
-        cure = "save the file as .tsv with tabs or as .csv with commas, or say separator in a task file"
-        return Fault(by_name.what, f"{by_name.cure}; if {SEPARATORS[sign]} is between them, {cure}")
-    if labelled and any(is_label(task, cell) for cell in first):
-        return Fault(by_name.what, f"{by_name.cure}; if this is a row, write the names of the columns above it")
-    return by_name
-
-
-def columns_without_header(task: Task, width: int) -> Cells:
-    """What the columns of such a file are called: as the task says, else by their numbers."""
-    return task.columns or tuple(numbered_column(at) for at in range(1, width + 1))
 
 
 def without_others(
@@ -131,24 +93,8 @@ def _other_columns(task: Task, labelled: bool) -> Callable[[Record], Fault | Non
     return fault_of
 
 
-def _with_numbers(wanted: Sequence[str], header: Cells) -> Cells:
-    """The header, in which columns that the task knows by their numbers are called so."""
-    numbers = [numbered_column(at) for at in range(1, len(header) + 1)]
-    return tuple(
-        number if number in wanted and number not in header else name
-        for number, name in zip(numbers, header, strict=True)
-    )
-
-
-def _is_names(task: Task, cells: Cells) -> bool:
-    """Whether every cell is the name of one of the task's columns."""
-    aliases = (alias for names in task.column_aliases.values() for alias in names)
-    known = {*map(_letters, (*task.columns, *task.text_columns, *aliases, "id", "idx", "index"))}
-    return {*map(_letters, cells)} <= known
-
-
 def cells_of_records(
-    task: Task, wanted: Sequence[str], records: Callable[[], Iterator[tuple[int, Record | Fault]]]
+    task: Task, wanted: Sequence[str], records: Iterator[tuple[int, Record | Fault]]
 ) -> Iterator[tuple[int, Cells | Fault]]:
     """The wanted columns of each record, as text.
 
@@ -158,7 +104,7 @@ def cells_of_records(
     positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
     fault_of = _other_columns(task, task.label_column in wanted)
     label = wanted.index(task.label_column) if task.is_multi_label and task.label_column in wanted else -1
-    for line, record in records():
+    for line, record in records:
         if isinstance(record, Fault):
             yield line, record
             continue

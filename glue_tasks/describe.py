@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from glue_tasks.cells import SEPARATORS, separator_of
-from glue_tasks.columns import find_columns
+from glue_tasks.columns import wanted_columns
 from glue_tasks.errors import UserError
 from glue_tasks.files import Row, Table
-from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
-from glue_tasks.records import read_records
+from glue_tasks.lines import RECORDS, shown, suffix_of
 from glue_tasks.task import Task
 
 PERCENTILES = (50, 90, 99, 100)
@@ -49,12 +48,12 @@ class Summary:
 def summarise(table: Table, count_pieces: CountPieces | None = None, examples: int = 3) -> Summary:
     """Read the split once and count. Raises UserError at a bad row."""
     summary = Summary()
-    count_words = _count_characters if table.task.language == "zh" else _count_words
+    is_chinese = table.task.language == "zh"
     rows = iter(table)
     while block := list(itertools.islice(rows, _BLOCK)):
         summary.examples += block[: examples - len(summary.examples)]
         summary.rows += len(block)
-        summary.words.update(sum(map(count_words, row.texts)) for row in block)
+        summary.words.update(_count_words(row.texts, is_chinese) for row in block)
         if count_pieces is not None:
             summary.pieces.update(count_pieces([row.texts for row in block]))
         for row in block:
@@ -69,12 +68,9 @@ def summarise(table: Table, count_pieces: CountPieces | None = None, examples: i
     return summary
 
 
-def _count_words(text: str) -> int:
-    return len(text.split())
-
-
-def _count_characters(text: str) -> int:
-    return sum(not character.isspace() for character in text)
+def _count_words(texts: Sequence[str], is_chinese: bool) -> int:
+    words = [word for text in texts for word in text.split()]
+    return sum(map(len, words)) if is_chinese else len(words)
 
 
 def percentile(lengths: Counter[int], percent: float) -> int:
@@ -116,13 +112,10 @@ def piece_counter(model: str) -> CountPieces:
 
 
 def labels_of(task: Task) -> Iterator[str]:
-    """What the labels are called and how the files write them."""
-    if task.is_regression:
-        return
-    if task.label_codes and task.label_codes != task.labels:
-        yield from _list("labels", [f"{code} {name}" for code, name in zip(task.label_codes, task.labels, strict=True)])
-    else:
-        yield from _list("labels", list(task.labels))
+    """What the labels are called and how the files write them, line by line."""
+    codes = task.label_codes if task.label_codes != task.labels else ()
+    if task.labels:
+        yield from _line("labels", *map(" ".join, zip(codes, task.labels, strict=True)) if codes else task.labels)
 
 
 def lines(table: Table, summary: Summary) -> Iterator[str]:
@@ -130,94 +123,73 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
     task = table.task
     yield from _understood(table)
     if summary.least <= summary.greatest:
-        mean = summary.total / summary.rows
-        yield f"  {task.label_column:<9}min {summary.least:g}   mean {mean:.3f}   max {summary.greatest:g}"
+        mean = f"mean {summary.total / summary.rows:.3f}"
+        yield from _line(task.label_column, f"min {summary.least:g}", mean, f"max {summary.greatest:g}")
     elif summary.labels:
         names = [*enumerate(task.labels), *([(NO_LABEL, "none")] if task.is_multi_label else [])]
-        counts = sorted(names, key=lambda each: -summary.labels[each[0]])
-        if len(counts) <= _LABELS_IN_ORDER:
-            counts = names
-        yield from _list(
-            "balance",
-            [
-                f"{name} {summary.labels[label]:,} ({summary.labels[label] / summary.rows:.1%})"
-                for label, name in counts
-            ],
-        )
+        if len(names) > _LABELS_IN_ORDER:
+            names.sort(key=lambda each: -summary.labels[each[0]])
+        counts = [(name, summary.labels[label]) for label, name in names]
+        yield from _line("balance", *(f"{name} {count:,} ({count / summary.rows:.1%})" for name, count in counts))
     else:
-        yield "  balance  labels are not read in a test split, or there are none"
+        yield from _line("balance", "labels are not read in a test split, or there are none")
     if table.tally.skipped:
-        yield f"  skipped  {table.tally.faults()}"
-    yield f"  {'length' if task.language == 'zh' else 'words':<9}{_percentiles(summary.words)}" + (
-        "   characters" if task.language == "zh" else ""
-    )
+        yield from _line("skipped", table.tally.faults())
+    is_chinese = task.language == "zh"
+    words = *_percentiles(summary.words), *(["characters"] if is_chinese else [])
+    yield from _line("length" if is_chinese else "words", *words)
     if summary.pieces:
         longer = sum(count for length, count in summary.pieces.items() if length > task.max_length)
-        yield f"  pieces   {_percentiles(summary.pieces)}   longer than {task.max_length}: {longer:,} rows"
+        yield from _line("pieces", *_percentiles(summary.pieces), f"longer than {task.max_length}: {longer:,} rows")
     for row in summary.examples:
-        yield f"  line {row.line}{_label(row, table)}"
+        yield f"  line {row.line}{_label(row, task)}"
         for name, text in zip(task.text_columns, row.texts, strict=True):
             yield f"    {name}: {shown(text, _TEXT_SHOWN)}"
 
 
 def _understood(table: Table) -> Iterator[str]:
     """The file's format, and which of its columns are the task's."""
-    task, path = table.task, table.path
-    suffix = suffix_of(path)
+    task, path, header = table.task, table.path, table.header
+    is_records = suffix_of(path) in RECORDS
     packed = ", gzipped" if path.name.lower().endswith(".gz") else ""
-    positions = [*table.text_positions, *([] if table.label_position is None else [table.label_position])]
-    wanted = [*task.text_columns, *([] if table.label_position is None else [task.label_column])]
-    if suffix in RECORDS:
-        yield f"  format   {'Parquet' if suffix == '.parquet' else 'JSON'}{packed}"
-        found = _fields(table, wanted)
-        places = [f"the field {field!r}" for field in found]
+    labels = [] if table.label_position is None else [table.label_position]
+    if is_records:
+        yield from _line("format", f"{'Parquet' if suffix_of(path) == '.parquet' else 'JSON'}{packed}")
+        places = [f"the field {field!r}" for field in table.called]
     else:
         separator = separator_of(path, task.separator)
-        header = f"the header is {shown(', '.join(table.header))}" if table.header else "no header"
-        yield f"  format   {SEPARATORS.get(separator, repr(separator))} between cells{packed}; {header}"
-        found = [table.header[at] if table.header else name for at, name in zip(positions, wanted, strict=True)]
-        places = [f"column {at + 1}" + ("" if table.header else ", by its position") for at in positions]
+        found = f"the header is {shown(', '.join(header))}" if header else "no header"
+        yield from _line("format", f"{SEPARATORS.get(separator, repr(separator))} between cells{packed}; {found}")
+        places = [
+            f"column {at + 1}" + ("" if header else ", by its position") for at in (*table.text_positions, *labels)
+        ]
     kinds = ["text"] * len(task.text_columns) + ["label"]
-    for kind, name, place, called in zip(kinds, wanted, places, found, strict=False):
-        other = f", there called {called!r}" if called != name and suffix not in RECORDS else ""
+    for kind, name, place, called in zip(kinds, wanted_columns(task, bool(labels)), places, table.called, strict=False):
+        other = f", there called {called!r}" if header and called != name and not is_records else ""
         is_numbered = place.partition(",")[0] == name
-        yield f"  {kind:<9}{place if is_numbered else f'{name} is {place}'}{other}"
-    if suffix in RECORDS and task.from_record:
-        yield f"  made by  {(task.from_record.__doc__ or task.from_record.__name__).splitlines()[0]}"
+        yield from _line(kind, f"{place if is_numbered else f'{name} is {place}'}{other}")
+    if is_records and task.from_record:
+        yield from _line("made by", (task.from_record.__doc__ or task.from_record.__name__).splitlines()[0])
 
 
-def _fields(table: Table, wanted: Sequence[str]) -> list[str]:
-    """The fields of the first record that hold the wanted columns."""
-    task = table.task
-    first = next((record for _, record in read_records(table.path) if not isinstance(record, Fault)), {})
-    found = find_columns(task, wanted, tuple(first))
-    # Made by from_record, or an error that opening the table has reported.
-    return list(wanted) if isinstance(found, Fault) else [tuple(first)[at] for at in found]
+def _percentiles(lengths: Counter[int]) -> list[str]:
+    names = {percent: "max" if percent == 100 else f"{percent}%" for percent in PERCENTILES}
+    return [f"{name} {percentile(lengths, percent)}" for percent, name in names.items()]
 
 
-def _percentiles(lengths: Counter[int]) -> str:
-    names = ("max" if percent == 100 else f"{percent}%" for percent in PERCENTILES)
-    return "   ".join(
-        f"{name} {percentile(lengths, percent)}" for name, percent in zip(names, PERCENTILES, strict=True)
-    )
-
-
-def _label(row: Row, table: Table) -> str:
+def _label(row: Row, task: Task) -> str:
     if row.label is None:
         return ""
     if isinstance(row.label, tuple):
-        return f", {' + '.join(table.task.labels[each] for each in row.label) or 'none'}"
-    if table.task.is_regression:
-        return f", {table.task.label_column} {row.label:g}"
-    return f", {table.task.labels[int(row.label)]}"
+        return f", {' + '.join(task.labels[each] for each in row.label) or 'none'}"
+    return f", {task.label_column} {row.label:g}" if task.is_regression else f", {task.labels[int(row.label)]}"
 
 
-def _list(name: str, items: Sequence[str]) -> Iterator[str]:
+def _line(name: str, *items: str) -> Iterator[str]:
     """Items in lines of no more than _WIDTH characters, none of them broken; of very many the first ones."""
     left = len(items) - _ITEMS_SHOWN
-    start = f"  {name:<9}"
-    line = start
-    for item in [*items[:_ITEMS_SHOWN], *([f"and {left} more"] if left > 0 else [])]:
+    start = line = f"  {name:<9}"
+    for item in (*items[:_ITEMS_SHOWN], *([f"and {left} more"] if left > 0 else [])):
         if len(line) + len(item) > _WIDTH and line.strip() != name:
             yield line.rstrip()
             line = " " * len(start)

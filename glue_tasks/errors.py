@@ -17,15 +17,10 @@ class UserError(Exception):
     """A mistake the user can correct. The message is one sentence: what is wrong, where, and what to do."""
 
 
-# A full disk as safetensors and torch.save report it, in exceptions of their own: numbers of the system, or the writer
-# that stopped in the middle.
+# What safetensors, torch, Rust and the system say in exceptions of their own, or in one without a number.
 _FULL_DISK = (f"(os error {errno.ENOSPC})", f"(os error {errno.EFBIG})", "inline_container", "PytorchStreamWriter")
-
-
-# What torch, Rust and the system say where memory or threads are limited.
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment")
 _NO_THREADS = ("can't start new thread", "ThreadPoolBuildError", "Resource temporarily unavailable")
-
 
 _TORCH_NEEDS = 1536 << 20  # bytes to be mapped, with a model of no size; with less, C++ ends the process by itself
 
@@ -47,31 +42,30 @@ def is_outside(error: BaseException) -> bool:
 
 def _sentence(error: BaseException, again: str) -> str | None:
     """The sentence for an error whose cause lies outside the program, or None for a bug of this program."""
+    says = str(error)
+    number, file = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
     if isinstance(error, UserError):
-        return str(error)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if full or any(sign in str(error) for sign in _FULL_DISK):
-        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        return f"the disk is full{where}; free some space, then run {again}"
+        return says
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(sign in says for sign in _FULL_DISK):
+        return f"the disk is full{f' while writing {file}' if file else ''}; free some space, then run {again}"
     if isinstance(error, PermissionError):
-        return f"no permission to open {error.filename}; choose another folder or change its permissions"
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return f"{error.filename or 'a file'} cannot be written on a read-only file system; choose another folder"
-    # What pathlib raises has no number.
-    if (isinstance(error, OSError) and error.errno == errno.ELOOP) or str(error).startswith("Symlink loop"):
-        where = getattr(error, "filename", None) or str(error).removeprefix("Symlink loop from ").strip("'")
+        return f"no permission to open {file}; choose another folder or change its permissions"
+    if number == errno.EROFS:
+        return f"{file or 'a file'} cannot be written on a read-only file system; choose another folder"
+    if number == errno.ELOOP or says.startswith("Symlink loop"):  # as pathlib says it
+        where = file or says.removeprefix("Symlink loop from ").strip("'")
         return f"{where} is a link that leads back to itself; name the real file or folder"
-    if isinstance(error, FileExistsError) and Path(error.filename or "").is_symlink():
-        return f"{error.filename} is a link that leads nowhere, or back to itself; name the real folder"
-    if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error.filename)):
-        return f"{file} is a file where a folder is needed; choose another folder, or move the file away"
+    if isinstance(error, FileExistsError) and Path(file or "").is_symlink():
+        return f"{file} is a link that leads nowhere, or back to itself; name the real folder"
+    if isinstance(error, FileExistsError | NotADirectoryError) and (on_the_way := _file_on_the_way(file)):
+        return f"{on_the_way} is a file where a folder is needed; choose another folder, or move the file away"
     if folder := _deleted(error):
         return f"there is no folder {folder}; make it, or start again if it was deleted while the command was at work"
-    if any(sign in str(error) for sign in _NO_THREADS):
+    if any(sign in says for sign in _NO_THREADS):
         return "no thread can be started; allow this user more processes (ulimit -u), or more memory (ulimit -v)"
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if out_of_memory or any(sign in str(error) for sign in _NO_MEMORY):
+    if out_of_memory or any(sign in says for sign in _NO_MEMORY):
         return "out of memory; use a smaller --batch-size or a shorter --max-length, or allow more (ulimit -v)"
     return None
 

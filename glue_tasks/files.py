@@ -9,24 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
-from glue_tasks.columns import (
-    cells_of_records,
-    columns_without_header,
-    find_columns,
-    find_header,
-    wanted_columns,
-    without_others,
-)
+from glue_tasks.columns import cells_of_records, find_columns, wanted_columns, without_others
 from glue_tasks.errors import UserError
 from glue_tasks.file_labels import FileLabels, check_names
-from glue_tasks.headerless import columns_by_number
+from glue_tasks.header import find_header
 from glue_tasks.labels import Label, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
 from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
-
-_FIRST_ROWS = 100  # compared with known layouts where a header is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +47,7 @@ class Table:
     columns: tuple[str, ...]  # the header, or what the columns are called where there is none
     text_positions: tuple[int, ...]
     label_position: int | None
+    called: tuple[str, ...]  # what the file calls the texts and the label, where it has names
     read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
@@ -216,28 +208,31 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
         if first is None:
             raise fault
     header = wanted_columns(task, labelled)
+    found = find_columns(task, header, tuple(first))
+    # Else made by from_record, or an error of the rows.
+    called = header if isinstance(found, Fault) else tuple(tuple(first)[at] for at in found)
     if labelled:
-        found = find_columns(task, (task.label_column,), tuple(first))
-        if not isinstance(found, Fault):
-            check_names(task, path, label_names(path).get(tuple(first)[found[0]], []))
+        check_names(task, path, label_names(path).get(called[-1], []))
     ids = (task.id_column,) if task.id_column and not labelled else ()
     if ids and not isinstance(find_columns(task, ids, tuple(first)), Fault):
         header = (task.id_column, *header)
-    return Table(
-        task,
-        path,
-        header,
-        header,
-        tuple(header.index(name) for name in task.text_columns),
-        header.index(task.label_column) if labelled else None,
-        lambda: cells_of_records(task, header, lambda: read_records(path)),
-        skip_bad_rows,
-    )
+    texts = tuple(header.index(name) for name in task.text_columns)
+    label = header.index(task.label_column) if labelled else None
+
+    def read() -> Iterator[tuple[int, Cells | Fault]]:
+        return cells_of_records(task, header, read_records(path))
+
+    return Table(task, path, header, header, texts, label, called, read, skip_bad_rows)
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
     def read_all() -> Iterator[tuple[int, Cells | Fault]]:
         return read_cells(path, task.separator, task.has_torn_rows)
+
+    def read() -> Iterator[tuple[int, Cells | Fault]]:
+        return without_others(
+            task, labelled, columns if has_header else None, itertools.islice(read_all(), has_header, None)
+        )
 
     empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
     line, first = next(read_all(), (0, ()))
@@ -245,24 +240,12 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         raise empty
     if isinstance(first, Fault):
         raise UserError(first.at(path, line))
-    found = find_header(task, split, labelled, first)
-    columns = columns_without_header(task, len(first))
-    by_number = None
-    if isinstance(found, Fault) or (found[0] is None and len(first) != len(columns)):
-        start = [cells for _, cells in itertools.islice(read_all(), _FIRST_ROWS) if not isinstance(cells, Fault)]
-        by_number = columns_by_number(task, labelled, start)
-        if by_number:
-            columns = by_number
-            found = None, tuple(columns.index(name) for name in wanted_columns(task, labelled))
+    found = find_header(task, split, labelled, (cells for _, cells in read_all() if not isinstance(cells, Fault)))
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
-    header, positions = found
-    if header is None and (by_number or split not in task.headerless):
+    has_header, columns, positions = found
+    if not has_header and (split not in task.headerless or columns != (task.columns or columns)):
         warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
-
-    def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return without_others(task, labelled, header, itertools.islice(read_all(), 1 if header else 0, None))
-
     line, row = next(read(), (0, ()))
     if not line:
         raise empty
@@ -273,17 +256,8 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
                     f"{path}, line {line}: {shown(cell, 40)!r} is a list or record written as text, and {task.name}'s "
                     "texts are made of it; write the file as JSON lines or Parquet"
                 )
-    columns = header or columns
     while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
         columns = columns[:-1]  # separators after the last name, and none below
-    texts = len(task.text_columns)
-    return Table(
-        task,
-        path,
-        columns if header else None,
-        columns,
-        positions[:texts],
-        positions[texts] if labelled else None,
-        read,
-        skip_bad_rows,
-    )
+    texts, label = positions[: len(task.text_columns)], positions[-1] if labelled else None
+    called = tuple(columns[at] for at in positions)
+    return Table(task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows)

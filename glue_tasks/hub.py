@@ -39,19 +39,16 @@ def download(
     Raises UserError: the sentence of what failed; if there are several, they are said, and it names the tasks.
     """
     repositories = Repositories(source, offline, say)
-    failed: list[str] = []
-    sentences: list[str] = []
-    unreachable: list[Task] = []
+    failed: dict[str, str] = {}  # task -> its sentence, "" where the hub was not reached
     for task in tasks:
         try:
             _download(task, data_dir, repositories, say, format)
-            continue
         except Unreachable:
-            unreachable.append(task)
+            failed[task.name] = ""
         except UserError as error:
-            sentences.append(str(error))
-        failed.append(task.name)
-    if unreachable:
+            failed[task.name] = str(error)
+    sentences = [*filter(None, failed.values())]
+    if unreachable := [task for task in tasks if failed.get(task.name) == ""]:
         sentences.append(_both_ways_out(unreachable, data_dir))
     if len(sentences) == 1:
         raise UserError(sentences[0])
@@ -68,9 +65,11 @@ def _download(
     hub = task.hub
     if hub is None:
         raise UserError(f"the hub does not have {task.name}; its files come from {task.homepage}")
-    there = {name: path for name in task.files if (path := _existing(task, data_dir, name))}
-    for path in there.values():
-        say(f"{path}: there already, left alone")
+    there = set()
+    for name in task.files:
+        with contextlib.suppress(NotThere):
+            say(f"{find_file(task, data_dir, name)}: there already, left alone")
+            there.add(name)
     missing = [name for name in hub.splits if name not in there]
     if missing:
         source = repositories.folder(hub, [hub.splits[name] for name in missing])
@@ -80,17 +79,13 @@ def _download(
         with _folder(folder := find_folder(task, data_dir)):
             for name, split in splits.items():
                 file = task.files[name] if format == "tsv" else f"{stem_of(task.files[name])}.parquet"
-                say(_write(split, folder / file, f"{task.name} {file}"))
+                with tqdm(total=split.num_rows, desc=f"{task.name} {file}", unit=" rows", leave=False) as bar:
+                    changed = (_write_parquet if file.endswith(".parquet") else _write_text)(split, folder / file, bar)
+                note = f"; tabs and line breaks inside {changed:,} cells became spaces" if changed else ""
+                say(f"{folder / file}: {split.num_rows:,} rows{note}")
     for name in task.files:
         if name not in hub.splits and name not in there:
             say(f"{task.files[name]} of {task.name} is not on the hub; {task.homepage} has it")
-
-
-def _existing(task: Task, data_dir: Path, split: str) -> Path | None:
-    try:
-        return find_file(task, data_dir, split)
-    except NotThere:
-        return None
 
 
 @contextlib.contextmanager
@@ -106,29 +101,20 @@ def _folder(folder: Path) -> Iterator[None]:
                 part.rmdir()
 
 
-def _write(split: HubSplit, path: Path, title: str) -> str:
-    """Write a split and return a line that says so."""
-    note = ""
-    with tqdm(total=split.num_rows, desc=title, unit=" rows", leave=False) as bar:
-        if suffix_of(path) == ".parquet":
-            _write_parquet(split, path, bar)
-        elif changed := _write_text(split, path, bar):
-            note = f"; tabs and line breaks inside {changed:,} cells became spaces"
-    return f"{path}: {split.num_rows:,} rows{note}"
-
-
-def _write_parquet(split: HubSplit, path: Path, bar: tqdm) -> None:
+def _write_parquet(split: HubSplit, path: Path, bar: tqdm) -> int:
+    """Write the hub's file itself if there is one that names its labels; returns 0: no cell is changed."""
     import pyarrow.parquet
 
     with whole_file(path) as partial:
         if len(split.shards) == 1 and not split.is_named_by_card:
             with open(split.shards[0], "rb") as shard, open(partial, "wb") as copy:
                 shutil.copyfileobj(shard, copy, 1 << 20)
-            return
+            return 0
         with pyarrow.parquet.ParquetWriter(partial, split.schema) as file:
             for batch in split.batches():
                 file.write_batch(batch)
                 bar.update(len(batch))
+    return 0
 
 
 def _write_text(split: HubSplit, path: Path, bar: tqdm) -> int:

@@ -4,6 +4,7 @@
 forbids the network. No code of a repository is run.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,25 +42,16 @@ class Repositories:
         if self.source is not None:
             return _find_clone(self.source, hub, splits)
         from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
 
         self.offline = self.offline or constants.HF_HUB_OFFLINE
         if not self.offline and not _answers(hub):
             self.offline = True
             self.say("the hub does not answer; looking in its cache")
         patterns = ["README.md", *(pattern for split in splits for pattern in _patterns(hub, split))]
-        try:
+        with _explained(hub):
             path = snapshot_download(
                 hub.repository, repo_type="dataset", allow_patterns=patterns, local_files_only=self.offline
             )
-        except LocalEntryNotFoundError as error:
-            raise Unreachable(f"the cache does not have {hub.repository}") from error
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                error.filename = error.filename or constants.HF_HUB_CACHE  # a full disk does not say which file
-            elif explained := _explained(error, hub):
-                raise explained from error
-            raise
         if missing := _missing(Path(path), hub, splits):
             if self.offline:
                 raise Unreachable(f"the cache does not have {missing} of {hub.repository}")
@@ -77,31 +69,34 @@ def _answers(hub: Hub) -> bool:
     if not constants.ENDPOINT.startswith(("http://", "https://")):
         raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no web address")
     try:
-        HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
-    except Exception as error:
-        explained = _explained(error, hub)
-        if isinstance(explained, Unreachable):
-            return False
-        if explained is None:
-            raise
-        raise explained from error
+        with _explained(hub):
+            HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
+    except Unreachable:
+        return False
     return True
 
 
-def _explained(error: Exception, hub: Hub) -> UserError | None:
-    """An error of the network or the hub as a sentence; None for another."""
+@contextlib.contextmanager
+def _explained(hub: Hub) -> Iterator[None]:
+    """Errors of the network or the hub become a sentence: Unreachable, or UserError. All others stay as they are."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    what = (str(error).splitlines() or [""])[0].rstrip(".")
-    if isinstance(error, RepositoryNotFoundError):  # one that is private or gated too
-        return UserError(
-            f"{hub.repository}: the hub does not have it, or not for you ({what}); try again later, or give a copy "
-            "with --source"
-        )
-    # The client's HTTP library is not one of ours to import.
-    if type(error).__module__.startswith(("huggingface_hub", "httpx", "httpcore")):
-        return Unreachable(f"{hub.repository} cannot be reached ({what})")
-    return None
+    try:
+        yield
+    except Exception as error:
+        what = (str(error).splitlines() or [""])[0].rstrip(".")
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = error.filename or constants.HF_HUB_CACHE  # a full disk does not say which file
+        elif isinstance(error, RepositoryNotFoundError):  # one that is private or gated too
+            raise UserError(
+                f"{hub.repository}: the hub does not have it, or not for you ({what}); try again later, or give a copy "
+                "with --source"
+            ) from error
+        # The client's HTTP library is not one of ours to import.
+        elif type(error).__module__.startswith(("huggingface_hub", "httpx", "httpcore")):
+            raise Unreachable(f"{hub.repository} cannot be reached ({what})") from error
+        raise
 
 
 def _patterns(hub: Hub, split: str) -> tuple[str, str]:

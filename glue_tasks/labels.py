@@ -188,5 +188,5 @@ def output_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
 
 
 def written_labels(task: Task) -> tuple[str, ...]:
-    """What a benchmark's server expects for each label, in the order of their ids."""
-    return (task.submission.labels if task.submission else ()) or task.labels
+    """What predictions say for each label, in the order of their ids: for a benchmark's server what its files have."""
+    return (task.label_codes if task.submission else ()) or task.labels

@@ -2,12 +2,11 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import stats
 from sklearn import metrics
-
-from glue_tasks.task import Task
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -26,45 +25,26 @@ def _correlation(correlate: Callable[..., tuple[float, float]]) -> Metric:
     return score
 
 
-def _matthews(predictions: np.ndarray, references: np.ndarray) -> float:
-    with warnings.catch_warnings():
-        # A model that gives every row of a small file the same label is told by its score, 0.
-        warnings.filterwarnings("ignore", "A single label was found", UserWarning)
-        return float(metrics.matthews_corrcoef(references, predictions))
+def _of_labels(measure: Callable[..., float], **options: Any) -> Metric:
+    def score(predictions: np.ndarray, references: np.ndarray) -> float:
+        with warnings.catch_warnings():
+            # A model that gives every row of a small file the same label is told by its score, 0.
+            warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+            return float(measure(references, predictions, **options))
+
+    return score
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": lambda predictions, references: float(metrics.accuracy_score(references, predictions)),
-    "f1": lambda predictions, references: float(metrics.f1_score(references, predictions, zero_division=0.0)),
-    "matthews": _matthews,
+    "accuracy": _of_labels(metrics.accuracy_score),
+    "f1": _of_labels(metrics.f1_score, zero_division=0.0),
+    "matthews": _of_labels(metrics.matthews_corrcoef),
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
-    "micro_f1": lambda predictions, references: float(
-        metrics.f1_score(references, predictions, average="micro", zero_division=0.0)
-    ),
-    "macro_f1": lambda predictions, references: float(
-        metrics.f1_score(references, predictions, average="macro", zero_division=0.0)
-    ),
+    "micro_f1": _of_labels(metrics.f1_score, average="micro", zero_division=0.0),
+    "macro_f1": _of_labels(metrics.f1_score, average="macro", zero_division=0.0),
 }
 
 OF_VALUES = frozenset({"pearson", "spearman"})  # of a regression; the others are of labels
 OF_TWO_LABELS = frozenset({"f1"})  # of the second one
 OF_MULTI_LABEL = frozenset({"micro_f1", "macro_f1"})
-
-
-def score(task: Task, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """The task's metrics.
-
-    outputs: (examples, num_labels) logits, or (examples, 1) values for a regression.
-    references: (examples,) label ids, or values.
-    """
-    predictions = outputs[:, 0] if task.is_regression else outputs.argmax(axis=-1)
-    return {name: METRICS[name](predictions, references) for name in task.metrics}
-
-
-def chance_score(task: Task, references: np.ndarray) -> float:
-    """The best main-metric score of a model that gives every example the same answer."""
-    if task.is_regression:
-        return 0.0
-    metric = METRICS[task.main_metric]
-    return max(metric(np.full(len(references), label), references) for label in range(task.num_labels))

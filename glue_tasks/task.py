@@ -28,11 +28,10 @@ class Hub:
 @dataclass(frozen=True)
 class Submission:
     """What the benchmark's server takes for a test split. `layout`: "glue" is a TSV of index and prediction with a
-    header; "clue" is JSON lines of id and label."""
+    header; "clue" is JSON lines of id and label. Labels are written as in the task's own files."""
 
     layout: str
     files: Mapping[str, str]  # split -> file name
-    labels: tuple[str, ...] = ()  # what is written for each label; () means the names
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ of the fields, `check_task` whether they fit together.
 
 import dataclasses
 import difflib
+import itertools
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,117 +89,114 @@ def choose_task(task: Task | str | None, path: Path | str | None) -> Task:
 
 def check_task(task: Task) -> None:
     """Raises ValueError, in words that go on from the file's or the task's name, if its parts do not fit together."""
+    if fault := next(itertools.chain(_faults(task), _faults_of_labels(task), _faults_of_metrics(task)), ""):
+        raise ValueError(fault)
+
+
+def _faults(task: Task) -> Iterator[str]:
     if len(task.text_columns) not in (1, 2):
-        raise ValueError(f"has {len(task.text_columns)} text_columns; a task has one, or two for a pair")
+        yield f"has {len(task.text_columns)} text_columns; a task has one, or two for a pair"
     named = (*task.text_columns, task.label_column)
     if len(set(named)) < len(named):
-        raise ValueError(f"takes one column twice: {', '.join(named)}; name a column of its own for each")
+        yield f"takes one column twice: {', '.join(named)}; name a column of its own for each"
     for name in ("name", "label_column", "text_columns", "labels", "label_codes", "columns"):
         if getattr(task, name) == "" or "" in tuple(getattr(task, name)):
-            raise ValueError(f"has '' in {name}; it takes texts that are not empty")
+            yield f"has '' in {name}; it takes texts that are not empty"
     for name in ("labels", "label_codes", "metrics"):
         values = [composed(value) for value in getattr(task, name)]
-        twice = {value for value in values if values.count(value) > 1}
-        if twice:
-            raise ValueError(f"has {sorted(twice)[0]!r} twice in {name}")
-    _check_labels(task)
-    _check_metrics(task)
+        yield from (f"has {value!r} twice in {name}" for value in sorted(values) if values.count(value) > 1)
     if "dev" not in task.files:
-        raise ValueError("names no dev file; a dev split scores and selects the student")
+        yield "names no dev file; a dev split scores and selects the student"
     for split in task.files:
         if not re.fullmatch(r"train|dev(_.*)?|test([_\d].*)?", split):
-            raise ValueError(
-                f"has a split {split!r} in files; there are train, dev and test, and such as dev_2 and test_2"
-            )
+            yield f"has a split {split!r} in files; there are train, dev and test, and such as dev_2 and test_2"
     if set(task.separator) & set('"\r\n'):
-        raise ValueError(f"sets separator to {task.separator!r}; it is what stands between cells, such as ';'")
+        yield f"sets separator to {task.separator!r}; it is what stands between cells, such as ';'"
     for name in task.column_aliases:
         if name not in (*named, task.id_column):
-            raise ValueError(f"has column_aliases of {name!r}; its columns are {', '.join(named)}{_near(name, named)}")
+            yield f"has column_aliases of {name!r}; its columns are {', '.join(named)}{_near(name, named)}"
     for split in task.other_files:
         if split not in task.files:
-            raise ValueError(f"has other_files of {split!r}; its splits are {', '.join(task.files)}")
+            yield f"has other_files of {split!r}; its splits are {', '.join(task.files)}"
     missing = [name for name in named if name not in task.columns] if task.headerless and task.columns else []
     if missing:
-        raise ValueError(f"has no column {missing[0]!r} among its columns {', '.join(task.columns)}")
+        yield f"has no column {missing[0]!r} among its columns {', '.join(task.columns)}"
     for field in dataclasses.fields(Task):
         if field.type in (int, float) and not 0 < getattr(task, field.name) < float("inf"):
-            raise ValueError(f"sets {field.name} to {getattr(task, field.name)}; it must be more than 0")
+            yield f"sets {field.name} to {getattr(task, field.name)}; it must be more than 0"
 
 
-def _check_labels(task: Task) -> None:
+def _faults_of_labels(task: Task) -> Iterator[str]:
+    codes, separator = task.label_codes, task.label_separator
     if task.kind not in KINDS:
-        raise ValueError(f"has the kind {task.kind!r}; there are {', '.join(KINDS)}{_near(task.kind, KINDS)}")
+        yield f"has the kind {task.kind!r}; there are {', '.join(KINDS)}{_near(task.kind, KINDS)}"
     if task.is_multi_label and not task.labels:
-        raise ValueError("has no labels; name them")
+        yield "has no labels; name them"
     if len(task.labels) == 1:
-        raise ValueError(f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"')
-    if task.label_codes and len(task.label_codes) != len(task.labels):
-        raise ValueError(
-            f"has {len(task.label_codes)} label_codes for {len(task.labels)} labels; write one for each, in their order"
-        )
-    for at, code in enumerate(task.label_codes):
-        if code in task.labels and task.labels.index(code) != at:
-            raise ValueError(f"has {code!r} both as the code of {task.labels[at]!r} and as the name of another label")
-    if not task.label_separator or set(task.label_separator) & set('"\t\r\n'):
-        raise ValueError(
-            f"sets label_separator to {task.label_separator!r}; it is what stands between labels, such as ','"
-        )
-    for label in (*task.labels, *task.label_codes):
+        yield f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"'
+    if codes and len(codes) != len(task.labels):
+        yield f"has {len(codes)} label_codes for {len(task.labels)} labels; write one for each, in their order"
+    for code, label in zip(codes, task.labels, strict=False):
+        if code != label and code in task.labels:
+            yield f"has {code!r} both as the code of {label!r} and as the name of another label"
+    if not separator or set(separator) & set('"\t\r\n'):
+        yield f"sets label_separator to {separator!r}; it is what stands between labels, such as ','"
+    for label in (*task.labels, *codes):
         if label != label.strip():
-            raise ValueError(f"has the label {label!r}; leave out the spaces around it, which do not count in files")
+            yield f"has the label {label!r}; leave out the spaces around it, which do not count in files"
         if label in task.unscored_labels:
-            raise ValueError(f"has {label!r} both as a label and among its unscored_labels")
-        if task.is_multi_label and task.label_separator in label:
-            raise ValueError(f"has the label {label!r}, which holds the label_separator {task.label_separator!r}")
+            yield f"has {label!r} both as a label and among its unscored_labels"
+        if task.is_multi_label and separator in label:
+            yield f"has the label {label!r}, which holds the label_separator {separator!r}"
 
 
-def _check_metrics(task: Task) -> None:
+def _faults_of_metrics(task: Task) -> Iterator[str]:
     if not task.metrics:
-        raise ValueError("names no metrics")
+        yield "names no metrics"
     for metric in task.metrics:
         if metric not in METRICS:
-            raise ValueError(f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}")
+            yield f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}"
         if metric not in _METRICS[task.kind]:
             scored = "labels" if task.kind == "classification" else f"a {task.kind}" + " task" * task.is_multi_label
             fitting = [known for known in METRICS if known in _METRICS[task.kind]]
-            raise ValueError(f"scores {scored} by {metric}; there are {', '.join(fitting)}")
+            yield f"scores {scored} by {metric}; there are {', '.join(fitting)}"
         if metric in OF_TWO_LABELS and task.num_labels > 2:
-            raise ValueError(f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews")
+            yield f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews"
 
 
 def _task(given: dict[str, Any], path: Path) -> Task:
-    for key in given:
-        if key not in KEYS:
-            raise ValueError(f"sets {key!r}, which is no key{_near(key, KEYS)}")
     if given.get("kind") == "regression":
         given = {"labels": "regression", **given}
-    for key in _NEEDED:
-        if key not in given:
-            raise ValueError(f"does not say {key}; it needs {', '.join(_NEEDED)}")
-    is_regression = given["labels"] == "regression"
-    if is_regression != (given.get("kind", given["labels"]) == "regression"):
-        raise ValueError(f"has the kind {given['kind']!r} and labels = {given['labels']!r}, which do not go together")
-    if given["labels"] == []:
-        raise ValueError('has no labels; name them, or write labels = "regression"')
-    if is_regression and given.get("label_codes"):
-        raise ValueError("has label_codes, and a regression has none")
+    if fault := next(_faults_of_keys(given), ""):
+        raise ValueError(fault)
     try:
         values = _TaskFile.model_validate(_as_fields(given)).model_dump(exclude_unset=True)
     except pydantic.ValidationError as error:
         raise ValueError(_sentence(error.errors()[0], given)) from None
     _check_name(values["name"])
-    task = Task(
-        **{
-            "summary": f"a task of your own, from {path.name}",
-            "homepage": "",
-            "metrics": _USUAL_METRICS.get("regression" if is_regression else values.get("kind", "classification"), ()),
-            **values,
-        },
-        headerless=_headerless(given),
-    )
+    kind = "regression" if given["labels"] == "regression" else values.get("kind", "classification")
+    usual = {
+        "summary": f"a task of your own, from {path.name}",
+        "homepage": "",
+        "metrics": _USUAL_METRICS.get(kind, ()),
+        "headerless": _headerless(given),
+    }
+    task = Task(**{**usual, **values})
     check_task(task)
     return task
+
+
+def _faults_of_keys(given: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"sets {key!r}, which is no key{_near(key, KEYS)}" for key in given if key not in KEYS)
+    needed = ", ".join(_NEEDED)
+    yield from (f"does not say {key}; it needs {needed}" for key in _NEEDED if key not in given)
+    labels, is_regression = given["labels"], given["labels"] == "regression"
+    if is_regression != (given.get("kind", labels) == "regression"):
+        yield f"has the kind {given['kind']!r} and labels = {labels!r}, which do not go together"
+    if labels == []:
+        yield 'has no labels; name them, or write labels = "regression"'
+    if is_regression and given.get("label_codes"):
+        yield "has label_codes, and a regression has none"
 
 
 def _as_fields(given: Mapping[str, Any]) -> dict[str, Any]:

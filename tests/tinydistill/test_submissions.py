@@ -29,7 +29,11 @@ from tinydistill.__main__ import main
 NLI = ("entailment", "neutral", "contradiction")
 MADE_UP = replace(TASKS["SST-2"], name="made-up", label_codes=(), submission=None, hub=None)
 JSON_LINES = replace(
-    MADE_UP, name="lines", id_column="id", submission=Submission("clue", {"test": "lines_predict.json"}, ("100", "102"))
+    MADE_UP,
+    name="lines",
+    label_codes=("100", "102"),
+    id_column="id",
+    submission=Submission("clue", {"test": "lines_predict.json"}),
 )
 
 
