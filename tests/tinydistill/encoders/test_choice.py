@@ -198,3 +198,15 @@ def test_a_failure_is_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == [
         "this cannot be used here and PyTorch's own way is taken, which is slower (no such operator)"
     ]
+
+
+def test_one_of_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinydistill.encoders.cpu import dropout as module
+
+    def check() -> None:
+        pass
+
+    check.__module__ = module.__name__
+    for value, runs in (("products", True), ("products,dropout", False), ("dropout", False), ("1", False), ("", True)):
+        monkeypatch.setenv(PLAIN, value)
+        assert uses("a way of dropout", check) == runs
