@@ -47,9 +47,11 @@ def _run(given: dict[str, Any]) -> None:
     check_memory_limit()
     recipe = read_recipe(Path(given["recipe"])) if given["recipe"] else {}
     name = given["phase"]
+    if name in _NEEDS or name in flags.PHASES:  # said before a task is missed
+        flags.check_used(given, name, flags.PHASES, recipe)
     known = resolve(given["task"], recipe, {}, given["task_file"]).phases
-    if name not in (*known, "evaluate", "all"):
-        raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, 'evaluate', 'all'])}")
+    if name not in (*known, *_NEEDS):
+        raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, *_NEEDS])}")
     flags.check_used(given, name, known, recipe)
     plan = resolve(given["task"], recipe, flags.settings_of(given, name, known), given["task_file"])
     options = with_augmented(plan.task, plan.options)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-import torch._inductor.config as inductor
 import typer
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
@@ -105,13 +104,7 @@ def _in_8_bits(model: PreTrainedModel, batches: list) -> PreTrainedModel:
 
 
 def _frozen(model: PreTrainedModel) -> Run:
-    compiled = torch.compile(model, dynamic=True)
-
-    def run(**batch: object) -> object:
-        with inductor.patch(freezing=True):
-            return compiled(**batch)
-
-    return run
+    return torch.compile(model, dynamic=True, options={"freezing": True})
 
 
 def _torchao(model: PreTrainedModel) -> PreTrainedModel:

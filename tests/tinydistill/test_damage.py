@@ -141,7 +141,7 @@ def test_the_weights_of_a_finished_phase(
     content = path.read_bytes()
     path.write_bytes(content[:-64] + b"\0" * 64)
     told = refused(capsys, "prediction", data_dir, tmp_path, *args)
-    assert f"{name} is damaged: it is not what was written, as" in told
+    assert f"{name} is damaged: it is not what was written, by the record" in told
     path.write_bytes(content)
     run("prediction", data_dir, tmp_path, *args)
 

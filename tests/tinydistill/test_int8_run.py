@@ -140,7 +140,7 @@ def test_where_it_cannot_be_had_it_is_said_at_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr("tinydistill.phases.device", lambda: torch.device("mps"))
+    monkeypatch.setattr("tinydistill.preparation.device", lambda: torch.device("mps"))
     args: list[Any] = ["--pretrained", str(masked_lm_dir), "--student", NARROW, *IN_8_BITS]
     assert "models run on mps here" in refused(capsys, "all", data_dir, tmp_path, *args)
     assert list(tmp_path.iterdir()) == []

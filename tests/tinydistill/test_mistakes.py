@@ -95,7 +95,7 @@ def test_missing_flags(
         ),
         ("teacher", ["--mlm", "m"], "--phase teacher does not use --mlm"),
         ("prediction", ["--glove", "v.txt"], "--phase prediction does not use --vectors"),
-        ("baseline", ["--several-pieces", "vectors"], "--phase baseline does not use --several-pieces"),
+        ("baseline", ["--several-pieces", "vectors"], "--phase baseline does not use --multi-piece-words"),
         (
             "teacher",
             ["--teacher-precision", "int8"],
@@ -111,7 +111,7 @@ def test_missing_flags(
         ("teacher", ["--teacher", "m"], "--phase teacher does not use --teacher"),
         ("all", ["--mlm", "m"], "--mlm is for --augment, which is not given"),
         ("all", ["--vectors", "v.txt"], "--vectors is for --augment"),
-        ("all", ["--several-pieces", "mask"], "--several-pieces is for --augment"),
+        ("all", ["--several-pieces", "mask"], "--multi-piece-words is for --augment"),
         ("all", ["--N", "3"], "--N is for --augment"),
         ("all", ["--augment", "--augmented"], "--augmented takes one that is there; give one of them"),
     ],

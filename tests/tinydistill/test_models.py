@@ -125,7 +125,7 @@ def test_out_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, masked_lm_d
     def load(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("tinydistill.models.AutoModelForSequenceClassification.from_pretrained", load)
+    monkeypatch.setattr("transformers.AutoModelForSequenceClassification.from_pretrained", load)
     with pytest.raises(torch.OutOfMemoryError):
         load_classifier(str(masked_lm_dir), SST2, fresh_head=True)
 
