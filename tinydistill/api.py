@@ -65,28 +65,29 @@ def distill(
     inputs = output / _INPUTS
     if isinstance(teacher, str) == (tokenizer is not None):
         raise UserError("give the tokenizer with a teacher that is a loaded model, and only then")
-    teacher_name = _named(teacher, tokenizer, inputs / "teacher")
-    student_name = _named(student, tokenizer, inputs / "student")
-    config = load_config(teacher_name)
+    models = {"teacher": teacher, "student": student}
+    names = {who: model if isinstance(model, str) else str(inputs / who) for who, model in models.items()}
+    config = load_config(teacher) if isinstance(teacher, str) else teacher.config
     task = _task(config, eval_dataset, columns or {}, metrics)
-    for split, data in (("train", train_dataset), ("dev", eval_dataset)):
-        _write(task, data, columns or {}, inputs / task.name / _FILES[split])
     given: dict[str, Any] = {**_options_of(args, phases), **options}
-    given |= {"teacher": teacher_name, "student": student_name, "data_dir": str(inputs), "output_dir": str(output)}
+    given |= {**names, "data_dir": str(inputs), "output_dir": str(output)}
     if not given.get("overwrite"):
         given["resume"] = True
     plan = resolve(task, {}, given)
     chosen = [_phase(plan, phase) for phase in phases]
     known = {**plan.phases, **{phase.name: phase for phase in chosen}}
     check_phases(known)
+    for who, model in models.items():
+        if not isinstance(model, str):
+            _save(model, tokenizer, inputs / who)
+    for split, data in (("train", train_dataset), ("dev", eval_dataset)):
+        _write(task, data, columns or {}, inputs / task.name / _FILES[split])
     folder = run(chosen, task, plan.options, known=known)
     return kind_of(task).auto_model.from_pretrained(str(folder))
 
 
-def _named(model: PreTrainedModel | str, tokenizer: PreTrainedTokenizerBase | None, folder: Path) -> str:
-    """A model by a name that every part of a run understands: one in memory is saved."""
-    if isinstance(model, str):
-        return model
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, folder: Path) -> None:
+    """Save a model that was loaded, so that every part of a run can name it; the folder appears when it is whole."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     with_shared_weights(model).save_pretrained(partial)  # which notes things in the configuration it saves
@@ -94,7 +95,6 @@ def _named(model: PreTrainedModel | str, tokenizer: PreTrainedTokenizerBase | No
         tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return str(folder)
 
 
 def _task(config: Any, dev: Dataset, columns: Mapping[str, str], metrics: Sequence[str]) -> Task:

@@ -66,34 +66,32 @@ def check_pieces(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, w
 
 
 def check_fit(
-    teacher: PreTrainedConfig, student: PreTrainedConfig, projection: str, heads: str, max_length: int
+    objectives: Iterable[Objective], teacher: PreTrainedConfig, student: PreTrainedConfig, max_length: int
 ) -> None:
-    """Raises UserError unless the student's heads, width and positions suit the objectives of the phase."""
-    if heads == "match" and student.num_attention_heads != teacher.num_attention_heads:
-        raise UserError(
-            f"the student has {student.num_attention_heads} heads, the teacher {teacher.num_attention_heads}; choose a "
-            f"student of {teacher.num_attention_heads} heads, or compare the mean over heads with --heads mean"
-        )
-    if projection == "none" and student.hidden_size != teacher.hidden_size:
-        raise UserError(
-            f"the student is {student.hidden_size} wide, the teacher {teacher.hidden_size}: without a projection they "
-            "cannot be compared; use --projection per-layer or shared"
-        )
-    check_positions(student, "student", max_length)
-    check_positions(teacher, "teacher", max_length)
-
-
-def check_layers(objectives: Iterable[Objective], teacher: PreTrainedConfig, student: PreTrainedConfig) -> None:
-    """Raises UserError if an objective names a layer that a model does not have. objectives: resolved."""
+    """Raises UserError unless heads, widths, layers and positions of both suit the objectives, which are resolved."""
     for objective in objectives:
+        compared, is_attention = objective.feature, objective.feature == "attention"
+        if is_attention and objective.heads == "match" and student.num_attention_heads != teacher.num_attention_heads:
+            raise UserError(
+                f"the student has {student.num_attention_heads} heads, the teacher {teacher.num_attention_heads}; "
+                f"choose a student of {teacher.num_attention_heads} heads, or compare the mean over heads with "
+                "--heads mean"
+            )
+        if compared == "hidden" and objective.projection == "none" and student.hidden_size != teacher.hidden_size:
+            raise UserError(
+                f"the student is {student.hidden_size} wide, the teacher {teacher.hidden_size}: without a projection "
+                "they cannot be compared; use --projection per-layer or shared"
+            )
         for side, (who, config) in enumerate((("student", student), ("teacher", teacher))):
-            deepest = config.num_hidden_layers - (objective.feature == "attention")
+            deepest = config.num_hidden_layers - is_attention
             for pair in objective.pairs:
                 if not 0 <= pair[side] <= deepest:
                     raise UserError(
-                        f"the objective {objective.label} compares {objective.feature} {pair[side]} of the {who}; "
-                        f"there are 0 to {deepest}"
+                        f"the objective {objective.label} compares {compared} {pair[side]} of the {who}; there are 0 "
+                        f"to {deepest}"
                     )
+    check_positions(student, "student", max_length)
+    check_positions(teacher, "teacher", max_length)
 
 
 def check_positions(model: PreTrainedModel | PreTrainedConfig, who: str, max_length: int) -> None:

@@ -39,8 +39,7 @@ def command(function: Callable[[dict[str, Any]], None], options: type[Options] =
 
 def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
     yield _parameter("phase", str, _what_phases_do(), required=True, metavar="PHASE")
-    rest = dict(about(options))
-    for field, known in rest.items():
+    for field, known in about(options):
         if known.group == TRAINING and field.name == "max_steps":
             yield from _of_training()
         names = known.flags or ((flag_of(field.name, known),) if isinstance(field.default, bool) else ())

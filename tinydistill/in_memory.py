@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import ClassLabel, Dataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,17 +15,12 @@ from tinydistill.distiller import Distiller
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
 from tinydistill.objectives import Objective, resolve
+from tinydistill.options import Options
 from tinydistill.phases import PHASES
+from tinydistill.settings import check_ranges, merge
 
-# What can be said of a distillation beside its objectives; defaults are those of the command line.
-_OPTIONS = {
-    "layer_map": "uniform",
-    "projection": "auto",
-    "heads": "match",
-    "temperature": 1.0,
-    "loss_scale": "valid",
-    "max_length": None,
-}
+# Options that say how two models are compared, and how long texts may be; the others are TrainingArguments' work.
+_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "max_length")
 TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
 
 
@@ -47,43 +41,48 @@ def task_of(config: PreTrainedConfig, name: str = "custom") -> Task:
     )
 
 
+def options_of(given: Mapping[str, Any]) -> Options:
+    """What a DistillationTrainer is told beside transformers' arguments. Raises UserError for what cannot be."""
+    if unknown := given.keys() - set(_NAMES):
+        raise UserError(f"DistillationTrainer has no option {min(unknown)!r}; there are {', '.join(_NAMES)}")
+    values: dict[str, Any] = {"max_length": _MAX_LENGTH}
+    merge(values, given, Options, "DistillationTrainer")
+    options = Options(**values)
+    check_ranges(options)
+    return options
+
+
+_MAX_LENGTH = 128  # where none is given; a shorter one if the tokenizer says so
+
+
 def as_distiller(
-    student: PreTrainedModel,
-    teacher: Any,
-    objectives: Sequence[Objective],
-    device: torch.device,
-    options: Mapping[str, Any],
+    student: PreTrainedModel, teacher: Any, objectives: Sequence[Objective], options: Options
 ) -> Distiller:
     """The student, over the same weights, with its projections and objectives; they are resolved for the two models.
 
     teacher: a model, or None or a signal, of which nothing is known: its layers must then be named. Raises UserError.
     """
-    if unknown := options.keys() - _OPTIONS.keys():
-        raise UserError(f"DistillationTrainer has no option {min(unknown)!r}; there are {', '.join(_OPTIONS)}")
-    given = {**_OPTIONS, **options}
     objectives = objectives or TINYBERT
     kind = kind_of(task_of(student.config))
-    maps, width = layer_map.LayerMap(()), student.config.hidden_size
-    if isinstance(teacher, PreTrainedModel):
-        width = teacher.config.hidden_size
-        if any(each.compares_layers and each.layers == "map" for each in objectives):
-            depths = teacher.config.num_hidden_layers, student.config.num_hidden_layers
-            maps = layer_map.choose(given["layer_map"], *depths)
-    elif any(each.feature != "labels" for each in objectives) and teacher is None:
+    config = teacher.config if isinstance(teacher, PreTrainedModel) else student.config
+    maps = layer_map.LayerMap(())
+    if teacher is None and any(each.feature != "labels" for each in objectives):
         raise UserError("the objectives compare the student with a teacher, and there is none; give one as teacher=")
-    projection = given["projection"]
+    if any(each.compares_layers and each.layers == "map" for each in objectives):
+        maps = layer_map.choose(options.layer_map, config.num_hidden_layers, student.config.num_hidden_layers)
+    projection = options.projection
     if projection == "auto":
-        projection = "none" if width == student.config.hidden_size else "per-layer"
-    if isinstance(teacher, PreTrainedModel) and maps.blocks:
-        checks.check_fit(teacher.config, student.config, projection, given["heads"], 0)
+        projection = "none" if config.hidden_size == student.config.hidden_size else "per-layer"
     resolved = resolve(
-        objectives, kind.losses, maps, projection, given["heads"], given["temperature"], given["loss_scale"]
+        objectives, kind.losses, maps, projection, options.heads, options.temperature, options.loss_scale
     )
-    return Distiller(with_shared_weights(student), resolved, width, kind.positions)
+    if isinstance(teacher, PreTrainedModel):
+        checks.check_fit(resolved, config, student.config, 0)
+    return Distiller(with_shared_weights(student), resolved, config.hidden_size, kind.positions)
 
 
 def encode_dataset(
-    data: Dataset | None, tokenizer: PreTrainedTokenizerBase | None, model: PreTrainedModel, max_length: int | None
+    data: Dataset | None, tokenizer: PreTrainedTokenizerBase | None, model: PreTrainedModel, max_length: int
 ) -> Dataset | None:
     """A dataset of texts tokenised, with the column `length`; one that is tokenised gets that column alone.
 
@@ -103,7 +102,7 @@ def encode_dataset(
             raise UserError("a dataset of texts needs processing_class, the tokenizer")
         checks.check_pieces(model.config, tokenizer, "student")
         texts = [name for name in ("text", "text_pair") if name in data.column_names]
-        length = max_length or min(tokenizer.model_max_length, 128)
+        length = min(tokenizer.model_max_length, max_length)
         data = data.map(
             lambda rows: tokenizer(
                 *(rows[name] for name in texts),

@@ -21,6 +21,7 @@ Loss = Callable[..., "Tensor"]  # one value for each example; its arguments by f
 Layers = Literal["map"] | tuple[tuple[int, int], ...]
 
 ANY_TEACHER = "*"  # the only one
+TEACHER = "teacher"  # what a single one is called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,8 @@ def resolve(
     times: Counter[str] = Counter()
     for each in objectives:
         check_loss(each, f"the objective {each.label}")
+        if each.teacher not in (ANY_TEACHER, TEACHER):
+            raise UserError(f"the objective {each.label} names the teacher {each.teacher!r}; there is one, {TEACHER!r}")
         times[each.label] += 1
         loss = each.loss or {**_OF_LAYERS, **of_kind}[each.feature]
         if isinstance(loss, str) and loss_scale == "reference":

@@ -75,15 +75,8 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
     student = build_student(spec, teacher, task, maps, options.seed)
     projection = _projection(options, teacher.config, student.config)
-    checks.check_fit(
-        teacher.config,
-        student.config,
-        projection if phase.compares_layers else "per-layer",
-        options.heads if phase.compares_layers else "mean",
-        options.max_length,
-    )
     objectives = _resolved(phase, task, options, projection, maps)
-    checks.check_layers(objectives, teacher.config, student.config)
+    checks.check_fit(objectives, teacher.config, student.config, options.max_length)
     checks.check_pieces(teacher.config, tokenizer, f"teacher {options.teacher}")
     checks.check_pieces(student.config, tokenizer, f"student {name}")
     _try(phase, task, options, student.config, teacher.config, maps)
@@ -125,7 +118,11 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
     maps = LayerMap(())
     if spec.teacher_layers or any(phase.uses_layer_map for phase in phases):
         maps = layer_map.choose(options.layer_map, config.num_hidden_layers, student.num_hidden_layers)
-    checks.check_fit(config, student, _projection(options, config, student), options.heads, options.max_length)
+    projection = _projection(options, config, student)
+    for phase in phases:
+        if not phase.makes_teacher:
+            resolved = _resolved(phase, task, options, projection, maps)
+            checks.check_fit(resolved, config, student, options.max_length)
     if spec.path:
         checks.check_vocabulary(load_tokenizer(source), load_tokenizer(spec.path), spec.path)
     for phase in phases:

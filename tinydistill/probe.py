@@ -19,10 +19,9 @@ from tinydistill.distiller import Distiller, FeatureReader
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
 from tinydistill.kinds import TaskKind
-from tinydistill.objectives import Objective
+from tinydistill.objectives import TEACHER, Objective
 from tinydistill.phases import Phase
 from tinydistill.students import copy_blocks
-from tinydistill.teachers import TEACHER
 
 _ROWS, _MOST_PIECES = 2, 64
 

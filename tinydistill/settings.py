@@ -55,7 +55,7 @@ def resolve(
     recipe = dict(recipe)
     if not (task or task_file):
         named: dict[str, str] = {}
-        _merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, options, "the recipe")
+        merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, options, "the recipe")
         task, task_file = named.get("task"), named.get("task_file")
     chosen = choose_task(task, task_file)
     listed, own = recipe.pop("run", list(ALL)), recipe.pop("phases", {})
@@ -71,7 +71,7 @@ def resolve(
     values: dict[str, Any] = {"max_length": chosen.max_length}
     trainings: dict[str, dict[str, Any]] = {name: _published(phase, chosen) for name, phase in phases.items()}
     for source, given in (("the recipe", recipe), (_COMMAND_LINE, flags)):
-        _merge(values, {key: value for key, value in given.items() if key not in tables}, options, source, tables)
+        merge(values, {key: value for key, value in given.items() if key not in tables}, options, source, tables)
         for table, name in tables.items():
             if not isinstance(given.get(table, {}), Mapping):
                 raise UserError(f"{source} sets {table} to {given[table]!r}, which is a phase: write a table [{table}]")
@@ -80,7 +80,7 @@ def resolve(
             changes = {key: within[key] for key in OF_A_PHASE if within.get(key) is not None}
             phases[name] = change_phase(phases[name], changes, where)
             others = {key: value for key, value in within.items() if key not in OF_A_PHASE}
-            _merge(trainings[name], others, Training, where)
+            merge(trainings[name], others, Training, where)
     for name, phase in phases.items():
         if phase.as_long_as and "epochs" not in trainings[name]:
             trainings[name]["epochs"] = sum(phases[other].training.epochs for other in phase.as_long_as)
@@ -121,8 +121,7 @@ def _published(phase: Phase, task: Task) -> dict[str, Any]:
 def check_ranges(options: Options | Training) -> None:
     """Raises UserError if a value is none of the choices, or out of range."""
     for field, known in about(options):
-        value = getattr(options, field.name)
-        if (value != field.default or known.above is not None) and (wrong := known.check(field.name, value)):
+        if wrong := known.check(field.name, getattr(options, field.name)):
             raise UserError(wrong)
 
 
@@ -159,7 +158,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return recipe
 
 
-def _merge(
+def merge(
     values: dict[str, Any], given: Mapping[str, Any], owner: type, source: str, tables: Mapping[str, str] | None = None
 ) -> None:
     """Lay `given` over `values`, whose keys are fields of the dataclass `owner`."""

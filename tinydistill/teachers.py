@@ -12,9 +12,7 @@ from tinydistill.distiller import FeatureReader, Features
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import autocast
 from tinydistill.models import with_shared_weights
-from tinydistill.objectives import Objective
-
-TEACHER = "teacher"  # what a single one is called
+from tinydistill.objectives import ANY_TEACHER, TEACHER, Objective
 
 
 class TeacherSignal(Protocol):
@@ -44,10 +42,11 @@ class LiveTeacher:
     ):
         """objectives: resolved; only what they compare is computed."""
         self.name, self.precision = name, precision
-        self.model = with_shared_weights(model) if model.device == device else copy.deepcopy(model).to(device)
+        is_there = model.device.type == device.type  # a device without a number is the current one of its type
+        self.model = with_shared_weights(model) if is_there else copy.deepcopy(model).to(device)
         self.model.eval()
         prepare_products(self.model, precision)
-        own = [objective for objective in objectives if objective.teacher in (name, "*")]
+        own = [objective for objective in objectives if objective.teacher in (name, ANY_TEACHER)]
         with autocast(precision, device):
             self._read = FeatureReader(self.model, own, side=1)
 

@@ -74,15 +74,16 @@ class DistillationTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
         **options: Any,
     ):
+        known = in_memory.options_of(options)
         args = copy.copy(args) if args else TrainingArguments(output_dir="trainer_output", report_to="none")
         args.remove_unused_columns = False  # the distiller's forward names none of them
         args._n_gpu = min(args.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         self._given = None if isinstance(model, Distiller) else model
         if not isinstance(model, Distiller):
             set_seed(args.seed)  # of the projections
-            model = in_memory.as_distiller(model, teacher, objectives, args.device, options)
+            model = in_memory.as_distiller(model, teacher, objectives, known)
         encoded = [
-            in_memory.encode_dataset(data, processing_class, model.student, options.get("max_length"))
+            in_memory.encode_dataset(data, processing_class, model.student, known.max_length)
             for data in (train_dataset, eval_dataset)
         ]
         if data_collator is None:
@@ -98,7 +99,7 @@ class DistillationTrainer(Trainer):
             processing_class=processing_class,
             callbacks=[_TellWhere(self), *callbacks],
         )
-        self.score, self.compute, self.max_length = score, compute_metrics, options.get("max_length")
+        self.score, self.compute, self.max_length = score, compute_metrics, known.max_length
         self.teacher: TeacherSignal
         if isinstance(teacher, PreTrainedModel):
             self.teacher = LiveTeacher(teacher, model.objectives, self.precision, args.device)

@@ -248,6 +248,34 @@ def test_labels_of_a_dataset_by_name(
     assert found.metrics == {"test_accuracy": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": "all"}, "heads is 'all'; it can be match, mean"),
+        ({"layer_map": [1, 3]}, "sets layer_map to .*, which is not of type str"),
+        ({"max_length": 0}, "max_length is 0; it must be more than 0"),
+        ({"seed": 3}, "has no option 'seed'; there are layer_map"),
+        ({"objectives": [Objective(feature="logits", teacher="large")]}, "names the teacher 'large'; there is one"),
+        ({"objectives": [Objective(feature="hidden", layers=((0, 9),))]}, "compares hidden 9 of the teacher"),
+        ({"teacher": None}, "and there is none; give one as teacher="),
+    ],
+)
+def test_mistakes_with_the_trainer(
+    options: dict[str, Any], message: str, trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    given = {"teacher": trained, "train_dataset": dataset(), "processing_class": tokenizer, **options}
+    with pytest.raises(UserError, match=message):
+        DistillationTrainer(BertForSequenceClassification(tiny_bert_config(layers=2)), **given)
+
+
+def test_a_mistake_writes_nothing(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="max_stepz"):
+        distill(trained, "init:layers=2", dataset(), dataset(), tmp_path / "run", tokenizer, max_stepz=3)
+    assert not (tmp_path / "run").exists()
+
+
 def test_labels_that_the_student_does_not_have(
     trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast
 ) -> None:

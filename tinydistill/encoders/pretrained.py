@@ -68,7 +68,7 @@ def find_file(name: str, file: str) -> Path | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """transformers says nothing and draws no progress bar inside; what it was told before holds again behind.
+    """transformers says nothing and draws no progress bar inside; how it was set before is restored.
 
     A pretrained body under a new head is what is asked for here; its table of missing weights says nothing new.
     """

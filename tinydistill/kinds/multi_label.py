@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from glue_tasks.metrics import METRICS
 from glue_tasks.task import Task
 from tinydistill.kinds.kind import Doubts
-from tinydistill.kinds.sentences import Sentences
+from tinydistill.kinds.sentences import Sentences, head_of_labels
 
 THRESHOLD = "multi_label_threshold"  # in a model's configuration
 _UNKNOWN = 0.5  # of a model that states none
@@ -38,13 +38,7 @@ class MultiLabel(Sentences):
         return [0] * self.task.num_labels
 
     def head(self) -> dict[str, object]:
-        labels = self.task.labels
-        return {
-            "num_labels": self.task.num_labels,
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: i for i, label in enumerate(labels)},
-            "problem_type": "multi_label_classification",
-        }
+        return head_of_labels(self.task, "multi_label_classification")
 
     def references(self, data: Dataset) -> np.ndarray:
         """(N, C) of 0 and 1."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, Value
 from scipy.special import softmax
 from torch import Tensor
@@ -17,6 +16,7 @@ from glue_tasks.task import Task
 from tinydistill import label_order
 from tinydistill.activations import doubt_of_values
 from tinydistill.data import Collator, column, encode
+from tinydistill.distiller import one_output_each
 from tinydistill.kinds.kind import Collate, Doubts
 
 
@@ -44,7 +44,7 @@ class Sentences:
         return 0
 
     def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return torch.ones(len(batch["input_ids"]), dtype=torch.bool, device=batch["input_ids"].device)
+        return one_output_each(batch)
 
     def references(self, data: Dataset) -> np.ndarray:
         """(N,): label ids, or values."""
@@ -54,6 +54,16 @@ class Sentences:
         """Nothing: the outputs say it all."""
 
 
+def head_of_labels(task: Task, problem_type: str) -> dict[str, object]:
+    """Configuration entries of a head with an output for each of the task's labels, by transformers' problem type."""
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {label: i for i, label in enumerate(task.labels)},
+        "problem_type": problem_type,
+    }
+
+
 class Classification(Sentences):
     """One of several labels: a softmax over C outputs."""
 
@@ -61,13 +71,7 @@ class Classification(Sentences):
     label_type = Value("int32")
 
     def head(self) -> dict[str, object]:
-        labels = self.task.labels
-        return {
-            "num_labels": self.task.num_labels,
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: i for i, label in enumerate(labels)},
-            "problem_type": "single_label_classification",
-        }
+        return head_of_labels(self.task, "single_label_classification")
 
     def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
         return {name: METRICS[name](outputs.argmax(axis=-1), references) for name in self.task.metrics}
