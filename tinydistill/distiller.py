@@ -1,68 +1,22 @@
 """What a phase trains: the student and its projections, compared with teachers by a list of objectives."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
+from tinydistill import losses
 from tinydistill.encoders.cpu.dropout import replace_dropout
-from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.ensemble import Ensemble
+from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
 from tinydistill.objectives import ANY_TEACHER, Objective
+from tinydistill.of_last_step import Assignment, StepMean
+from tinydistill.schedules import Schedule, at_share
 
 Positions = Callable[[Mapping[str, Tensor]], Tensor]  # as TaskKind.positions
-
-
-@dataclass
-class Features:
-    """What one model computed: hidden states (B, L, D) and queries and keys (B, H, L, d) by layer, logits (B, C)."""
-
-    hidden: dict[int, Tensor]
-    attention: dict[int, QueriesAndKeys]
-    logits: Tensor | None
-
-
-# Given a list of layers, transformers 5.23 keeps their hidden states alone, which saves memory. Earlier versions lose
-# the last layer's.
-_KEEPS_CHOSEN_LAYERS = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
-
-
-class FeatureReader:
-    """Runs a model and returns the features that a list of objectives compares, and no others.
-
-    `side` is 0 for the student's and 1 for the teacher's end of the layer pairs.
-    """
-
-    def __init__(self, model: PreTrainedModel, objectives: Sequence[Objective], side: Literal[0, 1]):
-        layers = {name: {pair[side] for o in objectives if o.feature == name for pair in o.pairs} for name in _BY_LAYER}
-        replace_attention(model)
-        self.hidden = sorted(layers["hidden"])
-        self.scores = ScoreReader(model, layers["attention"]) if layers["attention"] else None
-        compared = ("logits", "labels") if side == 0 else ("logits",)
-        self.needs_logits = any(o.feature in compared for o in objectives)
-        # Each model gets the inputs that its own forward names: a BERT teacher its segment ids, a DistilBERT none.
-        self._inputs = accepted_inputs(model)
-
-    def __call__(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Features:
-        # Without need of logits the head, and with it the pooler's gradient, is left out.
-        run = model if self.needs_logits else model.base_model
-        output = run(
-            **{name: batch[name] for name in self._inputs if name in batch},
-            output_hidden_states=(self.hidden if _KEEPS_CHOSEN_LAYERS else True) if self.hidden else False,
-            output_attentions=self.scores is not None,
-        )
-        return Features(
-            hidden={i: output.hidden_states[i] for i in self.hidden},
-            attention=self.scores.read(output.attentions) if self.scores else {},
-            logits=output.logits if self.needs_logits else None,
-        )
-
-
-_BY_LAYER = ("hidden", "attention")
 
 
 def one_output_each(batch: Mapping[str, Tensor]) -> Tensor:
@@ -71,102 +25,228 @@ def one_output_each(batch: Mapping[str, Tensor]) -> Tensor:
 
 
 class Distiller(nn.Module):
-    """The student, one projection for each of its compared hidden states (or one shared), and the objectives.
+    """The student, its projections (one for each compared hidden state, or one shared), and the objectives.
 
     `forward` gives every objective's loss for each example. Only `student` is served later.
     """
 
     def __init__(
         self,
-        student: PreTrainedModel,
+        student: PreTrainedModel | nn.Module,
         objectives: Sequence[Objective],
-        teacher_hidden_size: int = 0,
+        teacher_widths: Mapping[str, int] | None = None,
         positions: Positions = one_output_each,
+        ensemble: Ensemble | None = None,
+        read: Reader | None = None,
+        width: int = 0,
     ):
-        """objectives: resolved (`objectives.resolve`). teacher_hidden_size: what hidden states are projected to."""
+        """objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher.
+
+        ensemble: what the mean of several teachers is. read, width: of a student that is no transformers model.
+        """
         super().__init__()
         self.student = student
         self.objectives = list(objectives)
         self.positions = positions
+        self.ensemble = ensemble
+        config = getattr(student, "config", None)
         replace_dropout(student)
-        self.read = FeatureReader(student, objectives, side=0)
-        self._losses = {o.label: o.function() for o in self.objectives}
+        self.read: Reader = read or FeatureReader(student, self.objectives, side=0)
+        self._losses = {o.label: _function(o) for o in self.objectives}
         self._places: dict[tuple[str, int], int] = {}  # (objective, student's layer) -> which projection
-        self.projections = nn.ModuleList(self._make_projections(student.config.hidden_size, teacher_hidden_size))
+        self.projections = nn.ModuleList(self._make_projections(width or config.hidden_size, teacher_widths or {}))
         for layer in self.projections.children():  # as BERT initialises its own
             assert isinstance(layer, nn.Linear)
-            nn.init.normal_(layer.weight, std=getattr(student.config, "initializer_range", 0.02))
+            nn.init.normal_(layer.weight, std=getattr(config, "initializer_range", 0.02))
             nn.init.zeros_(layer.bias)
-        self._freeze_untrained()
+        # Of objectives that take something from the step before; empty for the others.
+        self.of_last_step = nn.ModuleDict({_key(o): made for o in self.objectives if (made := _of_last_step(o))})
+        self.temperatures: dict[str, Tensor | float] = {}  # the last ones, by objective, as far as they change
+        if read is None:
+            self._freeze_unreached()
 
-    def _make_projections(self, own: int, theirs: int) -> Iterator[nn.Linear]:
+    def _make_projections(self, own: int, widths: Mapping[str, int]) -> Iterator[nn.Linear]:
         """Of each objective that compares hidden states: one a layer, in the order of the layers, or one."""
         count = 0
         for objective in self.objectives:
             if objective.feature != "hidden" or objective.projection == "none":
                 continue
-            layers = sorted({pair[0] for pair in objective.pairs})
+            layers = sorted(objective.layers_of(0))
             shared = objective.projection == "shared"
             for place, layer in enumerate(layers):
                 self._places[objective.label, layer] = count + (0 if shared else place)
             made = 1 if shared else len(layers)
             count += made
+            theirs = widths[objective.teacher] if objective.teacher in widths else next(iter(widths.values()))
             yield from (nn.Linear(own, theirs) for _ in range(made))
 
-    def forward(self, batch: Mapping[str, Tensor], teachers: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Objective's name -> unweighted losses (B,)."""
+    def forward(
+        self, batch: Mapping[str, Tensor], teachers: Mapping[str, Features], done: float = 0.0
+    ) -> dict[str, Tensor]:
+        """Objective's name -> unweighted losses (B,). done: the share of the training's steps, for schedules."""
         features = self.read(self.student, batch)
-        return {o.label: self._loss(o, features, teachers, batch) for o in self.objectives}
+        return {o.label: self._loss(o, features, teachers, batch, done) for o in self.objectives}
+
+    def end_step(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> None:
+        """To be called after each optimizer step. total: sums a tensor over all processes."""
+        for each in self.of_last_step.values():
+            each.end_step(total)
+
+    def projection_rates(self) -> Iterator[tuple[float, Iterable[nn.Parameter]]]:
+        """The learning rates of projections that have their own, with their parameters."""
+        for rate in sorted({o.projection_learning_rate for o in self.objectives if o.projection_learning_rate}):
+            own = {o.label for o in self.objectives if o.projection_learning_rate == rate}
+            places = sorted({place for (label, _), place in self._places.items() if label in own})
+            yield rate, [each for place in places for each in self.projections[place].parameters()]
 
     def _loss(
-        self, o: Objective, own: Features, teachers: Mapping[str, Features], batch: Mapping[str, Tensor]
+        self,
+        o: Objective,
+        own: Features,
+        teachers: Mapping[str, Features],
+        batch: Mapping[str, Tensor],
+        done: float,
     ) -> Tensor:
-        loss = self._losses[o.label]
         if not o.compares_layers:
-            assert own.logits is not None
-            other = batch["labels"] if o.feature == "labels" else _of(teachers, o.teacher).logits
-            return self._of_outputs(loss, own.logits, other, batch)
-        teacher, mask = _of(teachers, o.teacher), batch["attention_mask"]
-        losses = []
-        for i, j in o.pairs:
-            ours: Tensor | QueriesAndKeys
-            theirs: Tensor | QueriesAndKeys
-            if o.feature == "hidden":
-                ours, theirs = self._project(o, own.hidden[i], i), teacher.hidden[j]
-            else:
-                ours, theirs = own.attention[i], teacher.attention[j]
-                if o.heads == "mean":
-                    ours, theirs = ours.mean_over_heads(), theirs.mean_over_heads()
-            losses.append(loss(ours, theirs, mask))
-        return torch.stack(losses).sum(0)  # (layers, B) -> (B,)
+            return self._of_outputs(o, own, teachers, batch, done)
+        loss, teacher, mask = self._losses[o.label], _of(teachers, o.teacher), batch["attention_mask"]
+        projected: dict[int, Tensor] = {}
+        values = [loss(*self._compared(o, pair, own, teacher, projected), mask) for pair in o.pairs]
+        stacked = torch.stack(values)  # (pairs, B)
+        if o.assignment:
+            return self.of_last_step[_key(o)](stacked.transpose(0, 1))
+        return stacked.sum(0)
+
+    def _compared(
+        self, o: Objective, pair: tuple[Any, Any], own: Features, teacher: Features, projected: dict[int, Tensor]
+    ) -> tuple[Any, Any]:
+        """What a loss compares of a pair of layers, or of a pair of pairs. projected: what was made for others."""
+        i, j = pair
+        if not isinstance(i, int):
+            parts = [self._compared(o, each, own, teacher, projected) for each in zip(i, j, strict=True)]
+            return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+        if o.feature != "hidden":
+            ours, theirs = own.attention[i], teacher.attention[j]
+            if o.feature == "attention" and o.heads == "mean":
+                return ours.mean_over_heads(), theirs.mean_over_heads()
+            return ours, theirs
+        if i not in projected:
+            projected[i] = self._project(o, own.hidden[i], i)
+        return projected[i], teacher.hidden[j]
 
     def _of_outputs(
-        self, loss: Callable[..., Tensor], own: Tensor, other: Tensor | None, batch: Mapping[str, Tensor]
+        self,
+        o: Objective,
+        features: Features,
+        teachers: Mapping[str, Features],
+        batch: Mapping[str, Tensor],
+        done: float,
     ) -> Tensor:
         """The loss of each example (B,): of its output, or a mean over those of its tokens that count."""
-        counts = self.positions(batch)
+        assert features.logits is not None
+        counts, loss = self.positions(batch), self._losses[o.label]
+        chosen: Any = slice(None) if counts.ndim == 1 else counts
+        own = features.logits[chosen]
+        labels = batch["labels"][chosen] if o.needs_labels else None
+        if o.feature == "labels":
+            values = loss(own, labels)
+        else:
+            temperature = self._temperature(o, own, teachers, chosen, done)
+            theirs = self._logits(o, teachers, chosen, temperature)
+            if o.probability_shift:
+                theirs = losses.shift_probability(theirs, labels)
+            values = loss(own, theirs, temperature)
+            if o.temperature_squared:
+                values = values * (temperature[:, 0] if isinstance(temperature, Tensor) else temperature) ** 2
         if counts.ndim == 1:
-            return loss(own, other)
-        assert other is not None
-        values = loss(own[counts], other[counts])  # (outputs that count,)
+            return values
         sums = values.new_zeros(len(counts)).index_add(0, counts.nonzero()[:, 0], values)
         return sums / counts.sum(1).clamp(min=1)
+
+    def _logits(
+        self, o: Objective, teachers: Mapping[str, Features], chosen: Any, temperature: float | Tensor
+    ) -> Tensor:
+        """The teacher's logits, or the mean of all, (N, C)."""
+        if o.teacher == ANY_TEACHER and len(teachers) > 1:
+            assert self.ensemble is not None
+            parts = {name: of.logits[chosen] for name, of in teachers.items() if of.logits is not None}
+            return self.ensemble.mean(parts, temperature)
+        logits = _of(teachers, o.teacher).logits
+        assert logits is not None
+        return logits[chosen]
+
+    def _temperature(
+        self, o: Objective, own: Tensor, teachers: Mapping[str, Features], chosen: Any, done: float
+    ) -> float | Tensor:
+        """A number, or (N, 1) by example."""
+        schedule = o.temperature
+        if not isinstance(schedule, Schedule):
+            return schedule
+        if not schedule.is_by_example:
+            self.temperatures[o.label] = schedule.at_share(done)
+            return schedule.at_share(done)
+        importance = schedule.importance(own, self._logits(o, teachers, chosen, schedule.value))
+        last = self.of_last_step[_key(o)]
+        assert isinstance(last, StepMean)
+        if self.training:
+            last.add(importance)
+        mean = torch.where(last.is_known, last.mean, importance)  # in the first step all have the mean temperature
+        found = schedule.temperatures(importance, mean)
+        self.temperatures[o.label] = found.mean().detach()
+        return found
 
     def _project(self, objective: Objective, hidden: Tensor, layer: int) -> Tensor:
         """(B, L, D of the student) -> (B, L, D of the teacher)."""
         place = self._places.get((objective.label, layer))
-        return hidden if place is None else self.projections[place](hidden)
+        if place is None:
+            return hidden
+        activation = _ACTIVATIONS.get(objective.projection)
+        projected = self.projections[place](hidden)
+        return activation(projected) if activation else projected
 
-    def _freeze_untrained(self) -> None:
+    def _freeze_unreached(self) -> None:
         """Freeze what no objective reaches (head and pooler, in the intermediate phase): it must keep its value, and
         distributed training takes a parameter without gradient for a mistake."""
-        if self.read.needs_logits:
-            return
-        base = self.student.base_model
-        pooler = getattr(base, "pooler", None)  # None in a model that was built without one
-        reached = set(base.parameters()) - set(pooler.parameters() if isinstance(pooler, nn.Module) else ())
+        assert isinstance(self.read, FeatureReader)
+        reached = reached_parameters(self.student, self.read)
         for parameter in self.student.parameters():
-            parameter.requires_grad = parameter in reached
+            if parameter not in reached:
+                parameter.requires_grad = False
+
+    def weights(self, done: float) -> dict[str, float]:
+        """Each objective's weight when a share of the steps is done."""
+        return {o.label: at_share(o.weight, done) for o in self.objectives}
+
+    def scheduled(self, done: float) -> dict[str, float]:
+        """The weights and temperatures that change, as they were in the last step, for the log."""
+        found = {f"weight_{o.label}": at_share(o.weight, done) for o in self.objectives if isinstance(o.weight, Schedule)}
+        return found | {f"temperature_{label}": float(value) for label, value in self.temperatures.items()}
+
+
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+def _function(o: Objective) -> Callable[..., Tensor]:
+    """The loss of an objective that was resolved: of two features and the mask, or of logits and a temperature."""
+    function = o.loss if callable(o.loss) else losses.LOSSES[o.loss].function
+    if o.feature == "logits" and "temperature" not in inspect.signature(function).parameters:
+        return lambda own, theirs, _: function(own, theirs)
+    if o.feature == "relations":
+        return lambda own, theirs, mask: function(own, theirs, mask, o.relation_heads)
+    return function
+
+
+def _of_last_step(o: Objective) -> StepMean | Assignment | None:
+    if o.assignment:
+        return Assignment(len(o.layers_of(0)), len(o.layers_of(1)), o.update_every)
+    if isinstance(o.temperature, Schedule) and o.temperature.is_by_example:
+        return StepMean()
+    return None
+
+
+def _key(o: Objective) -> str:
+    """A module's name may hold no dot."""
+    return o.label.replace(".", "-")
 
 
 def _of(teachers: Mapping[str, Features], name: str) -> Features:

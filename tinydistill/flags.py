@@ -94,6 +94,8 @@ def _parameter(
 ) -> inspect.Parameter:
     """A flag whose default is decided later: by the recipe, or by the task."""
     option = typer.Option(*names, help=text, rich_help_panel=panel or None, show_default=False, metavar=metavar or None)
+    if kind is tuple:
+        kind = list[str]
     annotation = Annotated[kind if required else kind | None, option]  # type: ignore[valid-type]
     default = inspect.Parameter.empty if required else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -104,7 +106,11 @@ def settings_of(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase
 
     Raises UserError for --epochs and --learning-rate without a single phase.
     """
-    flags: dict[str, Any] = {field.name: given[field.name] for field, _ in about(Options) if field.name in given}
+    flags: dict[str, Any] = {
+        field.name: None if given[field.name] == [] else given[field.name]
+        for field, _ in about(Options)
+        if field.name in given
+    }
     for built_in in PHASES.values():
         flags[built_in.table or built_in.name] = {
             field: given.get(f"{built_in.name}_{short}") for field, short in _SHORT.items()
@@ -136,7 +142,7 @@ def check_used(
     uses["evaluate"] = frozenset({"student"})
     uses["all"] = frozenset().union(*uses.values(), _OF_ALL)
     for field, known in about(options):
-        if given.get(field.name) is None or given[field.name] is False:
+        if given.get(field.name) in (None, False, []):
             continue
         flag = flag_of(field.name, known)
         if known.strict and known.serves not in uses[phase]:
@@ -158,7 +164,7 @@ def to_markdown(options: type = Options) -> str:
             flag = f"`{flag_of(field.name, known).rpartition('/')[2]}`"
             if owner is Training:
                 flag = f"`--PHASE-{_SHORT[field.name]}`" if field.name in _SHORT else ""
-            is_unset = field.default in ("", 0, -1) or field.default is False
+            is_unset = field.default in ("", 0, -1, ()) or field.default is False
             cells = (
                 flag,
                 f"`{prefix}{field.name}`" if known.in_recipe else "",

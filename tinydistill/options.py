@@ -6,9 +6,13 @@ the table in docs/options.md. An option is added by adding a field.
 """
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+from glue_tasks.errors import UserError
 
 # What an option's value has to do with the trained weights:
 #   result    it decides them; a run with another value is another run
@@ -106,9 +110,10 @@ class Options:
     output_dir: str = option(
         "", "Folder of the run; each phase writes its model to a folder below it.", unit="folder", decides="nothing"
     )
-    teacher: str = option(
-        "",
-        "Fine-tuned model: a folder or a hub id. Default: the run's own teacher.",
+    teacher: tuple[str, ...] = option(
+        (),
+        "Fine-tuned model: a folder or a hub id. Default: the run's own teacher. Several may be given; NAME=MODEL names "
+        "one, for objectives that ask for it.",
         unit="model",
         decides="source",
         serves="student",
@@ -227,6 +232,31 @@ class Options:
         serves="teacher",
         strict=True,
     )
+    objectives: tuple[str, ...] = option(
+        (),
+        "Presets or losses that the phase minimises instead of its own, such as `logits,L4t_hidden_mse`; "
+        "`python -m tinydistill objectives` lists them (not with --phase all).",
+        group=DISTILLATION,
+        unit="names",
+        decides="source",  # by the objectives that are resolved
+        in_recipe=False,
+    )
+    teacher_mean: str = option(
+        "logits",
+        "What the mean of several teachers is made of: `logits` (default), or `probabilities` at the objective's "
+        "temperature.",
+        group=DISTILLATION,
+        choices=("logits", "probabilities"),
+        serves="logits",
+    )
+    teacher_weights: str = option(
+        "",
+        "What each of several teachers counts, in their order, such as `0.7,0.3`; or `dev`: by how far its score on "
+        "dev is above chance. Default: all the same.",
+        group=DISTILLATION,
+        unit="numbers",
+        serves="teacher",
+    )
     allow_weak_teacher: bool = option(
         False,
         "Distil even from a teacher at chance level (WNLI's usual case).",
@@ -323,6 +353,21 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """What a recipe may set, for --dry-run."""
         return {field.name: getattr(self, field.name) for field, known in about(self) if known.in_recipe}
+
+    @property
+    def teachers(self) -> dict[str, str]:
+        """Teacher's name -> folder or hub id, in the order they were given. Raises UserError if a name comes twice."""
+        found: dict[str, str] = {}
+        for place, text in enumerate(self.teacher, start=1):
+            named = _NAMED.fullmatch(text) if not Path(text).exists() else None
+            name = named[1] if named else "teacher" if len(self.teacher) == 1 else f"teacher-{place}"
+            if name in found:
+                raise UserError(f"two teachers are called {name!r}; give each a name of its own, as NAME=MODEL")
+            found[name] = named[2] if named else text
+        return found
+
+
+_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")  # NAME=MODEL
 
 
 def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def run(
         if phase.makes_teacher:
             # It does not learn from variants: they carry copied labels, which only a teacher's outputs make good.
             folder = PhaseRun(phase, task, _without_variants(options, len(phases))).run()
-            options = dataclasses.replace(options, teacher=str(folder))
+            options = dataclasses.replace(options, teacher=(str(folder),))
             continue
         options = _with_teacher(options, known)
         if augment is not None:
@@ -67,7 +67,7 @@ def _with_teacher(options: Options, known: Mapping[str, Phase]) -> Options:
     for phase in known.values():
         own = PhaseFolder(Path(options.output_dir), phase.name)
         if phase.makes_teacher and own.is_finished:
-            return dataclasses.replace(options, teacher=str(own.path))
+            return dataclasses.replace(options, teacher=(str(own.path),))
     raise UserError("no teacher is named; give one with --teacher, or make one with --phase teacher --pretrained MODEL")
 
 

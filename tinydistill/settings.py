@@ -181,6 +181,10 @@ def merge(
         kind = kinds[key]
         if kind is float and type(value) is int:
             value = float(value)
+        if kind is tuple:  # of texts, one of which may stand alone
+            value = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if not all(isinstance(each, str) for each in value):
+                raise UserError(f"{source} sets {key} to {list(value)!r}; it is a text in quotes, or a list of them")
         if type(value) is not kind:
             raise UserError(f"{source} sets {key} to {value!r}, which is not of type {kind.__name__}")
         values[key] = value
