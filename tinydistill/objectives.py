@@ -64,7 +64,7 @@ class Objective:
 
         if callable(self.loss):
             return self.loss
-        found = losses.LOSSES[self.loss]
+        found = losses.LOSSES[self.loss].function
         takes_temperature = "temperature" in inspect.signature(found).parameters
         return partial(found, temperature=self.temperature) if takes_temperature else found
 
