@@ -35,7 +35,7 @@ def measure(form: str, length: int, batch: int, heads: int, sizes: tuple[int, in
     """Seconds of value and gradient, and the memory beyond queries and keys."""
     loss = plain
     if form != "plain":
-        losses._SCORES_PER_WIDTH = FORMS[form]
+        losses.attention._SCORES_PER_WIDTH = FORMS[form]
         loss = losses.attention_mse
     torch.manual_seed(0)
     student, teacher = (

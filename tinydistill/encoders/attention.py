@@ -21,18 +21,26 @@ from tinydistill.encoders.cpu.attention import attend, for_each_head
 
 NAME = "sdpa_with_scores"
 _MARK = "returns_scores"  # attribute of the attention modules that were asked for
+_VALUES_MARK = "returns_values"  # of those that were asked for values too
 _call_order: list[nn.Module] | None = None  # the modules called, during `_attention_modules`
 
 
 class QueriesAndKeys(NamedTuple):
-    """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask."""
+    """What attention scores are made of: they are scale · QKᵀ, (B, H, L, L), before softmax and without a mask.
+
+    The values that they weigh are there where they were asked for.
+    """
 
     query: Tensor  # (B, H, L, d)
     key: Tensor  # (B, H, L, d)
     scale: float
+    value: Tensor | None = None  # (B, H, L, d)
 
     def mean_over_heads(self) -> "QueriesAndKeys":
-        """Those of the mean of the scores over heads, as one head: the heads' products add up in one of H·d."""
+        """Those of the mean of the scores over heads, as one head: the heads' products add up in one of H·d.
+
+        Values are dropped.
+        """
         heads = self.query.shape[1]
         query, key = (x.transpose(1, 2).flatten(2)[:, None] for x in (self.query, self.key))  # (B, 1, L, H·d)
         return QueriesAndKeys(query, key, self.scale / heads)
@@ -67,7 +75,8 @@ def sdpa_with_scores(
         _call_order.append(module)
     if not (output_attentions and getattr(module, _MARK, False)):
         return output, None
-    return output, QueriesAndKeys(query, for_each_head(key, query), scale)
+    values = for_each_head(value, query) if getattr(module, _VALUES_MARK, False) else None
+    return output, QueriesAndKeys(query, for_each_head(key, query), scale, values)
 
 
 AttentionInterface.register(NAME, sdpa_with_scores)
@@ -86,24 +95,32 @@ class ScoreReader:
     """Asks a model for the attention scores of some of its blocks.
 
     With `output_attentions=True` the model then returns scores for those blocks alone; `read` tells which is which.
-    Raises UserError if the model's attention cannot be replaced.
+    values: whether the blocks return values too, or which do. Raises UserError if the model's attention cannot be
+    replaced.
     """
 
-    def __init__(self, model: PreTrainedModel, blocks: Iterable[int]):
+    def __init__(self, model: PreTrainedModel, blocks: Iterable[int], values: bool | Iterable[int] = False):
         wanted = set(blocks)
+        self._values = (wanted if values else set()) if isinstance(values, bool) else set(values)
+        wanted |= self._values
         modules = _attention_modules(model)
         for module in modules:
             setattr(module, _MARK, False)
+            setattr(module, _VALUES_MARK, False)
         for block in wanted:
             setattr(modules[block], _MARK, True)
+        for block in self._values:
+            setattr(modules[block], _VALUES_MARK, True)
         # Models that share one module between blocks (ALBERT) return more than was asked for.
         self._returned = [block for block, module in enumerate(modules) if getattr(module, _MARK)]
         self._wanted = wanted
 
     def read(self, attentions: Sequence[QueriesAndKeys]) -> dict[int, QueriesAndKeys]:
-        """Block (0-based) -> queries and keys, from the `attentions` of the model's output."""
+        """Block (0-based) -> queries, keys and maybe values, from the `attentions` of the model's output."""
         return {
-            block: made_of for block, made_of in zip(self._returned, attentions, strict=True) if block in self._wanted
+            block: made_of if block in self._values else made_of._replace(value=None)
+            for block, made_of in zip(self._returned, attentions, strict=True)
+            if block in self._wanted
         }
 
 
