@@ -67,7 +67,7 @@ def _run(given: dict[str, Any]) -> None:
     if name == "evaluate":
         from tinydistill.report import print_scores
 
-        paths = {who: getattr(options, who) for who in ("teacher", "student") if getattr(options, who)}
+        paths = options.teachers | ({"student": options.student} if options.student else {})
         if not paths:
             raise UserError("--phase evaluate needs --teacher or --student, or both")
         print_scores(plan.task, options, paths)

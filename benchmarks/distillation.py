@@ -50,8 +50,9 @@ from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
-from tinydistill.objectives import resolve
+from tinydistill.objectives import TEACHER
 from tinydistill.phases import PHASES
+from tinydistill.resolving import Sizes, resolve
 from tinydistill.students import StudentSpec, build_student
 from tinydistill.teachers import CachedTeachers
 from tinydistill.trainer import DistillationTrainer
@@ -273,11 +274,9 @@ def measure_ours(case: Case) -> dict[str, Any]:
 
 def distiller_of(setup: Setup) -> Distiller:
     """What the case's phase trains."""
-    widths = {model.config.hidden_size for model in (setup.student, setup.teacher)}
-    projection = "none" if len(widths) == 1 else "per-layer"
-    phase, losses = PHASES[setup.case.phase], kind_of(setup.task).losses
-    compared = resolve(phase.objectives, losses, setup.maps, projection)
-    return Distiller(setup.student, compared, setup.teacher.config.hidden_size)
+    own, theirs = Sizes.of(setup.student.config), Sizes.of(setup.teacher.config)
+    compared = resolve(PHASES[setup.case.phase].objectives, kind_of(setup.task).losses, own, {TEACHER: theirs})
+    return Distiller(setup.student, compared, {TEACHER: theirs.width})
 
 
 def with_logits(setup: Setup, rows: Dataset, collate: Collator) -> Dataset:

@@ -18,6 +18,7 @@ from tinydistill.encoders.pretrained import quiet
 from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
+from tinydistill.objectives import TEACHER
 from tinydistill.phases import PHASES, Phase, check_phases
 from tinydistill.run import run
 from tinydistill.settings import Plan, check_ranges, resolve
@@ -29,7 +30,7 @@ _INPUTS = "inputs"  # the folder below the run's of what came from memory
 
 @quiet()
 def distill(
-    teacher: PreTrainedModel | str,
+    teacher: PreTrainedModel | str | Mapping[str, PreTrainedModel | str],
     student: PreTrainedModel | str,
     train_dataset: Dataset,
     eval_dataset: Dataset,
@@ -44,7 +45,7 @@ def distill(
     """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
 
     teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
-    id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`.
+    id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
     order of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase
     learns from them.
@@ -63,14 +64,17 @@ def distill(
     if not str(output_dir) and args is None:
         raise UserError("distill needs output_dir, the folder of the run")
     inputs = output / _INPUTS
-    if isinstance(teacher, str) == (tokenizer is not None):
+    teachers = dict(teacher) if isinstance(teacher, Mapping) else {TEACHER: teacher}
+    if all(isinstance(each, str) for each in teachers.values()) == (tokenizer is not None):
         raise UserError("give the tokenizer with a teacher that is a loaded model, and only then")
-    models = {"teacher": teacher, "student": student}
+    models = {**teachers, "student": student}
     names = {who: model if isinstance(model, str) else str(inputs / who) for who, model in models.items()}
-    config = load_config(teacher) if isinstance(teacher, str) else teacher.config
+    first = next(iter(teachers.values()))
+    config = load_config(first) if isinstance(first, str) else first.config
     task = _task(config, eval_dataset, columns or {}, metrics)
     given: dict[str, Any] = {**_options_of(args, phases), **options}
-    given |= {**names, "data_dir": str(inputs), "output_dir": str(output)}
+    named = [names[who] if len(teachers) == 1 else f"{who}={names[who]}" for who in teachers]
+    given |= {"teacher": named, "student": names["student"], "data_dir": str(inputs), "output_dir": str(output)}
     if not given.get("overwrite"):
         given["resume"] = True
     plan = resolve(task, {}, given)

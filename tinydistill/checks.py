@@ -1,14 +1,11 @@
 """What is looked at before a step is taken: mistakes that would otherwise train quietly to nothing."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks.errors import UserError
 from tinydistill.encoders.limits import position_limit
 from tinydistill.kinds import TaskKind
-from tinydistill.objectives import Objective
 
 _SHUFFLES, _AS_GOOD = 200, 5  # of 200 shuffles of the labels at most 5 may score as well: p < 0.025
 
@@ -43,16 +40,19 @@ def check_score(kind: TaskKind, name: str, outputs: np.ndarray, references: np.n
     return sentence
 
 
-def check_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, name: str) -> None:
-    """Raises UserError unless both models give every piece the same id."""
+def check_vocabulary(
+    teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, name: str, who: str = "student"
+) -> None:
+    """Raises UserError unless both models give every piece the same id. who: the second one."""
     theirs, own = teacher.get_vocab(), student.get_vocab()
     if theirs == own:
         return
     different = next((piece for piece in sorted(theirs, key=theirs.get) if own.get(piece) != theirs[piece]), None)
     detail = f"; {different!r} is {theirs[different]} and {own.get(different, 'missing')}" if different else ""
     raise UserError(
-        f"the student {name} has another vocabulary ({len(own)} pieces) than the teacher ({len(theirs)}){detail}; "
-        "both must give every piece the same id: choose a student of the teacher's family, or init:layers=..."
+        f"the {who} {name} has another vocabulary ({len(own)} pieces) than the teacher ({len(theirs)}){detail}; "
+        "both must give every piece the same id: choose "
+        + ("a student of the teacher's family, or init:layers=..." if who == "student" else "teachers of one family")
     )
 
 
@@ -63,35 +63,6 @@ def check_pieces(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, w
             f"the {who} has embeddings of {config.vocab_size} pieces, the tokenizer gives {len(tokenizer)}; take both "
             "from the same model"
         )
-
-
-def check_fit(
-    objectives: Iterable[Objective], teacher: PreTrainedConfig, student: PreTrainedConfig, max_length: int
-) -> None:
-    """Raises UserError unless heads, widths, layers and positions of both suit the objectives, which are resolved."""
-    for objective in objectives:
-        compared, is_attention = objective.feature, objective.feature == "attention"
-        if is_attention and objective.heads == "match" and student.num_attention_heads != teacher.num_attention_heads:
-            raise UserError(
-                f"the student has {student.num_attention_heads} heads, the teacher {teacher.num_attention_heads}; "
-                f"choose a student of {teacher.num_attention_heads} heads, or compare the mean over heads with "
-                "--heads mean"
-            )
-        if compared == "hidden" and objective.projection == "none" and student.hidden_size != teacher.hidden_size:
-            raise UserError(
-                f"the student is {student.hidden_size} wide, the teacher {teacher.hidden_size}: without a projection "
-                "they cannot be compared; use --projection per-layer or shared"
-            )
-        for side, (who, config) in enumerate((("student", student), ("teacher", teacher))):
-            deepest = config.num_hidden_layers - is_attention
-            for pair in objective.pairs:
-                if not 0 <= pair[side] <= deepest:
-                    raise UserError(
-                        f"the objective {objective.label} compares {compared} {pair[side]} of the {who}; there are 0 "
-                        f"to {deepest}"
-                    )
-    check_positions(student, "student", max_length)
-    check_positions(teacher, "teacher", max_length)
 
 
 def check_positions(model: PreTrainedModel | PreTrainedConfig, who: str, max_length: int) -> None:

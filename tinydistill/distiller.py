@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from tinydistill import losses
 from tinydistill.encoders.cpu.dropout import replace_dropout
@@ -32,7 +31,7 @@ class Distiller(nn.Module):
 
     def __init__(
         self,
-        student: PreTrainedModel | nn.Module,
+        student: Any,
         objectives: Sequence[Objective],
         teacher_widths: Mapping[str, int] | None = None,
         positions: Positions = one_output_each,
@@ -40,12 +39,13 @@ class Distiller(nn.Module):
         read: Reader | None = None,
         width: int = 0,
     ):
-        """objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher.
+        """student: a transformers model, or any module with `read` and `width`, which say what it gives.
 
-        ensemble: what the mean of several teachers is. read, width: of a student that is no transformers model.
+        objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher.
+        ensemble: what the mean of several teachers is.
         """
         super().__init__()
-        self.student = student
+        self.student: Any = student
         self.objectives = list(objectives)
         self.positions = positions
         self.ensemble = ensemble
@@ -54,7 +54,9 @@ class Distiller(nn.Module):
         self.read: Reader = read or FeatureReader(student, self.objectives, side=0)
         self._losses = {o.label: _function(o) for o in self.objectives}
         self._places: dict[tuple[str, int], int] = {}  # (objective, student's layer) -> which projection
-        self.projections = nn.ModuleList(self._make_projections(width or config.hidden_size, teacher_widths or {}))
+        self.projections = nn.ModuleList(
+            self._make_projections(width or getattr(config, "hidden_size", 0), teacher_widths or {})
+        )
         for layer in self.projections.children():  # as BERT initialises its own
             assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight, std=getattr(config, "initializer_range", 0.02))
@@ -90,7 +92,7 @@ class Distiller(nn.Module):
     def end_step(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> None:
         """To be called after each optimizer step. total: sums a tensor over all processes."""
         for each in self.of_last_step.values():
-            each.end_step(total)
+            each.end_step(total)  # type: ignore[operator]
 
     def projection_rates(self) -> Iterator[tuple[float, Iterable[nn.Parameter]]]:
         """The learning rates of projections that have their own, with their parameters."""
@@ -147,14 +149,13 @@ class Distiller(nn.Module):
         counts, loss = self.positions(batch), self._losses[o.label]
         chosen: Any = slice(None) if counts.ndim == 1 else counts
         own = features.logits[chosen]
-        labels = batch["labels"][chosen] if o.needs_labels else None
         if o.feature == "labels":
-            values = loss(own, labels)
+            values = loss(own, batch["labels"][chosen])
         else:
             temperature = self._temperature(o, own, teachers, chosen, done)
             theirs = self._logits(o, teachers, chosen, temperature)
             if o.probability_shift:
-                theirs = losses.shift_probability(theirs, labels)
+                theirs = losses.shift_probability(theirs, batch["labels"][chosen])
             values = loss(own, theirs, temperature)
             if o.temperature_squared:
                 values = values * (temperature[:, 0] if isinstance(temperature, Tensor) else temperature) ** 2
@@ -219,7 +220,9 @@ class Distiller(nn.Module):
 
     def scheduled(self, done: float) -> dict[str, float]:
         """The weights and temperatures that change, as they were in the last step, for the log."""
-        found = {f"weight_{o.label}": at_share(o.weight, done) for o in self.objectives if isinstance(o.weight, Schedule)}
+        found = {
+            f"weight_{o.label}": at_share(o.weight, done) for o in self.objectives if isinstance(o.weight, Schedule)
+        }
         return found | {f"temperature_{label}": float(value) for label, value in self.temperatures.items()}
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+BY_LABEL = "soft_binary_cross_entropy"  # the loss of outputs whose probabilities are a sigmoid for each label
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class Ensemble:
     """
 
     shares: Mapping[str, float]
-    of: Literal["logits", "probabilities"] = "logits"
+    of: str = "logits"  # or "probabilities"
     by_label: bool = False
 
     def mean(self, logits: Mapping[str, Tensor], temperature: float | Tensor = 1.0) -> Tensor:
-        """Logits (N, C) of which softmax(z/t), or a sigmoid, is the teachers' mean. temperature: a number, or (N, 1)."""
+        """Logits (N, C) whose softmax(z/t), or sigmoid, is the teachers' mean. temperature: a number, or (N, 1)."""
         counted = {name: share for name, share in self.shares.items() if share}
         if len(counted) == 1:
             return logits[next(iter(counted))]

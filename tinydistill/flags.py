@@ -8,7 +8,7 @@ import typer
 
 from glue_tasks.command_line import Version
 from glue_tasks.errors import UserError
-from tinydistill.options import TRAINING, About, Options, Training, about
+from tinydistill.options import DISTILLATION, TRAINING, About, Options, Training, about
 from tinydistill.phases import ALL, PHASES, Phase
 
 _SHORT = {"epochs": "epochs", "learning_rate": "lr"}  # of --teacher-lr and the like
@@ -47,7 +47,18 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         yield _parameter(field.name, type(field.default), known.help, known.group, names, metavar=unit)
         if field.name == "pretrained":
             yield _parameter("recipe", str, "TOML file with settings; flags win over it.", metavar="FILE")
+    yield _parameter(
+        OBJECTIVES,
+        str,
+        "Presets and losses that the phase minimises instead of its own, such as `logits,L4t_hidden_mse`; "
+        "`python -m tinydistill objectives` lists them (not with --phase all).",
+        DISTILLATION,
+        metavar="NAME[,NAME]",
+    )
     yield inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Version)
+
+
+OBJECTIVES = "objectives"  # of a phase: names of presets and losses
 
 
 def _of_training() -> Iterator[inspect.Parameter]:
@@ -115,15 +126,16 @@ def settings_of(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase
         flags[built_in.table or built_in.name] = {
             field: given.get(f"{built_in.name}_{short}") for field, short in _SHORT.items()
         }
-    for field in _SHORT:
-        if given[field] is None:
+    for field in (*_SHORT, OBJECTIVES):
+        if (value := given.get(field)) is None:
             continue
         if phase not in phases:
-            raise UserError(
-                f"--{field.replace('_', '-')} is for a single phase; with --phase {phase} say --intermediate-... "
-                "and --prediction-..."
+            others = (
+                "write them into a recipe" if field == OBJECTIVES else "say --intermediate-... and --prediction-..."
             )
-        flags.setdefault(phases[phase].table or phase, {})[field] = given[field]
+            raise UserError(f"--{field.replace('_', '-')} is for a single phase; with --phase {phase} {others}")
+        names = [name.strip() for name in value.split(",")] if field == OBJECTIVES else value
+        flags.setdefault(phases[phase].table or phase, {})[field] = names
     return flags
 
 

@@ -10,17 +10,19 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from glue_tasks import labels
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill import checks, layer_map
+from tinydistill import checks
 from tinydistill.distiller import Distiller
+from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
-from tinydistill.objectives import Objective, resolve
+from tinydistill.objectives import TEACHER, Objective
 from tinydistill.options import Options
 from tinydistill.phases import PHASES
+from tinydistill.resolving import Sizes, resolve
 from tinydistill.settings import check_ranges, merge
 
 # Options that say how two models are compared, and how long texts may be; the others are TrainingArguments' work.
-_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "max_length")
+_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "teacher_mean", "max_length")
 TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
 
 
@@ -64,21 +66,27 @@ def as_distiller(
     """
     objectives = objectives or TINYBERT
     kind = kind_of(task_of(student.config))
-    config = teacher.config if isinstance(teacher, PreTrainedModel) else student.config
-    maps = layer_map.LayerMap(())
     if teacher is None and any(each.feature != "labels" for each in objectives):
         raise UserError("the objectives compare the student with a teacher, and there is none; give one as teacher=")
-    if any(each.compares_layers and each.layers == "map" for each in objectives):
-        maps = layer_map.choose(options.layer_map, config.num_hidden_layers, student.config.num_hidden_layers)
-    projection = options.projection
-    if projection == "auto":
-        projection = "none" if config.hidden_size == student.config.hidden_size else "per-layer"
-    resolved = resolve(
-        objectives, kind.losses, maps, projection, options.heads, options.temperature, options.loss_scale
+    models = by_name(teacher)
+    own = Sizes.of(student.config)
+    # Of a signal nothing is known but that it fits.
+    sizes = {name: Sizes.of(each.config) for name, each in models.items()} or {TEACHER: own}
+    resolved = resolve(objectives, kind.losses, own, sizes, options)
+    ensemble = Ensemble(
+        dict.fromkeys(models, 1 / max(len(models), 1)),
+        options.teacher_mean,
+        kind.losses["logits"] == BY_LABEL,
     )
+    widths = {name: each.width for name, each in sizes.items()}
+    return Distiller(with_shared_weights(student), resolved, widths, kind.positions, ensemble)
+
+
+def by_name(teacher: Any) -> dict[str, PreTrainedModel]:
+    """The models among what a trainer was given as its teacher: one, or several by name."""
     if isinstance(teacher, PreTrainedModel):
-        checks.check_fit(resolved, config, student.config, 0)
-    return Distiller(with_shared_weights(student), resolved, config.hidden_size, kind.positions)
+        return {TEACHER: teacher}
+    return dict(teacher) if isinstance(teacher, Mapping) else {}
 
 
 def encode_dataset(

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +20,8 @@ from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, permute_outputs, start_order
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
@@ -102,7 +105,7 @@ def size_on_disk(folder: Path) -> int:
     )
 
 
-def with_shared_weights(model: PreTrainedModel) -> PreTrainedModel:
+def with_shared_weights(model: M) -> M:
     """A copy whose modules can be replaced and frozen without changing the model, over the same memory of weights."""
     shared: dict[int, torch.Tensor] = {id(buffer): buffer for buffer in model.buffers()}
     shared |= {id(own): nn.Parameter(own.data, own.requires_grad) for own in model.parameters()}

@@ -122,7 +122,7 @@ class Objective:
                 raise UserError(f"{where} sets {key} to {given[key]!r}; it is {_IN_WORDS[kind]}")
         _check_loss_name(given.get("loss", ""), where)
         features = get_args(Feature)[1:]
-        if given.get("feature", "") not in (features if not given.get("loss") else ("", *features)):
+        if given.get("feature") not in (features if not given.get("loss") else (None, *features)):
             raise UserError(f"{where} has the feature {given.get('feature')!r}; it can be {', '.join(features)}")
         if "layers" in given:
             given["layers"] = _read_layers(given["layers"], where)

@@ -20,12 +20,11 @@ class StepMean(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("is_known", torch.zeros((), dtype=torch.bool))  # false before the first step is over
-        self._sum = torch.zeros(shape, dtype=torch.float64)
-        self._count = torch.zeros((), dtype=torch.float64)
+        self._sum, self._count = torch.zeros(shape), torch.zeros(())
 
     def add(self, values: Tensor) -> None:
         """Values (N, *shape) of examples of the step under way."""
-        self._sum = self._sum.to(values.device) + values.detach().double().sum(0)
+        self._sum = self._sum.to(values.device) + values.detach().float().sum(0)
         self._count = self._count.to(values.device) + len(values)
 
     def end_step(self, total: Callable[[Tensor], Tensor]) -> None:
@@ -46,18 +45,22 @@ class Assignment(nn.Module):
     """
 
     flow: Tensor
+    steps: Tensor
 
     def __init__(self, student_layers: int, teacher_layers: int, update_every: int = 1):
         super().__init__()
         self.shape = (student_layers, teacher_layers)
         self.update_every = update_every
-        self.register_buffer("flow", torch.full((student_layers * teacher_layers,), 1 / (student_layers * teacher_layers)))
+        self.register_buffer(
+            "flow", torch.full((student_layers * teacher_layers,), 1 / (student_layers * teacher_layers))
+        )
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.cost = StepMean(student_layers * teacher_layers)
 
     def forward(self, losses: Tensor) -> Tensor:
         """(B, pairs) -> (B,)."""
-        self.cost.add(losses)
+        if self.training:
+            self.cost.add(losses)
         return losses @ self.flow.to(losses.dtype)
 
     def end_step(self, total: Callable[[Tensor], Tensor]) -> None:

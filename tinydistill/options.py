@@ -112,8 +112,8 @@ class Options:
     )
     teacher: tuple[str, ...] = option(
         (),
-        "Fine-tuned model: a folder or a hub id. Default: the run's own teacher. Several may be given; NAME=MODEL names "
-        "one, for objectives that ask for it.",
+        "Fine-tuned model: a folder or a hub id. Default: the run's own teacher. Several may be given; NAME=MODEL "
+        "names one, for objectives that ask for it.",
         unit="model",
         decides="source",
         serves="student",
@@ -231,15 +231,6 @@ class Options:
         choices=("auto", "int8"),
         serves="teacher",
         strict=True,
-    )
-    objectives: tuple[str, ...] = option(
-        (),
-        "Presets or losses that the phase minimises instead of its own, such as `logits,L4t_hidden_mse`; "
-        "`python -m tinydistill objectives` lists them (not with --phase all).",
-        group=DISTILLATION,
-        unit="names",
-        decides="source",  # by the objectives that are resolved
-        in_recipe=False,
     )
     teacher_mean: str = option(
         "logits",

@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -27,19 +28,21 @@ from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import device
+from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import evaluate, predict
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
+from tinydistill.objectives import Objective
 from tinydistill.options import Options, identity
 from tinydistill.phases import Phase
-from tinydistill.preparation import own_settings, prepare
+from tinydistill.preparation import own_settings, prepare, resolved, shares_of
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.saving import Checkpoints, save_student
 from tinydistill.students import load_projections
 from tinydistill.task_data import load_data
 from tinydistill.teacher_logits import teacher_logits
-from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, TeacherSignal
+from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal, logits_column
 from tinydistill.trainer import DistillationTrainer, not_finite
 
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
@@ -88,34 +91,50 @@ class PhaseRun:
     def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
         notes = list(self.prepared.notes)
-        width = 0
-        if (teacher := self.prepared.teacher) is not None:
-            width = teacher.config.hidden_size
-            notes += self._ready(teacher)
-        distiller = Distiller(self.prepared.student, self.prepared.objectives, width, self.kind.positions)
+        teachers, objectives, ensemble = self.prepared.teachers, self.prepared.objectives, None
+        if teachers:
+            reached: dict[str, float] = {}
+            for name, teacher in teachers.items():
+                notes += self._ready(name, teacher, reached)
+            shares = shares_of(self.options, reached)
+            if len(teachers) > 1:
+                counts = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+                notes.append(f"the teachers count: {counts}")
+            configs = {name: teacher.config for name, teacher in teachers.items()}
+            objectives = resolved(self.phase, self.task, self.options, self.prepared.student.config, configs, shares)
+            ensemble = Ensemble(shares, self.options.teacher_mean, self.kind.losses["logits"] == BY_LABEL)
+        widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
+        distiller = Distiller(self.prepared.student, objectives, widths, self.kind.positions, ensemble)
         notes += _warm_start(distiller, self.prepared.spec.path)
-        signal = self._signal(teacher)
-        # What the signal does not need of the teacher's memory is free for the training.
-        teacher, self.prepared = None, replace(self.prepared, teacher=None)
+        signal = self._signal(teachers, objectives)
+        # What the signal does not need of the teachers' memory is free for the training.
+        teachers, self.prepared = {}, replace(self.prepared, teachers={})
         self._run_trainer(distiller, signal, notes)
 
     @property
     def _in_8_bits(self) -> bool:
         return self.phase.has_teacher and self.options.teacher_precision == "int8"
 
-    def _ready(self, teacher: PreTrainedModel) -> list[str]:
-        """Notes about the teacher, which is moved to where it runs, brought to its precision, and looked at on dev."""
+    def _ready(self, name: str, teacher: PreTrainedModel, reached: dict[str, float]) -> list[str]:
+        """Notes about a teacher, which is moved to where it runs, brought to its precision, and looked at on dev.
+
+        reached: gets how far it is above chance.
+        """
         teacher.to(device())
         # In 8 bits before its dev score is looked at, which is then that of the teacher that teaches.
-        return [*([self._use_int8(teacher)] if self._in_8_bits else []), *self._check_teacher(teacher)]
+        in_8_bits = [self._use_int8(teacher)] if self._in_8_bits else []
+        notes, reached[name] = self._check_teacher(name, teacher)
+        return [*in_8_bits, *notes]
 
-    def _signal(self, teacher: PreTrainedModel | None) -> TeacherSignal:
-        if teacher is None or not self.phase.has_teacher:
+    def _signal(self, teachers: Mapping[str, PreTrainedModel], objectives: Sequence[Objective]) -> TeacherSignal:
+        if not teachers or not self.phase.has_teacher:
             return NoTeacher()
         if self.phase.needs_outputs_alone and self.options.cache_teacher:
-            self._add_teacher_logits(teacher)
-            return CachedTeachers()
-        return LiveTeacher(teacher, self.prepared.objectives, self.precision, device())
+            columns = [self._logits(name, teacher) for name, teacher in teachers.items()]
+            self.data = replace(self.data, train=concatenate_datasets([self.data.train, *columns], axis=1))
+            return CachedTeachers(teachers)
+        live = [LiveTeacher(each, objectives, self.precision, device(), name) for name, each in teachers.items()]
+        return live[0] if len(live) == 1 else Teachers(live)
 
     def _run_trainer(self, distiller: Distiller, signal: TeacherSignal, notes: list[str]) -> None:
         if self.state == "new":
@@ -167,9 +186,12 @@ class PhaseRun:
         int8.quantise(teacher, largest, self.precision)
         return f"the teacher's blocks multiply in 8 bits, scaled by their largest inputs on {len(rows)} training rows"
 
-    def _check_teacher(self, teacher: PreTrainedModel) -> list[str]:
-        """Notes about the teacher on dev; stops at a teacher that knows nothing, or whose labels mean other ones."""
-        dev, name = self.data.main_dev, self.options.teacher
+    def _check_teacher(self, who: str, teacher: PreTrainedModel) -> tuple[list[str], float]:
+        """Notes about a teacher on dev, and how far its score is above chance.
+
+        Stops at a teacher that knows nothing, or whose labels mean other ones.
+        """
+        dev, name = self.data.main_dev, self.options.teachers[who]
         outputs = predict(teacher, dev, self.data.collate, self.precision, title="teacher on dev", shared=True)
         references = self.kind.references(dev)
         unnamed = is_unnamed(self.task, teacher, name)
@@ -180,19 +202,23 @@ class PhaseRun:
         warning = checks.check_score(self.kind, name, outputs, references, not allowed)
         if doubts.serious and not allowed:
             raise UserError(f"{doubts.serious[0]}; or distil from it all the same with --allow-weak-teacher")
-        reached = ", ".join(f"{name} {value:.4f}" for name, value in self.kind.score(outputs, references).items())
-        print(f"teacher on dev: {reached}")
-        return [note for note in (warning, *doubts.notes, *doubts.serious) if note]
+        scores = self.kind.score(outputs, references)
+        print(f"{who} on dev: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
+        above = scores[self.task.main_metric] - self.kind.chance(references)
+        return [note for note in (warning, *doubts.notes, *doubts.serious) if note], above
 
-    def _add_teacher_logits(self, teacher: PreTrainedModel) -> None:
-        """The teacher works once: its outputs on the train split become a column, kept on disk."""
+    def _logits(self, who: str, teacher: PreTrainedModel) -> Dataset:
+        """A teacher works once: its outputs on the train split are a column, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
         # In 8 bits what the teacher gives depends on the kind of processor.
-        name = self.identity["teacher_weights"][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
+        name = self.prepared.digests[who][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
         prepare_products(teacher, self.precision)
         cache = Path(self.options.output_dir) / "cache"
-        logits = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
-        self.data = replace(self.data, train=concatenate_datasets([self.data.train, logits], axis=1))
+        made = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
+        name_of_column = logits_column(who)
+        return (
+            made if name_of_column in made.column_names else made.rename_columns({made.column_names[0]: name_of_column})
+        )
 
     def _last_checkpoint(self) -> Path | None:
         if checkpoint := self.folder.last_checkpoint():

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from glue_tasks.errors import UserError
 from tinydistill.objectives import Objective
 from tinydistill.options import Training
+from tinydistill.presets import read_objectives
 
 PRETRAINED, STUDENT = "pretrained", "student"  # what a phase may start from, besides the student of another phase
 
@@ -58,12 +59,15 @@ class Phase:
 
     @property
     def uses_layer_map(self) -> bool:
-        return any(objective.compares_layers and objective.layers == "map" for objective in self.objectives)
+        return any(
+            each.compares_layers and each.layers in ("map", "blocks") and not each.assignment
+            for each in self.objectives
+        )
 
     @property
     def needs_labels(self) -> bool:
         """Whether training rows must have labels. Those of dev always must."""
-        return any(objective.feature == "labels" for objective in self.objectives)
+        return any(objective.needs_labels for objective in self.objectives)
 
     @property
     def needs_outputs_alone(self) -> bool:
@@ -143,9 +147,12 @@ def change_phase(phase: Phase, given: Mapping[str, Any], where: str) -> Phase:
     changes: dict[str, Any] = {}
     if "objectives" in given:
         tables = given["objectives"]
-        if not (isinstance(tables, list) and tables and all(isinstance(each, Mapping) for each in tables)):
-            raise UserError(f'{where} sets objectives to {tables!r}; it is a list such as [{{feature = "hidden"}}]')
-        changes["objectives"] = tuple(Objective.from_table(each, f"{where}, in objectives,") for each in tables)
+        if not (isinstance(tables, list) and tables and all(isinstance(each, Mapping | str) for each in tables)):
+            raise UserError(
+                f"{where} sets objectives to {tables!r}; it is a list of tables and of names of presets and losses, "
+                'such as ["logits", {loss = "hidden_mse"}]'
+            )
+        changes["objectives"] = read_objectives(tables, f"{where} in objectives,")
     if "starts_from" in given:
         if not isinstance(given["starts_from"], str):
             raise UserError(

@@ -1,6 +1,8 @@
 """The models of a phase, made ready: loaded or built, checked against each other, tried, and what identifies them."""
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest
 from tinydistill.objectives import Objective
-from tinydistill.objectives import resolve as resolve_objectives
 from tinydistill.options import Options
 from tinydistill.phases import PHASES, Phase
+from tinydistill.resolving import Sizes
+from tinydistill.resolving import resolve as resolve_objectives
 from tinydistill.runs import PhaseFolder
 from tinydistill.students import StudentSpec, build_student, student_config
 
@@ -33,7 +36,8 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     objectives: tuple[Objective, ...]  # resolved
     identity: dict[str, Any]  # of the models, and of what was resolved for them
-    teacher: PreTrainedModel | None = None
+    teachers: Mapping[str, PreTrainedModel] = field(default_factory=dict)  # by name, in their order
+    digests: Mapping[str, str] = field(default_factory=dict)  # of each teacher's weights
     spec: StudentSpec = field(default_factory=StudentSpec)
     layer_map: LayerMap = field(default_factory=lambda: LayerMap(()))
     notes: tuple[str, ...] = ()
@@ -41,7 +45,7 @@ class Prepared:
 
 def prepare(phase: Phase, task: Task, options: Options) -> Prepared:
     """Raises UserError if the models do not fit the task, the phase or each other, or do not work in the phase."""
-    own = (options.pretrained,) if phase.makes_teacher else (options.teacher, options.student)
+    own = (options.pretrained,) if phase.makes_teacher else (*options.teachers.values(), options.student)
     PhaseFolder(Path(options.output_dir), phase.name).check_inputs(*own)
     return _prepare_teacher(phase, task, options) if phase.makes_teacher else _prepare_student(phase, task, options)
 
@@ -56,44 +60,74 @@ def _prepare_teacher(phase: Phase, task: Task, options: Options) -> Prepared:
     return Prepared(
         model,
         tokenizer,
-        _resolved(phase, task, options),
+        resolved(phase, task, options, model.config, {}),
         {"pretrained": options.pretrained, "pretrained_weights": weights_digest(model)},
         notes=tuple(head_of(options.pretrained, task)),
     )
 
 
 def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
-    teacher, notes = load_fine_tuned(options.teacher, task)
-    tokenizer = load_tokenizer(options.teacher)
-    teacher_weights = weights_digest(teacher)
-    name, made_from = start_of(phase, task, options, teacher_weights)
+    teachers, notes = {}, []
+    for who, path in options.teachers.items():
+        teachers[who], own_notes = load_fine_tuned(path, task)
+        notes += own_notes
+    first = next(iter(teachers.values()))
+    tokenizer = common_tokenizer(options)
+    digests = {who: weights_digest(teacher) for who, teacher in teachers.items()}
+    name, made_from = start_of(phase, task, options, digest_of(digests))
     spec = StudentSpec.parse(name)
     maps = LayerMap(())
     if phase.uses_layer_map or spec.teacher_layers:
-        maps = layer_map.choose(options.layer_map, teacher.config.num_hidden_layers, spec.num_layers())
+        maps = layer_map.choose(options.layer_map, first.config.num_hidden_layers, spec.num_layers())
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
-    student = build_student(spec, teacher, task, maps, options.seed)
-    projection = _projection(options, teacher.config, student.config)
-    objectives = _resolved(phase, task, options, projection, maps)
-    checks.check_fit(objectives, teacher.config, student.config, options.max_length)
-    checks.check_pieces(teacher.config, tokenizer, f"teacher {options.teacher}")
+    student = build_student(spec, first, task, maps, options.seed)
+    configs = {who: teacher.config for who, teacher in teachers.items()}
+    objectives = resolved(phase, task, options, student.config, configs)
+    checks.check_positions(student.config, "student", options.max_length)
+    for who, config in configs.items():
+        checks.check_positions(config, who, options.max_length)
+        checks.check_pieces(config, tokenizer, f"teacher {options.teachers[who]}")
     checks.check_pieces(student.config, tokenizer, f"student {name}")
-    _try(phase, task, options, student.config, teacher.config, maps)
-    identity: dict[str, Any] = {"teacher": options.teacher, "teacher_weights": teacher_weights}
+    _try(phase, task, options, student.config, configs, maps)
+    identity: dict[str, Any] = {"teacher": names_of(options), "teacher_weights": digest_of(digests)}
     identity |= {"student": made_from, "student_weights": weights_digest(student)}
     if phase.compares_layers:
-        identity |= {"layer_map": list(maps.blocks), "projection": projection}
+        identity |= {"layer_map": list(maps.blocks), "projection": _projection(options, first.config, student.config)}
     return Prepared(
         student,
         tokenizer,
         objectives,
         identity,
-        teacher,
+        teachers,
+        digests,
         spec,
         maps,
         (*notes, _describe_start(spec, maps), *(head_of(spec.path, task) if spec.path else [])),
     )
+
+
+def names_of(options: Options) -> str:
+    """The teachers as a record has them."""
+    return ", ".join(options.teachers.values())
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """That of the only teacher, or of all together."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256("\0".join(f"{name} {digest}" for name, digest in digests.items()).encode()).hexdigest()
+
+
+def common_tokenizer(options: Options) -> PreTrainedTokenizerBase:
+    """The teachers' tokenizer: of several the one that gives most columns, such as segment ids.
+
+    Raises UserError if they have different vocabularies.
+    """
+    (_, first), *others = found = [(path, load_tokenizer(path)) for path in options.teachers.values()]
+    for path, other in others:
+        checks.check_vocabulary(first, other, path, "teacher")
+    return max((tokenizer for _, tokenizer in found), key=lambda tokenizer: len(tokenizer.model_input_names))
 
 
 def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
@@ -101,53 +135,83 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
 
     `options.pretrained` or `options.teacher` and `options.student` are looked at. phases: those that will be run.
     """
-    source = options.pretrained or options.teacher
+    sources = {"teacher": options.pretrained} if options.pretrained else options.teachers
     spec = StudentSpec.parse(options.student)
     if options.teacher_precision == "int8":
         int8.check_device(device())
-    if not source:
+    if not sources:
         return
     kind = kind_of(task)
-    config = load_config(source)
+    configs = {name: load_config(source) for name, source in sources.items()}
     own_head = kind.auto_model.__name__.removeprefix("AutoModel")  # "ForSequenceClassification"
-    if not options.pretrained and any(own_head in name for name in config.architectures or ()):
-        label_order.named_order(task, config, source)
-    student = student_config(spec, config, task)
-    config.update(kind.head())  # as its head will be, or is
-    student.update(kind.head())
+    for name, config in configs.items():
+        if not options.pretrained and any(own_head in architecture for architecture in config.architectures or ()):
+            label_order.named_order(task, config, sources[name])
+    first = next(iter(configs.values()))
+    student = student_config(spec, first, task)
+    for config in (*configs.values(), student):
+        config.update(kind.head())  # as its head will be, or is
     maps = LayerMap(())
     if spec.teacher_layers or any(phase.uses_layer_map for phase in phases):
-        maps = layer_map.choose(options.layer_map, config.num_hidden_layers, student.num_hidden_layers)
-    projection = _projection(options, config, student)
+        maps = layer_map.choose(options.layer_map, first.num_hidden_layers, student.num_hidden_layers)
     for phase in phases:
         if not phase.makes_teacher:
-            resolved = _resolved(phase, task, options, projection, maps)
-            checks.check_fit(resolved, config, student, options.max_length)
+            resolved(phase, task, options, student, configs)
+            checks.check_positions(student, "student", options.max_length)
+            for name, config in configs.items():
+                checks.check_positions(config, name, options.max_length)
+    tokenizer = load_tokenizer(options.pretrained) if options.pretrained else common_tokenizer(options)
     if spec.path:
-        checks.check_vocabulary(load_tokenizer(source), load_tokenizer(spec.path), spec.path)
+        checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), spec.path)
     for phase in phases:
         if phase.makes_teacher:
-            _try(phase, task, options, config)
+            _try(phase, task, options, first)
         else:
-            _try(phase, task, options, student, config, maps)
+            _try(phase, task, options, student, configs, maps)
 
 
-def _resolved(
+def resolved(
     phase: Phase,
     task: Task,
     options: Options,
-    projection: str = "none",
-    maps: LayerMap = LayerMap(()),  # noqa: B008
+    student: PreTrainedConfig,
+    teachers: Mapping[str, PreTrainedConfig],
+    shares: Mapping[str, float] | None = None,
 ) -> tuple[Objective, ...]:
-    return resolve_objectives(
-        phase.objectives,
-        kind_of(task).losses,
-        maps,
-        projection,
-        options.heads,
-        options.temperature,
-        options.loss_scale,
-    )
+    """The phase's objectives for these models. shares: what each teacher counts. Raises UserError."""
+    sizes = {name: Sizes.of(config) for name, config in teachers.items()}
+    shares = shares or shares_of(options)
+    return resolve_objectives(phase.objectives, kind_of(task).losses, Sizes.of(student), sizes, options, shares)
+
+
+BY_DEV = "dev"  # of --teacher-weights
+
+
+def shares_of(options: Options, reached: Mapping[str, float] | None = None) -> dict[str, float]:
+    """What each teacher counts, by name; they sum to 1. reached: how far each is above chance on dev.
+
+    Raises UserError if the weights are not one for each teacher, or none is above 0.
+    """
+    names, text = list(options.teachers), options.teacher_weights
+    if not names:  # it will be the run's own
+        return {}
+    weights = [1.0] * len(names)
+    if text == BY_DEV and reached:
+        weights = [max(reached[name], 0.0) for name in names]
+    elif text and text != BY_DEV:
+        try:
+            weights = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise UserError(f"--teacher-weights is {text!r}; it is dev, or numbers such as 0.7,0.3") from None
+    if len(weights) != len(names):
+        raise UserError(f"--teacher-weights has {len(weights)} numbers, and there are {len(names)} teachers")
+    total = sum(weights)
+    if not 0 < total < float("inf") or min(weights) < 0:
+        raise UserError(
+            f"--teacher-weights {text or 'of the teachers'} are {', '.join(f'{each:g}' for each in weights)}; "
+            "none may be below 0, and not all 0"
+        )
+    return {name: weight / total for name, weight in zip(names, weights, strict=True)}
 
 
 def _try(
@@ -155,22 +219,21 @@ def _try(
     task: Task,
     options: Options,
     student: PreTrainedConfig,
-    teacher: PreTrainedConfig | None = None,
+    teachers: Mapping[str, PreTrainedConfig] | None = None,
     maps: LayerMap = LayerMap(()),  # noqa: B008 - frozen
 ) -> None:
     """Raises UserError if models of these configurations cannot do the phase."""
-    projection = _projection(options, teacher, student) if teacher is not None else "none"
-    objectives = _resolved(phase, task, options, projection, maps)
-    teacher = teacher if phase.has_teacher else None
+    teachers = (teachers or {}) if phase.has_teacher else {}
+    objectives = resolved(phase, task, options, student, teachers)
     copied = maps.blocks if StudentSpec.parse(options.student).teacher_layers else ()
     how = "bf16" if resolve(options.precision, device()) == "bf16" else "float32"
     # `--phase all` asks before the teacher is trained, and each phase before it begins.
-    configs = [meaning_of(config) for config in (student, teacher) if config is not None]
+    configs = [meaning_of(config) for config in (student, *teachers.values())]
     asked = repr((phase.name, options.max_length, objectives, copied, how, configs))
     if asked not in _TRIED:
         processes.from_first(
             lambda: probe.check_phase(
-                phase, kind_of(task), objectives, student, teacher, options.max_length, copied, how
+                phase, kind_of(task), objectives, student, teachers, options.max_length, copied, how
             )
         )
         _TRIED.add(asked)
@@ -208,7 +271,7 @@ def start_of(phase: Phase, task: Task, options: Options, teacher_weights: str) -
         f"made from {of['student']}, not from {options.student}": options.student
         and not _same_place(options.student, of["student"]),
         f"taught for {of['task']}, not for {task.name}": of["task"] != task.name,
-        f"of the teacher {of['teacher']}, which is not {options.teacher}": of["teacher_weights"] != teacher_weights,
+        f"of the teacher {of['teacher']}, which is not {names_of(options)}": of["teacher_weights"] != teacher_weights,
     }
     for difference, differs in other.items():
         if differs:

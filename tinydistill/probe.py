@@ -7,7 +7,7 @@ of training, when a student cannot be saved.
 import contextlib
 import copy
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -15,13 +15,15 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_tasks.errors import UserError, is_outside
-from tinydistill.distiller import Distiller, FeatureReader
+from tinydistill.distiller import Distiller
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
+from tinydistill.ensemble import Ensemble
 from tinydistill.kinds import TaskKind
-from tinydistill.objectives import TEACHER, Objective
+from tinydistill.objectives import Objective
 from tinydistill.phases import Phase
 from tinydistill.students import copy_blocks
+from tinydistill.teachers import LiveTeacher, Teachers
 
 _ROWS, _MOST_PIECES = 2, 64
 
@@ -51,31 +53,34 @@ def check_phase(
     kind: TaskKind,
     objectives: Sequence[Objective],
     student_config: PreTrainedConfig,
-    teacher_config: PreTrainedConfig | None,
+    teacher_configs: Mapping[str, PreTrainedConfig],
     max_length: int,
     copied: Sequence[int] = (),
     precision: str = "float32",
 ) -> None:
     """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
 
-    teacher_config: None for a phase that learns from gold labels. copied: the teacher's blocks that the student is made
-    of. precision: float32 or bf16. Raises UserError if anything of it fails, or the loaded
-    student gives other outputs.
+    teacher_configs: by name, none for a phase that learns from gold labels. copied: the first teacher's blocks that the
+    student is made of. precision: float32 or bf16. Raises UserError if anything of it fails, or the loaded student
+    gives other outputs.
     """
     with _explained(phase, student_config, precision):
         student = kind.auto_model.from_config(copy.deepcopy(student_config)).float()
-        teacher, features = None, {}
-        if teacher_config is not None:
-            teacher = kind.auto_model.from_config(copy.deepcopy(teacher_config)).float().eval()
-            if copied:
-                copy_blocks(teacher, student, copied)
-        width = teacher.config.hidden_size if teacher is not None else 0
-        distiller = Distiller(student, objectives, width, kind.positions)
-        batch = _batch(kind, student, teacher, max_length)
+        teachers = {
+            name: kind.auto_model.from_config(copy.deepcopy(config)).float().eval()
+            for name, config in teacher_configs.items()
+        }
+        if copied and teachers:
+            copy_blocks(next(iter(teachers.values())), student, copied)
+        widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
+        ensemble = Ensemble(dict.fromkeys(teachers, 1 / len(teachers))) if teachers else None
+        distiller = Distiller(student, objectives, widths, kind.positions, ensemble)
+        batch = _batch(kind, [student, *teachers.values()], max_length)
+        signal = Teachers(
+            LiveTeacher(teacher, objectives, precision, torch.device("cpu"), name) for name, teacher in teachers.items()
+        )
+        features = signal(batch)
         with autocast(precision, torch.device("cpu")):
-            if teacher is not None:
-                with torch.no_grad():
-                    features = {TEACHER: FeatureReader(teacher, objectives, side=1)(teacher, batch)}
             losses = distiller(batch, features)
         torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
         with tempfile.TemporaryDirectory() as folder:
@@ -91,12 +96,10 @@ def check_phase(
             raise ValueError(f"a student that is saved and loaded is another one: {lost[0] if lost else 'its outputs'}")
 
 
-def _batch(
-    kind: TaskKind, student: PreTrainedModel, teacher: PreTrainedModel | None, max_length: int
-) -> dict[str, torch.Tensor]:
+def _batch(kind: TaskKind, models: Sequence[PreTrainedModel], max_length: int) -> dict[str, torch.Tensor]:
     """Two rows, the second half as long and in two segments."""
     length = min(max_length, _MOST_PIECES)
-    pieces = min(model.config.vocab_size for model in (student, teacher) if model is not None)
+    pieces = min(model.config.vocab_size for model in models)
     mask = torch.ones(_ROWS, length, dtype=torch.long)
     mask[1, (length + 1) // 2 :] = 0
     types = torch.zeros_like(mask)

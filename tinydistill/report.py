@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from glue_tasks.tally import in_words
@@ -20,12 +22,14 @@ from tinydistill.encoders import precision
 from tinydistill.encoders.precision import device
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.encoders.tokenizer import load_tokenizer
+from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import predict
-from tinydistill.kinds import kind_of
+from tinydistill.kinds import TaskKind, kind_of
 from tinydistill.label_order import is_unnamed
 from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest
 from tinydistill.options import Options
 from tinydistill.phases import PHASES, Phase
+from tinydistill.preparation import digest_of, shares_of
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.task_data import load_dev
 
@@ -38,8 +42,9 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
     Returns the content of `report.json`.
     """
     output = Path(options.output_dir)
-    teacher_model, _ = load_fine_tuned(options.teacher, task)  # each phase noted what it did to its outputs
-    teacher_weights = weights_digest(teacher_model)
+    # Each phase noted what it did to their outputs.
+    models = {name: load_fine_tuned(path, task)[0] for name, path in options.teachers.items()}
+    teacher_weights = digest_of({name: weights_digest(model) for name, model in models.items()})
     folders, runs = {}, {}
     for name, phase in phases.items():
         folder = PhaseFolder(output, name)
@@ -48,7 +53,7 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
             continue
         of = record["settings"]
         if phase.makes_teacher:
-            belongs = folder.path.resolve() == Path(options.teacher).resolve()
+            belongs = folder.path.resolve() in {Path(path).resolve() for path in options.teachers.values()}
         else:
             belongs = of["task"] == task.name and of["teacher_weights"] == teacher_weights
             if not belongs:
@@ -57,12 +62,16 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
             folders[name], runs[name] = folder, record
     of_students = [name for name in runs if phases[name].keeps_best and not phases[name].makes_teacher]
     student_paths = {name: str(folders[name].path) for name in of_students}
-    paths = {"teacher": options.teacher} | student_paths
-    models = {"teacher": teacher_model.to(device())}
-    models |= {name: load_fine_tuned(path, task)[0].to(device()) for name, path in student_paths.items()}
-    students = describe(task, options, models, paths)
+    models |= {name: load_fine_tuned(path, task)[0] for name, path in student_paths.items()}
+    students = describe(
+        task, options, {name: model.to(device()) for name, model in models.items()}, options.teachers | student_paths
+    )
     timings = latency.measure(models, options.max_length)
-    teacher = students.pop("teacher")
+    teachers = {name: students.pop(name) for name in options.teachers}
+    teacher = students.pop(ENSEMBLE) if len(teachers) > 1 else next(iter(teachers.values()))
+    for timing in timings:
+        for times in (timing.ms_per_batch, timing.ms_per_sentence):
+            times["teacher"] = sum(times[name] for name in teachers)  # all of them, for an ensemble
     for name, student in students.items():
         student["title"] = phases[name].title or name
         student["made_from"] = runs[name]["settings"]["student"]
@@ -77,6 +86,7 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
         "settings": {name: run["settings"] for name, run in runs.items()},
         "versions": versions(),
         "teacher": teacher,
+        **({"teachers": teachers} if len(teachers) > 1 else {}),
         "students": students,
         "latency": [asdict(timing) for timing in timings],
         "phases": {name: {k: v for k, v in run.items() if k != "settings"} for name, run in runs.items()},
@@ -93,12 +103,16 @@ def describe(
 ) -> dict[str, dict[str, Any]]:
     """Dev metrics, parameters and size of models, by name; each reads the dev set with its own tokenizer.
 
+    Where there are several teachers among them, their ensemble is one more.
+
     The models' outputs are in the task's order as far as they name them. Raises UserError if a model without names has
     them in another order, as dev tells, or if a model cannot read sentences of the maximum length.
     """
     kind = kind_of(task)
     how = precision.resolve(options.precision, device())
     entries = {}
+    of_teachers: dict[str, dict[str, np.ndarray]] = {}  # outputs by split and name
+    gold: dict[str, np.ndarray] = {}
     for name, model in models.items():
         folder = Path(paths[name])
         check_positions(model, f"model {paths[name]}", options.max_length)
@@ -115,6 +129,9 @@ def describe(
                 for note in (*(doubts.notes if unnamed else []), *doubts.serious):
                     print(f"note: {note}")
             scores[split] = kind.score(outputs, references, model.config)
+            if name in options.teachers:
+                of_teachers.setdefault(split, {})[name] = outputs
+                gold[split] = references
         entries[name] = {
             "path": paths[name],
             "parameters": model.num_parameters(),
@@ -125,7 +142,42 @@ def describe(
             "dev": scores,
             "dev_rows": {split: {"rows": len(data), **left_out(data)} for split, data in dev.items()},
         }
+    if len(teachers := [name for name in options.teachers if name in entries]) > 1:
+        entries[ENSEMBLE] = _ensemble(kind, options, {name: entries[name] for name in teachers}, of_teachers, gold)
     return entries
+
+
+ENSEMBLE = "ensemble"  # of several teachers
+
+
+def _ensemble(
+    kind: TaskKind,
+    options: Options,
+    entries: Mapping[str, dict[str, Any]],
+    outputs: Mapping[str, Mapping[str, np.ndarray]],
+    references: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """The mean of the teachers, as students see it at temperature 1."""
+    main = kind.task.dev_splits[0]
+    chance = kind.chance(references[main])
+    reached = {name: entry["dev"][main][kind.task.main_metric] - chance for name, entry in entries.items()}
+    ensemble = Ensemble(
+        shares_of(options, reached),
+        options.teacher_mean,
+        kind.losses["logits"] == BY_LABEL,
+    )
+    scores = {}
+    for split, by_name in outputs.items():
+        mean = ensemble.mean({name: torch.from_numpy(each) for name, each in by_name.items()})
+        scores[split] = kind.score(mean.numpy(), references[split])
+    return {
+        "title": f"ensemble of {len(entries)} teachers",
+        "path": ", ".join(entry["path"] for entry in entries.values()),
+        "shares": dict(ensemble.shares),
+        **{key: sum(entry[key] for entry in entries.values()) for key in ("parameters", "bytes")},
+        "dev": scores,
+        "dev_rows": next(iter(entries.values()))["dev_rows"],
+    }
 
 
 def _ratios(task: Task, teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, float | None]:
@@ -146,7 +198,7 @@ def table(report: dict[str, Any]) -> list[list[str]]:
     header += [f"ms, batch {entry['batch_size']}" for entry in (single, per_batch)]
     header += ["faster"]
     rows = [header]
-    for name, entry in {"teacher": report["teacher"], **report["students"]}.items():
+    for name, entry in {**report.get("teachers", {}), "teacher": report["teacher"], **report["students"]}.items():
         ratios = entry.get("ratios", {})
         speed = per_batch["ms_per_batch"]
         rows.append(
@@ -165,7 +217,8 @@ def table(report: dict[str, Any]) -> list[list[str]]:
 
 
 def _title(report: dict[str, Any], name: str) -> str:
-    return report["students"].get(name, {}).get("title", name)
+    entry = report["teacher"] if name == "teacher" else report["students"].get(name, {})
+    return entry.get("title", name)
 
 
 def to_text(rows: list[list[str]]) -> str:
@@ -252,4 +305,4 @@ def print_scores(task: Task, options: Options, paths: Mapping[str, str]) -> None
             for split, scores in entry["dev"].items():
                 figures = ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items())
                 rows, size = entry["dev_rows"][split], f"{entry['parameters'] / 1e6:.2f} M parameters"
-                print(f"{who} on {split}: {figures} ({rows['rows']:,} rows{in_words(rows)}; {size}; {paths[who]})")
+                print(f"{who} on {split}: {figures} ({rows['rows']:,} rows{in_words(rows)}; {size}; {entry['path']})")

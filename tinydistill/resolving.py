@@ -212,7 +212,7 @@ class _Filling:
         if any((not isinstance(pair[0], int)) != two for pair in layers):
             wanted = "two layers of each model: [[[0, 1], [0, 2]]]" if two else "one layer of each model: [[0, 0]]"
             raise UserError(f"the objective {self.each.label} has pairs of layers {layers}; its loss takes {wanted}")
-        return tuple(tuple(self._there(end, side) for side, end in enumerate(pair)) for pair in layers)
+        return tuple((self._there(own, 0), self._there(theirs, 1)) for own, theirs in layers)
 
     @property
     def _sides(self) -> tuple[Sizes, Sizes]:
@@ -223,7 +223,7 @@ class _Filling:
         """What the first block is called: hidden states count from the embeddings' output."""
         return 1 if self.each.feature == "hidden" else 0
 
-    def _named_layers(self, name: str) -> tuple[Pair, ...]:
+    def _named_layers(self, name: str) -> tuple[Any, ...]:
         if name == "last":
             return ((self._there(-1, 0), self._there(-1, 1)),)
         maps = layer_map.choose(self.options.layer_map, self.teacher.layers, self.student.layers)
@@ -249,5 +249,3 @@ class _Filling:
 
 # The losses of layers where none is named.
 _OF_LAYERS = {"attention": "attention_mse", "hidden": "hidden_mse"}
-
-

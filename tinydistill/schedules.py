@@ -128,10 +128,10 @@ def _checked(table: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UserError(f"{where} sets {name!r} in {key}, which is no field of a schedule{hint}")
     known = BY_STEP + (BY_EXAMPLE if key == "temperature" else ())
-    if (name := table.get("schedule")) not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
+    if (given := table.get("schedule")) not in known:
+        near = difflib.get_close_matches(str(given), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"{where} has the schedule {name!r} for {key}; it can be {', '.join(known)}{hint}")
+        raise UserError(f"{where} has the schedule {given!r} for {key}; it can be {', '.join(known)}{hint}")
     found: dict[str, Any] = {}
     for name, value in table.items():
         is_list = name in ("at", "values")

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinydistill.distiller import FeatureReader, Features
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import autocast
+from tinydistill.features import AdaptedReader, Adaptor, FeatureReader, Features, Reader
 from tinydistill.models import with_shared_weights
 from tinydistill.objectives import ANY_TEACHER, TEACHER, Objective
 
@@ -34,26 +34,39 @@ class LiveTeacher:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | nn.Module,
         objectives: Sequence[Objective],
         precision: str,
         device: torch.device,
         name: str = TEACHER,
+        adaptor: Adaptor | None = None,
     ):
-        """objectives: resolved; only what they compare is computed."""
-        self.name, self.precision = name, precision
-        is_there = model.device.type == device.type  # a device without a number is the current one of its type
+        """objectives: resolved; only what they compare is computed. adaptor: of what is no transformers model."""
+        self.name, self.precision, self.device = name, precision, device
+        # A device without a number is the current one of its type.
+        is_there = all(parameter.device.type == device.type for parameter in model.parameters())
         self.model = with_shared_weights(model) if is_there else copy.deepcopy(model).to(device)
         self.model.eval()
         prepare_products(self.model, precision)
         own = [objective for objective in objectives if objective.teacher in (name, ANY_TEACHER)]
+        self._read: Reader
         with autocast(precision, device):
-            self._read = FeatureReader(self.model, own, side=1)
+            self._read = AdaptedReader(adaptor) if adaptor else FeatureReader(self.model, own, side=1)
 
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
-        with autocast(self.precision, self.model.device):
+        with autocast(self.precision, self.device):
             return {self.name: self._read(self.model, batch)}
+
+
+class Teachers:
+    """Several signals as one."""
+
+    def __init__(self, signals: Iterable[TeacherSignal]):
+        self.signals = list(signals)
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
+        return {name: features for signal in self.signals for name, features in signal(batch).items()}
 
 
 class CachedTeachers:
@@ -63,11 +76,7 @@ class CachedTeachers:
         self.columns = {name: logits_column(name) for name in names}
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:
-        return {
-            name: Features(hidden={}, attention={}, logits=batch[column])
-            for name, column in self.columns.items()
-            if column in batch
-        }
+        return {name: Features(logits=batch[column]) for name, column in self.columns.items() if column in batch}
 
 
 def logits_column(teacher: str) -> str:

@@ -7,7 +7,7 @@ Reference: https://huggingface.co/docs/transformers/main_classes/trainer
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
 from tinydistill.evaluation import predict
 from tinydistill.objectives import Objective
-from tinydistill.teachers import LiveTeacher, NoTeacher, TeacherSignal
+from tinydistill.teachers import LiveTeacher, NoTeacher, Teachers, TeacherSignal
 
 _IDLE = "idle"  # in a batch whose examples do not count
 
@@ -45,8 +45,9 @@ class DistillationTrainer(Trainer):
     """Trains a student by a list of objectives, most of which compare it with a teacher.
 
     model: the student, which is trained in place and otherwise left as it is; or a Distiller. teacher: a model, which
-    is left as it is, or a TeacherSignal, or None where no objective needs one. objectives: those of TinyBERT's two
-    phases together by default; not with a Distiller, which has its own. processing_class: the tokenizer of both models.
+    is left as it is, or several by name, or a TeacherSignal, or None where no objective needs one. objectives: those of
+    TinyBERT's two phases together by default; not with a Distiller, which has its own. processing_class: the tokenizer
+    of all models.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label`; or tokenised (`input_ids`,
     perhaps `token_type_ids`, `labels`). options: `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as
     on the command line, and `max_length` in pieces.
@@ -62,7 +63,7 @@ class DistillationTrainer(Trainer):
     def __init__(
         self,
         model: PreTrainedModel | Distiller,
-        teacher: PreTrainedModel | TeacherSignal | None = None,
+        teacher: PreTrainedModel | Mapping[str, PreTrainedModel] | TeacherSignal | None = None,
         objectives: Sequence[Objective] = (),
         args: TrainingArguments | None = None,
         data_collator: Callable | None = None,
@@ -101,10 +102,14 @@ class DistillationTrainer(Trainer):
         )
         self.score, self.compute, self.max_length = score, compute_metrics, known.max_length
         self.teacher: TeacherSignal
-        if isinstance(teacher, PreTrainedModel):
-            self.teacher = LiveTeacher(teacher, model.objectives, self.precision, args.device)
+        live = [
+            LiveTeacher(each, model.objectives, self.precision, args.device, name)
+            for name, each in in_memory.by_name(teacher).items()
+        ]
+        if live:
+            self.teacher = live[0] if len(live) == 1 else Teachers(live)
         else:
-            self.teacher = teacher or NoTeacher()
+            self.teacher = teacher or NoTeacher()  # type: ignore[assignment]
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
         self.logged_step = 0
 
@@ -124,7 +129,7 @@ class DistillationTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
-        losses = model(inputs, self.teacher(inputs))
+        losses = model(inputs, self.teacher(inputs), self.done)
         assert num_items_in_batch is not None  # the examples of the step, of all processes
         if _IDLE in inputs:
             losses = {name: 0 * values for name, values in losses.items()}
@@ -132,7 +137,26 @@ class DistillationTrainer(Trainer):
         means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
         for name, mean in means.items():
             self._sums[name] = self._sums.get(name, 0) + mean.detach()
-        return torch.stack([o.weight * means[o.label] for o in self.model.objectives]).sum()
+        weights = self.model.weights(self.done)
+        return torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+
+    @property
+    def done(self) -> float:
+        """The share of the training's steps that are done."""
+        return self.state.global_step / self.state.max_steps if self.state.max_steps > 0 else 0.0
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """The Trainer's; projections that have a learning rate of their own are groups of their own."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        for rate, parameters in self.model.projection_rates() if is_new else ():
+            own = set(parameters)
+            for group in list(optimizer.param_groups):
+                if moved := [each for each in group["params"] if each in own]:
+                    group["params"] = [each for each in group["params"] if each not in own]
+                    settings = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
+                    optimizer.add_param_group({**settings, "params": moved, "lr": rate})
+        return optimizer
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthBucketSampler:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
@@ -216,7 +240,7 @@ class DistillationTrainer(Trainer):
             batch = self._prepare_inputs(self.data_collator(data.__getitems__(rows)))
             teacher = self.teacher(batch)
             with self._autocast():
-                losses = model(batch, teacher)
+                losses = model(batch, teacher, self.done)
             sums += torch.stack([losses[o.label].sum() for o in model.objectives]).cpu().double()
         model.train()
         means = (processes.total(sums) / len(order)).tolist()
@@ -272,6 +296,7 @@ class DistillationTrainer(Trainer):
             means = processes.total(torch.stack(list(self._sums.values()))) / (steps * processes.count())
             logs |= {f"loss_{name}": mean for name, mean in zip(self._sums, means.tolist(), strict=True)}
             self._sums, self.logged_step = {}, self.state.global_step
+            logs |= self.model.scheduled((self.state.global_step - 1) / self.state.max_steps)
         super().log(logs, start_time)
 
     def _save_rng_state(self, output_dir: str) -> None:
@@ -312,3 +337,6 @@ class _TellWhere(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.sampler.set_epoch(math.floor(state.epoch))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.model.end_step(processes.total)

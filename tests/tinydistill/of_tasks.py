@@ -1,5 +1,6 @@
 """What a task's kind gives: encoded tables, and the objectives of TinyBERT's phases, resolved."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ from glue_tasks.files import Table
 from glue_tasks.task import Task
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
-from tinydistill.objectives import Objective, resolve
+from tinydistill.objectives import Objective
+from tinydistill.options import Options
 from tinydistill.phases import PHASES
+from tinydistill.resolving import resolve
 
 
-def intermediate(layer_map: LayerMap, **options: Any) -> tuple[Objective, ...]:
-    return resolve(PHASES["intermediate"].objectives, {}, layer_map, **options)
+def intermediate(layer_map: LayerMap, projection: str = "none", **options: Any) -> tuple[Objective, ...]:
+    """The objectives of the first phase by a layer map, of models of any width and heads."""
+    layers = {"attention": layer_map.attention, "hidden": layer_map.hidden}
+    goals = [dataclasses.replace(each, layers=layers[each.feature]) for each in PHASES["intermediate"].objectives]
+    return resolve(goals, {}, options=Options(projection=projection, **options))
 
 
 def prediction(task: Task = TASKS["SST-2"], **options: Any) -> tuple[Objective, ...]:
-    return resolve(PHASES["prediction"].objectives, kind_of(task).losses, **options)
+    return resolve(PHASES["prediction"].objectives, kind_of(task).losses, options=Options(**options))
 
 
 def encode_table(table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:

@@ -71,7 +71,7 @@ def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig) -> None:
     compared = intermediate(maps, projection="per-layer") if phase == "intermediate" else prediction(SST2)
     copied = maps.blocks if spec.teacher_layers else ()
     student = student_config(spec, teacher, SST2, maps.blocks)
-    probe.check_phase(PHASES[phase], kind_of(SST2), compared, student, teacher, LENGTH // 2, copied)
+    probe.check_phase(PHASES[phase], kind_of(SST2), compared, student, {"teacher": teacher}, LENGTH // 2, copied)
 
 
 @pytest.mark.parametrize("spec", [COPIED, FRESH], ids=["init", "shape"])

@@ -1,16 +1,20 @@
 """Teachers and students that would train quietly to nothing are refused before a step is taken."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
-from transformers import BertForSequenceClassification
+from transformers import PreTrainedConfig
 
 from glue_tasks import TASKS
 from glue_tasks.errors import UserError
-from tests.tinydistill.of_tasks import intermediate
 from tinydistill import checks
 from tinydistill.kinds import kind_of
-from tinydistill.layer_map import uniform
 from tinydistill.objectives import Objective
+from tinydistill.options import Options
+from tinydistill.phases import PHASES
+from tinydistill.resolving import Sizes, resolve
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
 
@@ -63,24 +67,24 @@ def test_vocabularies() -> None:
         checks.check_vocabulary(make_tokenizer(), make_tokenizer([*PIECES, "more"]), "s")
 
 
-def compared(projection: str, heads: str) -> tuple[Objective, ...]:
-    return intermediate(uniform(4, 2), projection=projection, heads=heads)
+def compare(teacher: PreTrainedConfig, student: PreTrainedConfig, goals: Sequence[Objective], **options: Any) -> None:
+    resolve(goals, {}, Sizes.of(student), {"teacher": Sizes.of(teacher)}, Options(**options))
 
 
-def test_a_student_that_does_not_fit(teacher: BertForSequenceClassification) -> None:
-    four_heads = BertForSequenceClassification(tiny_bert_config(layers=2, heads=4))
-    with pytest.raises(UserError, match="student has 4 heads, the teacher 2.*--heads mean"):
-        checks.check_fit(compared("per-layer", "match"), teacher.config, four_heads.config, 32)
-    checks.check_fit(compared("per-layer", "mean"), teacher.config, four_heads.config, 32)
-    narrow = BertForSequenceClassification(tiny_bert_config(layers=2, hidden_size=16))
+def test_a_student_that_does_not_fit() -> None:
+    teacher, four_heads = tiny_bert_config(), tiny_bert_config(layers=2, heads=4)
+    attention, hidden = both = PHASES["intermediate"].objectives
+    with pytest.raises(UserError, match="student has 4 heads, the teacher 2.*--heads mean.*relations"):
+        compare(teacher, four_heads, both)
+    compare(teacher, four_heads, both, heads="mean")
+    narrow = tiny_bert_config(layers=2, hidden_size=16)
     with pytest.raises(UserError, match="student is 16 wide, the teacher 24"):
-        checks.check_fit(compared("none", "match"), teacher.config, narrow.config, 32)
-    checks.check_fit(compared("shared", "match"), teacher.config, narrow.config, 32)
-    hidden = compared("shared", "match")[1:]  # which needs no heads
-    checks.check_fit(hidden, teacher.config, four_heads.config, 32)
-    checks.check_fit(compared("none", "match")[:1], teacher.config, narrow.config, 32)  # nor scores a width
+        compare(teacher, narrow, both, projection="none")
+    compare(teacher, narrow, both, projection="shared")
+    compare(teacher, four_heads, [hidden])  # which needs no heads
+    compare(teacher, narrow, [attention], projection="none")  # nor scores a width
     with pytest.raises(UserError, match="--max-length 33 is more than the student's 32 positions"):
-        checks.check_fit(compared("shared", "match"), teacher.config, narrow.config, 33)
+        checks.check_positions(narrow, "student", 33)
 
 
 @pytest.mark.parametrize("most", [0.75, 0.9, 0.97])

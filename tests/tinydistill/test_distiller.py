@@ -7,7 +7,8 @@ from transformers import BertForSequenceClassification, DistilBertConfig, Distil
 from glue_tasks import TASKS
 from tests.tinydistill.of_tasks import intermediate, prediction
 from tinydistill import losses
-from tinydistill.distiller import Distiller, FeatureReader, Features
+from tinydistill.distiller import Distiller
+from tinydistill.features import FeatureReader, Features
 from tinydistill.layer_map import uniform
 
 from .conftest import PIECES, tiny_bert_config
@@ -41,7 +42,7 @@ def features_of(teacher: torch.nn.Module, goals: tuple, inputs: dict[str, torch.
 def test_intermediate_losses_from_all_outputs(teacher: BertForSequenceClassification, projection: str) -> None:
     """The same losses from every hidden state and from transformers' own (eager) models."""
     own = student() if projection == "none" else student(hidden_size=16)
-    distiller = Distiller(own, intermediate(LAYERS, projection=projection), 24)
+    distiller = Distiller(own, intermediate(LAYERS, projection=projection), {"teacher": 24})
     inputs = batch()
     got = distiller(inputs, features_of(teacher, INTERMEDIATE, inputs))
 
@@ -91,7 +92,9 @@ def test_each_model_gets_the_inputs_of_its_own_forward(teacher: BertForSequenceC
 
 def test_only_what_the_objectives_reach_is_trained(teacher: BertForSequenceClassification) -> None:
     """The head and pooler keep their values; every other parameter has a gradient, as distributed training demands."""
-    distiller = Distiller(student(hidden_size=16), intermediate(LAYERS, projection="per-layer"), 24).train()
+    distiller = Distiller(
+        student(hidden_size=16), intermediate(LAYERS, projection="per-layer"), {"teacher": 24}
+    ).train()
     inputs = batch()
     sum(v.sum() for v in distiller(inputs, features_of(teacher, INTERMEDIATE, inputs)).values()).backward()
     frozen = {n for n, p in distiller.named_parameters() if not p.requires_grad}

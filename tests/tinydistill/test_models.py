@@ -196,7 +196,7 @@ def test_the_saved_student_is_plain_and_its_projections_lie_beside(
     student = build_student(
         StudentSpec.parse("shape:layers=2,hidden=16,heads=2,ffn=8"), teacher, SST2, uniform(4, 2), 0
     )
-    distiller = Distiller(student, intermediate(uniform(4, 2), projection="per-layer"), 24)
+    distiller = Distiller(student, intermediate(uniform(4, 2), projection="per-layer"), {"teacher": 24})
     save_student(distiller, tokenizer, 32, tmp_path)
     assert not any("projection" in key for key in load_file(tmp_path / "model.safetensors"))
     assert size_on_disk(tmp_path) == (tmp_path / "model.safetensors").stat().st_size

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from glue_tasks.errors import UserError
 from tests.tinydistill.of_tasks import intermediate, prediction
 from tinydistill.layer_map import uniform
-from tinydistill.objectives import Objective, resolve
+from tinydistill.objectives import Objective
+from tinydistill.options import Options
+from tinydistill.resolving import resolve
 from tinydistill.settings import resolve as resolve_settings
 
 from .conftest import fails
@@ -93,7 +95,7 @@ MISTAKES = [
     ("run = 3", "the recipe sets run to 3"),
     ("[phases.own]\nepochs = 1", "'own' has no objectives"),
     ("[phases.all]\nepochs = 1", "has a phase 'all'; take another name"),
-    ("[phases.own]\nobjectives = [{}]", "the feature None; it can be hidden, attention, logits, labels"),
+    ("[phases.own]\nobjectives = [{}]", "the feature None; it can be hidden, attention, relations, logits, labels"),
     ('[phases.own]\nobjectives = [{feature = "hidden", lose = "x"}]', "'lose', which is no field.*did you mean 'loss'"),
     (
         '[phases.own]\nobjectives = [{feature = "hidden", loss = "gold_mse"}]',
@@ -160,6 +162,8 @@ def test_what_objectives_leave_open_is_filled_in() -> None:
     (logits,) = prediction(temperature=3.0)
     assert (logits.loss, logits.temperature, logits.layers) == ("soft_cross_entropy", 3.0, ())
     own = Objective(feature="logits", temperature=2.0)
-    assert [each.temperature for each in resolve([own], {"logits": "soft_cross_entropy"}, temperature=3.0)] == [2.0]
+    assert [
+        each.temperature for each in resolve([own], {"logits": "soft_cross_entropy"}, options=Options(temperature=3.0))
+    ] == [2.0]
     twice = resolve([Objective(feature="hidden", layers=((0, 0),)), Objective(feature="hidden", layers=((1, 1),))], {})
     assert [each.label for each in twice] == ["hidden", "hidden-2"]

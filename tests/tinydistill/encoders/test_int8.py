@@ -16,11 +16,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from glue_tasks.errors import UserError
 from tests.tinydistill.of_tasks import intermediate
 from tests.tinydistill.test_processes import start
-from tinydistill.distiller import FeatureReader
 from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.cpu.int8 import Int8Linear, check_device, largest_inputs, quantise
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import autocast
+from tinydistill.features import FeatureReader
 from tinydistill.layer_map import LayerMap
 
 ROOT = Path(__file__).resolve().parents[3]
