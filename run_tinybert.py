@@ -58,7 +58,12 @@ def _run(given: dict[str, Any]) -> None:
     if options.dry_run:
         import json
 
-        print(json.dumps({"phase": name, **plan.to_dict(), "train_file": options.train_file}, indent=2))
+        from tinydistill.preparation import preview
+
+        chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
+        filled = preview(chosen, plan.task, options)
+        found = {"phase": name, **plan.to_dict(), "train_file": options.train_file}
+        print(json.dumps(found | ({"resolved_objectives": filled} if filled else {}), indent=2))
         return
     own = ("pretrained",) if name in known and known[name].makes_teacher else ()
     for needed in _NEEDS.get(name, ("data_dir", "output_dir", *own)):

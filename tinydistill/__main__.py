@@ -29,6 +29,26 @@ def options() -> None:
     print(to_markdown(), end="")
 
 
+@app.command("objectives")
+def objectives() -> None:
+    """List the losses with their formulas and sources, the presets and the schedules."""
+    from tinydistill.objective_tables import show
+
+    show()
+
+
+@app.command("from-textbrewer")
+@exit_on_user_error(resumable=False)
+def from_textbrewer(
+    config: Annotated[Path, typer.Argument(help="JSON of a DistillationConfig of TextBrewer.")],
+    phase: Annotated[str, typer.Option(help="The phase whose objectives they become.")] = "prediction",
+) -> None:
+    """Print TextBrewer's settings as a part of a recipe, with notes on what differs."""
+    from tinydistill.textbrewer import from_textbrewer as read
+
+    print(read(config).to_toml(phase), end="")
+
+
 @app.command("predict")
 @exit_on_user_error(resumable=False)
 def predict(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,22 +135,13 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
 
     `options.pretrained` or `options.teacher` and `options.student` are looked at. phases: those that will be run.
     """
-    sources = {"teacher": options.pretrained} if options.pretrained else options.teachers
     spec = StudentSpec.parse(options.student)
     if options.teacher_precision == "int8":
         int8.check_device(device())
-    if not sources:
+    student, configs = _configs(task, options)
+    if not configs:
         return
-    kind = kind_of(task)
-    configs = {name: load_config(source) for name, source in sources.items()}
-    own_head = kind.auto_model.__name__.removeprefix("AutoModel")  # "ForSequenceClassification"
-    for name, config in configs.items():
-        if not options.pretrained and any(own_head in architecture for architecture in config.architectures or ()):
-            label_order.named_order(task, config, sources[name])
     first = next(iter(configs.values()))
-    student = student_config(spec, first, task)
-    for config in (*configs.values(), student):
-        config.update(kind.head())  # as its head will be, or is
     maps = LayerMap(())
     if spec.teacher_layers or any(phase.uses_layer_map for phase in phases):
         maps = layer_map.choose(options.layer_map, first.num_hidden_layers, student.num_hidden_layers)
@@ -168,6 +159,38 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
             _try(phase, task, options, first)
         else:
             _try(phase, task, options, student, configs, maps)
+
+
+def _configs(task: Task, options: Options) -> tuple[PreTrainedConfig, dict[str, PreTrainedConfig]]:
+    """Configurations of the student and of each teacher by name, as they will be; none of a model that is not named.
+
+    Raises UserError if a teacher's labels are not the task's.
+    """
+    sources = {"teacher": options.pretrained} if options.pretrained else options.teachers
+    kind = kind_of(task)
+    configs = {name: load_config(source) for name, source in sources.items()}
+    own_head = kind.auto_model.__name__.removeprefix("AutoModel")  # "ForSequenceClassification"
+    for name, config in configs.items():
+        if not options.pretrained and any(own_head in architecture for architecture in config.architectures or ()):
+            label_order.named_order(task, config, sources[name])
+    if not configs:
+        return PreTrainedConfig(), {}
+    student = student_config(StudentSpec.parse(options.student), next(iter(configs.values())), task)
+    for config in (*configs.values(), student):
+        config.update(kind.head())  # as its head will be, or is
+    return student, configs
+
+
+def preview(phases: Iterable[Phase], task: Task, options: Options) -> dict[str, list[dict[str, Any]]]:
+    """The objectives of phases with all that is left open filled in, where student and teacher are named."""
+    if not options.student or not (options.teachers or options.pretrained):
+        return {}
+    student, configs = _configs(task, options)
+    return {
+        phase.name: [each.describe() for each in resolved(phase, task, options, student, configs)]
+        for phase in phases
+        if not phase.makes_teacher
+    }
 
 
 def resolved(
