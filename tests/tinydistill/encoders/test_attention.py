@@ -35,6 +35,7 @@ CONFIGS = {
 }
 QUERY = {"distilbert": "q_lin"}
 KEY = {"distilbert": "k_lin"}
+VALUE = {"distilbert": "v_lin"}
 
 
 def model_of(family: str) -> PreTrainedModel:
@@ -67,7 +68,8 @@ def test_scores_are_the_scaled_product_of_queries_and_keys(family: str, blocks: 
             seen[kind][block].double().view(3, 7, 4, 6).transpose(1, 2) for kind in ("query", "key")
         )  # (B, H, L, d)
         expected = torch.einsum("bhid,bhjd->bhij", queries, keys) / 6**0.5
-        query, key, scale = scores[block]
+        query, key, scale, value = scores[block]
+        assert value is None
         assert torch.allclose((query @ key.transpose(-1, -2) * scale).double(), expected, atol=1e-6)
 
 
@@ -86,12 +88,73 @@ def test_the_output_is_that_of_the_models_own_attention(family: str) -> None:
 def test_the_gradient_reaches_queries_and_keys() -> None:
     model = model_of("bert").train()
     reader = ScoreReader(model, [2])
-    query, key, _ = reader.read(model(**batch(), output_attentions=True).attentions)[2]
+    query, key = reader.read(model(**batch(), output_attentions=True).attentions)[2][:2]
     (query @ key.transpose(-1, -2)).square().sum().backward()
     attention = model.bert.encoder.layer[2].attention.self
     assert attention.query.weight.grad.abs().sum() > 0
     assert attention.key.weight.grad.abs().sum() > 0
     assert model.training
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("values", [True, False, (1,), ()])
+def test_values_of_the_blocks_that_were_asked_for(family: str, values: bool | tuple[int, ...]) -> None:
+    """As the model's own projection gives them, in padded places too; queries and keys are as without."""
+    model = model_of(family)
+    seen: list[torch.Tensor] = []
+    for name, module in model.named_modules():
+        if name.endswith("." + VALUE.get(family, "value")):
+            module.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+    inputs = batch()
+    reader = ScoreReader(model, (0, 1))
+    without = reader.read(model(**inputs, output_attentions=True).attentions)
+    reader = ScoreReader(model, (0, 1), values=values)
+    seen.clear()
+    got = reader.read(model(**inputs, output_attentions=True).attentions)
+    asked = {True: (0, 1), False: ()}[values] if isinstance(values, bool) else values
+    assert set(got) == {0, 1}
+    for block, of in got.items():
+        assert torch.equal(of.query, without[block].query)
+        assert torch.equal(of.key, without[block].key)
+        assert without[block].value is None
+        if block in asked:
+            assert of.value is not None
+            torch.testing.assert_close(of.value, seen[block].view(3, 7, 4, 6).transpose(1, 2))
+            assert of.value.requires_grad
+        else:
+            assert of.value is None
+    assert got[0].mean_over_heads().value is None
+
+
+def test_values_alone_ask_for_a_block() -> None:
+    model = model_of("bert")
+    reader = ScoreReader(model, [0], values=[2])
+    got = reader.read(model(**batch(), output_attentions=True).attentions)
+    assert {block: of.value is not None for block, of in got.items()} == {0: False, 2: True}
+
+
+def test_a_later_reader_asks_anew() -> None:
+    model = model_of("bert")
+    ScoreReader(model, [0, 1], values=True)
+    reader = ScoreReader(model, [1])
+    assert [of.value for of in reader.read(model(**batch(), output_attentions=True).attentions).values()] == [None]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_keys_and_values_that_heads_share(dropout: float) -> None:
+    """4 heads of queries, 2 of keys and values: each is given to its two heads."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    module.returns_scores = module.returns_values = True  # type: ignore[assignment]
+    _, of = attention.sdpa_with_scores(module, query, key, value, None, output_attentions=True, dropout=dropout)
+    assert of is not None
+    assert of.value is not None
+    for head in range(4):
+        assert torch.equal(of.key[:, head], key[:, head // 2])
+        assert torch.equal(of.value[:, head], value[:, head // 2])
 
 
 def test_nothing_of_it_is_saved(tmp_path: Path) -> None:
