@@ -118,7 +118,8 @@ class _Filling:
             each,
             loss=loss,
             heads=each.heads or options.heads,
-            temperature=each.temperature or options.temperature,
+            # A value has no softmax: the run's temperature is not for it.
+            temperature=each.temperature or (1.0 if loss == "logits_mse" and not each.loss else options.temperature),
             layers=(),
             projection="none",
         )
