@@ -108,6 +108,42 @@ def predict(
                 print(f"{written.split}: {name} {value!r}")
 
 
+@app.command("parameters")
+@exit_on_user_error(resumable=False)
+def parameters(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or a hub id.")],
+    second: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Another one to compare, or the form of a student of the first: `tinybert-4l-312d`, "
+            "`init:layers=3`, `shape:layers=3,hidden=312,heads=12,ffn=1200`.",
+            show_default=False,
+        ),
+    ] = None,
+    depth: Annotated[int, typer.Option(metavar="N", help="How many levels of modules are shown.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Count the parameters of a model, module by module, or of two, such as a teacher and its student.
+
+    Shared weights, such as tied embeddings, are counted once; buffers are named apart. MB are millions of bytes at the
+    dtype that the weights have on disk. No weights are loaded or downloaded.
+
+    Example: python -m tinydistill parameters runs/sst2/teacher runs/sst2/prediction
+    """
+    import json
+
+    from tinydistill import parameter_table  # seconds to import
+    from tinydistill.parameters import as_json as to_json
+    from tinydistill.parameters import trees
+
+    told = trees(model, second or "", depth)
+    if as_json:
+        print(json.dumps(to_json(told), indent=2, ensure_ascii=False))
+    else:
+        parameter_table.show(told)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` stands in for sys.argv[1:]."""
     run_app(app, args, "tinydistill", "python -m tinydistill")
