@@ -20,7 +20,7 @@ from tinydistill.phases import PHASES
 from tinydistill.settings import check_ranges, merge
 
 # Options that say how two models are compared, and how long texts may be; the others are TrainingArguments' work.
-_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "max_length")
+_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "max_length", "noise")
 TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
 
 

@@ -217,6 +217,16 @@ class Options:
         serves="outputs alone",
         flags=(" /--no-cache-teacher",),
     )
+    noise: str = option(
+        "",
+        "Change the training texts in each epoch, `NAME[=VALUE]` with commas between: `ngrams=0.25`, `deleting=0.1`, "
+        "`long-shuffle=0.1:20`, `short-shuffle=0.1`, `masking=0.1` (the defaults of each; tinydistill/noise.py). The "
+        "teacher runs in each step.",
+        group=DISTILLATION,
+        unit="names",
+        serves="teacher",
+        strict=True,
+    )
     teacher_precision: str = option(
         "auto",
         "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, with an error of "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -30,6 +30,7 @@ from tinydistill.encoders.precision import device
 from tinydistill.evaluation import evaluate, predict
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
+from tinydistill.noisy_data import NoisyDataset
 from tinydistill.options import Options, identity
 from tinydistill.phases import Phase
 from tinydistill.preparation import own_settings, prepare
@@ -95,9 +96,20 @@ class PhaseRun:
         distiller = Distiller(self.prepared.student, self.prepared.objectives, width, self.kind.positions)
         notes += _warm_start(distiller, self.prepared.spec.path)
         signal = self._signal(teacher)
+        if self._noise and self.phase.needs_outputs_alone and self.options.cache_teacher:
+            notes.append("the teacher runs in each step, for --noise changes the texts in each epoch")
         # What the signal does not need of the teacher's memory is free for the training.
         teacher, self.prepared = None, replace(self.prepared, teacher=None)
         self._run_trainer(distiller, signal, notes)
+
+    @property
+    def _noise(self) -> str:
+        """Of a phase without a teacher none: gold labels are not those of a noised text."""
+        return self.options.noise if self.phase.has_teacher else ""
+
+    def _train_rows(self) -> Dataset | NoisyDataset:
+        train, seed = self.data.train, self.options.seed
+        return NoisyDataset(train, self._noise, self.tokenizer, seed) if self._noise else train
 
     @property
     def _in_8_bits(self) -> bool:
@@ -112,7 +124,7 @@ class PhaseRun:
     def _signal(self, teacher: PreTrainedModel | None) -> TeacherSignal:
         if teacher is None or not self.phase.has_teacher:
             return NoTeacher()
-        if self.phase.needs_outputs_alone and self.options.cache_teacher:
+        if self.phase.needs_outputs_alone and self.options.cache_teacher and not self._noise:
             self._add_teacher_logits(teacher)
             return CachedTeachers()
         return LiveTeacher(teacher, self.prepared.objectives, self.precision, device())
@@ -129,7 +141,7 @@ class PhaseRun:
             signal,
             args=self._arguments(),
             data_collator=self.data.collate,
-            train_dataset=self.data.train,
+            train_dataset=self._train_rows(),
             eval_dataset=self.data.main_dev,
             score=self._score if keeps_best else None,
             callbacks=[Progress(self.phase.name), Checkpoints(self.folder)],
