@@ -22,7 +22,7 @@ from tinydistill.resolving import Sizes, resolve
 from tinydistill.settings import check_ranges, merge
 
 # Options that say how two models are compared, and how long texts may be; the others are TrainingArguments' work.
-_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "teacher_mean", "max_length")
+_NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "teacher_mean", "max_length", "noise")
 TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
 
 

@@ -222,6 +222,16 @@ class Options:
         serves="outputs alone",
         flags=(" /--no-cache-teacher",),
     )
+    noise: str = option(
+        "",
+        "Change the training texts in each epoch, `NAME[=VALUE]` with commas between: `ngrams=0.25`, `deleting=0.1`, "
+        "`long-shuffle=0.1:20`, `short-shuffle=0.1`, `masking=0.1` (the defaults of each; tinydistill/noise.py). The "
+        "teacher runs in each step.",
+        group=DISTILLATION,
+        unit="names",
+        serves="teacher",
+        strict=True,
+    )
     teacher_precision: str = option(
         "auto",
         "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, with an error of "
@@ -378,4 +388,6 @@ def compared(saved: dict[str, Any], finished: bool) -> dict[str, Any]:
     """
     left = {"source"} | ({"machine"} if finished else set())
     decides = {field.name: known.decides for field, known in about(Options)} | {"processes": "machine"}
-    return {name: value for name, value in saved.items() if decides.get(name, "result") not in left}
+    # A run from before there was an option ran with what is its default.
+    defaults = {field.name: field.default for owner in (Options, Training) for field, _ in about(owner)}
+    return {name: value for name, value in (defaults | saved).items() if decides.get(name, "result") not in left}

@@ -32,6 +32,7 @@ from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import evaluate, predict
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
+from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.options import Options, identity
 from tinydistill.phases import Phase
@@ -107,9 +108,20 @@ class PhaseRun:
         distiller = Distiller(self.prepared.student, objectives, widths, self.kind.positions, ensemble)
         notes += _warm_start(distiller, self.prepared.spec.path)
         signal = self._signal(teachers, objectives)
+        if self._noise and self.phase.needs_outputs_alone and self.options.cache_teacher:
+            notes.append("the teachers run in each step, for --noise changes the texts in each epoch")
         # What the signal does not need of the teachers' memory is free for the training.
         teachers, self.prepared = {}, replace(self.prepared, teachers={})
         self._run_trainer(distiller, signal, notes)
+
+    @property
+    def _noise(self) -> str:
+        """Of a phase without a teacher none: gold labels are not those of a noised text."""
+        return self.options.noise if self.phase.has_teacher else ""
+
+    def _train_rows(self) -> Dataset | NoisyDataset:
+        train, seed = self.data.train, self.options.seed
+        return NoisyDataset(train, self._noise, self.tokenizer, seed) if self._noise else train
 
     @property
     def _in_8_bits(self) -> bool:
@@ -129,7 +141,7 @@ class PhaseRun:
     def _signal(self, teachers: Mapping[str, PreTrainedModel], objectives: Sequence[Objective]) -> TeacherSignal:
         if not teachers or not self.phase.has_teacher:
             return NoTeacher()
-        if self.phase.needs_outputs_alone and self.options.cache_teacher:
+        if self.phase.needs_outputs_alone and self.options.cache_teacher and not self._noise:
             columns = [self._logits(name, teacher) for name, teacher in teachers.items()]
             self.data = replace(self.data, train=concatenate_datasets([self.data.train, *columns], axis=1))
             return CachedTeachers(teachers)
@@ -148,7 +160,7 @@ class PhaseRun:
             signal,
             args=self._arguments(),
             data_collator=self.data.collate,
-            train_dataset=self.data.train,
+            train_dataset=self._train_rows(),
             eval_dataset=self.data.main_dev,
             score=self._score if keeps_best else None,
             callbacks=[Progress(self.phase.name), Checkpoints(self.folder)],

@@ -12,6 +12,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.places import AUGMENTED, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
+from tinydistill import noise
 from tinydistill.options import Options, Training, about
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
 
@@ -94,6 +95,8 @@ def resolve(
     if unknown := [name for name in listed if name not in phases]:
         raise UserError(f"the recipe's run lists {unknown[0]!r}, which is no phase; there are {', '.join(phases)}")
     values["task"], values["task_file"] = chosen.name, task_file or ""  # however they were written
+    if values.get("noise"):
+        values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)
     check_ranges(settings)
     if settings.loss_scale == "reference" and settings.padding != "max_length":

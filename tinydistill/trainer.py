@@ -35,8 +35,9 @@ from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
 from tinydistill.evaluation import predict
+from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
-from tinydistill.teachers import LiveTeacher, NoTeacher, Teachers, TeacherSignal
+from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal
 
 _IDLE = "idle"  # in a batch whose examples do not count
 
@@ -50,7 +51,7 @@ class DistillationTrainer(Trainer):
     of all models.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label`; or tokenised (`input_ids`,
     perhaps `token_type_ids`, `labels`). options: `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as
-    on the command line, and `max_length` in pieces.
+    on the command line, `max_length` in pieces, and `noise` as on the command line.
 
     An evaluation gives what `compute_metrics` or `score` (of the student) gives, without either the objectives' losses.
     Raises UserError, if student, teacher, objectives and datasets do not fit together.
@@ -91,6 +92,8 @@ class DistillationTrainer(Trainer):
             if processing_class is None:
                 raise UserError("DistillationTrainer needs processing_class, the tokenizer, or a data_collator")
             data_collator = Collator(processing_class)
+        if known.noise:
+            encoded[0] = _noisy(encoded[0], known.noise, processing_class, teacher, args.seed)
         super().__init__(
             model=model,
             args=args,
@@ -326,6 +329,16 @@ def not_finite(model: nn.Module) -> str:
     return next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), "")
 
 
+def _noisy(
+    train: Any, noise: str, tokenizer: PreTrainedTokenizerBase | None, teacher: object, seed: int
+) -> NoisyDataset:
+    if tokenizer is None or not isinstance(train, Dataset):
+        raise UserError("noise needs processing_class, the tokenizer, and a datasets.Dataset to train on")
+    if teacher is None or isinstance(teacher, NoTeacher | CachedTeachers):
+        raise UserError("noise changes the texts, of which a teacher must say anew what they mean; give it as teacher=")
+    return NoisyDataset(train, noise, tokenizer, seed)
+
+
 class _TellWhere(TrainerCallback):
     """Tells the log the first step and the sampler the epoch, also where a resumed run starts in the middle of one."""
 
@@ -337,6 +350,8 @@ class _TellWhere(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.sampler.set_epoch(math.floor(state.epoch))
+        if isinstance(self.trainer.train_dataset, NoisyDataset):
+            self.trainer.train_dataset.set_epoch(math.floor(state.epoch))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.model.end_step(processes.total)
