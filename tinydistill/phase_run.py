@@ -91,13 +91,13 @@ class PhaseRun:
 
     def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
+        if self.options.gradient_checkpointing:
+            recompute_activations(self.prepared.student)
         notes = list(self.prepared.notes)
         width = 0
         if (teacher := self.prepared.teacher) is not None:
             width = teacher.config.hidden_size
             notes += self._ready(teacher)
-        if self.options.gradient_checkpointing:
-            recompute_activations(self.prepared.student)
         distiller = Distiller(self.prepared.student, self.prepared.objectives, width, self.kind.positions)
         notes += _warm_start(distiller, self.prepared.spec.path)
         signal = self._signal(teacher)
