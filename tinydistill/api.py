@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
@@ -40,6 +40,7 @@ def distill(
     columns: Mapping[str, str] | None = None,
     args: TrainingArguments | None = None,
     metrics: Sequence[str] = (),
+    callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
 ) -> PreTrainedModel:
     """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
@@ -51,9 +52,10 @@ def distill(
     learns from them.
     tokenizer: of a teacher that is a loaded model.
     phases: names in PHASES, or phases of your own. The default are TinyBERT's two.
-    args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision and intervals are
-    those of every phase, in place of TinyBERT's.
+    args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision, gradient
+    checkpointing and intervals are those of every phase, in place of TinyBERT's.
     metrics: names of glue_tasks.metrics.METRICS, the first of which selects the checkpoint.
+    callbacks: transformers' TrainerCallbacks, for each phase; their `model` is a Distiller, with the `student` in it.
     options: those of the command line by their names in a recipe, such as `max_steps=100`, `temperature=2.0`, or
     `prediction={"epochs": 5}`.
 
@@ -86,7 +88,7 @@ def distill(
             _save(model, tokenizer, inputs / who)
     for split, data in (("train", train_dataset), ("dev", eval_dataset)):
         _write(task, data, columns or {}, inputs / task.name / _FILES[split])
-    folder = run(chosen, task, plan.options, known=known)
+    folder = run(chosen, task, plan.options, known=known, callbacks=callbacks)
     return kind_of(task).auto_model.from_pretrained(str(folder))
 
 
@@ -159,6 +161,11 @@ def _options_of(args: TrainingArguments | None, phases: Sequence[str | Phase]) -
     """transformers' arguments as the options that they are here."""
     if args is None:
         return {}
+    if 0 < (args.eval_steps or 0) < 1:
+        raise UserError(
+            f"args.eval_steps is {args.eval_steps}, for transformers a share of all steps, of which each phase has its "
+            f"own number; give distill a share of an epoch: eval_steps={args.eval_steps}"
+        )
     how = "bf16" if args.bf16 else "fp16" if args.fp16 else "float32"
     found: dict[str, Any] = {
         "batch_size": args.per_device_train_batch_size,
@@ -169,7 +176,8 @@ def _options_of(args: TrainingArguments | None, phases: Sequence[str | Phase]) -
         "seed": args.seed,
         "precision": how,
         "logging_steps": int(args.logging_steps),
-        "eval_steps": int(args.eval_steps or 0),
+        "eval_steps": float(args.eval_steps or 0),
+        "gradient_checkpointing": bool(args.gradient_checkpointing),
     }
     training = {"epochs": float(args.num_train_epochs), "learning_rate": args.learning_rate}
     tables = [PHASES[name].table or name for name in phases if isinstance(name, str) and name in PHASES]

@@ -11,7 +11,8 @@ from glue_tasks.errors import UserError
 from tinydistill.options import DISTILLATION, TRAINING, About, Options, Training, about
 from tinydistill.phases import ALL, PHASES, Phase
 
-_SHORT = {"epochs": "epochs", "learning_rate": "lr"}  # of --teacher-lr and the like
+# Of --teacher-lr and the like.
+_SHORT = {"epochs": "epochs", "learning_rate": "lr", "schedule": "schedule", "warmup": "warmup"}
 _OF_ALL = frozenset({"augmentation"})  # what --phase all uses beyond its phases
 
 
@@ -23,8 +24,9 @@ def flag_of(name: str, known: About) -> str:
 def command(function: Callable[[dict[str, Any]], None], options: type[Options] = Options) -> Callable[..., None]:
     """A function for typer with a flag for each option, which calls `function` with what was given, by name.
 
-    What was not given is None. Besides the options: `phase`, `recipe`, and of a phase's training `epochs` and
-    `learning_rate`, alone and for each phase of the table, such as `teacher_epochs` and `teacher_lr`.
+    What was not given is None. Besides the options: `phase`, `recipe`, and of a phase's training `epochs`,
+    `learning_rate`, `schedule` and `warmup`, alone and for each phase of the table, such as `teacher_epochs` and
+    `teacher_lr`.
     """
     parameters = list(_parameters(options))
 
@@ -64,7 +66,8 @@ OBJECTIVES = "objectives"  # of a phase: names of presets and losses
 def _of_training() -> Iterator[inspect.Parameter]:
     fields = [(field, known) for field, known in about(Training) if field.name in _SHORT]
     for field, known in fields:
-        text = f"{known.help.removesuffix('.')} (not with --phase all)."
+        names = f"; {', '.join(known.choices)}" if known.choices else ""
+        text = f"{known.help.removesuffix('.')}{names} (not with --phase all)."
         yield _parameter(field.name, type(field.default), text, TRAINING, metavar=known.unit.upper())
     for phase in PHASES.values():
         for field, known in fields:
@@ -78,6 +81,8 @@ def _default_of(phase: Phase, name: str) -> str:
     if name == "epochs":
         others = " and ".join(phase.as_long_as)
         return f"Default: those of {others} together." if others else f"Default: the task's, often {training.epochs:g}."
+    if name != "learning_rate":
+        return f"Default: {getattr(training, name)}."
     shape = "constant" if training.schedule == "constant" else f"linear decay after {training.warmup:.0%} of warm-up"
     return f"Default: the task's, mostly {training.learning_rate:g}; {shape}."
 
@@ -115,7 +120,7 @@ def _parameter(
 def settings_of(given: Mapping[str, Any], phase: str, phases: Mapping[str, Phase]) -> dict[str, Any]:
     """The flags as settings: options, and below each phase's table how it trains; those not given are None.
 
-    Raises UserError for --epochs and --learning-rate without a single phase.
+    Raises UserError for --epochs, --learning-rate and the like without a single phase.
     """
     flags: dict[str, Any] = {
         field.name: None if given[field.name] == [] else given[field.name]

@@ -35,6 +35,7 @@ class About:
     above: float | None = None  # values must be larger
     least: float | None = None
     most: float | None = None
+    whole_from: float | None = None  # values from here on must be whole numbers
     decides: Decides = "result"
     serves: str = ""  # which phases use it, as `Phase.uses` calls them; "" is all
     strict: bool = False  # whether the flag is refused with a phase that does not use it
@@ -52,6 +53,8 @@ class About:
             return f"{name} is {value}; it must be {self.least:.10g} or more"
         if self.most is not None and not value <= self.most:
             return f"{name} is {value}; it must be {self.most:.10g} or less"
+        if self.whole_from is not None and value >= self.whole_from and value % 1 != 0:
+            return f"{name} is {value}; from {self.whole_from:.10g} on it must be a whole number of {self.unit}"
         return ""
 
     def range(self) -> str:
@@ -61,7 +64,9 @@ class About:
         lowest = (
             f"> {self.above:g}" if self.above is not None else f">= {self.least:g}" if self.least is not None else ""
         )
-        return ", ".join(part for part in (lowest, f"<= {self.most:g}" if self.most is not None else "") if part)
+        highest = f"<= {self.most:g}" if self.most is not None else ""
+        whole = f"whole from {self.whole_from:g}" if self.whole_from is not None else ""
+        return ", ".join(part for part in (lowest, highest, whole) if part)
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
@@ -73,6 +78,18 @@ def about(options: type | Any) -> Iterator[tuple[dataclasses.Field, About]]:
     """The fields of a dataclass of options, in their order."""
     for field in dataclasses.fields(options):
         yield field, field.metadata["about"]
+
+
+# Those of transformers that a number of steps is enough for. Others follow the dev score or need numbers of their own.
+SCHEDULES = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +105,19 @@ class Training:
         most=1,  # AdamW moves each weight by about the learning rate in a step
     )
     schedule: str = option(
-        "linear", "`linear`: to zero, after the warm-up; or `constant`.", choices=("linear", "constant")
+        "linear",
+        "How the learning rate goes on after the warm-up: `linear` (to zero), `constant`, or another of transformers' "
+        "schedules by its name.",
+        unit="name",
+        choices=SCHEDULES,
     )
-    warmup: float = option(0.1, "Share of the steps in which the learning rate rises from zero.", least=0, most=1)
+    warmup: float = option(
+        0.1,
+        "Share of the steps in which the learning rate rises from zero, whatever the schedule.",
+        unit="share",
+        least=0,
+        most=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +181,21 @@ class Options:
         False, "Leave out rows that cannot be read, and say how many and which.", group=TRAINING
     )
     max_steps: int = option(
-        0, "Optimizer steps of each phase, instead of its epochs.", group=TRAINING, unit="steps", least=0
+        0,
+        "Optimizer steps of each phase, instead of its epochs; the data are repeated as often as that takes.",
+        group=TRAINING,
+        unit="steps",
+        least=0,
+    )
+    patience: int = option(
+        0,
+        "Stop a phase after so many evaluations in a row without a better dev score (of the task's main metric). "
+        "Default: never.",
+        group=TRAINING,
+        unit="evaluations",
+        least=0,
+        serves="best",
+        strict=True,
     )
     batch_size: int = option(32, "Examples of one forward pass. Default: 32.", group=TRAINING, unit="examples", above=0)
     accumulate: int = option(
@@ -344,8 +385,22 @@ class Options:
         choices=("auto", "bf16", "fp16", "float32"),
         decides="machine",
     )
-    eval_steps: int = option(
-        0, "Steps between evaluations and checkpoints. Default: once an epoch.", group=RUN, unit="steps", least=0
+    gradient_checkpointing: bool = option(
+        False,
+        "Compute the trained model's activations again in the backward pass instead of keeping them: less memory "
+        "for one more forward pass, and the same student. Teachers keep none anyway.",
+        group=RUN,
+        decides="machine",
+    )
+    eval_steps: float = option(
+        0.0,
+        "Steps between evaluations and checkpoints; below 1 a share of an epoch: 0.25 is four times an epoch, at steps "
+        "as evenly spaced as they can be, the last at the epoch's end (0.3 is three times: 1 / 0.3, rounded). Default: "
+        "once an epoch.",
+        group=RUN,
+        unit="steps",
+        least=0,
+        whole_from=1,
     )
     logging_steps: int = option(
         50, "Steps between losses in the log. Default: 50.", group=RUN, unit="steps", above=0, decides="nothing"

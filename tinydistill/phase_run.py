@@ -13,6 +13,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
+    TrainerCallback,
     TrainingArguments,
 )
 
@@ -28,8 +29,10 @@ from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.encoders.precision import device
+from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import evaluate, predict
+from tinydistill.intervals import EarlyStopping, ShareOfEpoch
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
 from tinydistill.noisy_data import NoisyDataset
@@ -52,8 +55,8 @@ _CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
 class PhaseRun:
     """One phase in its folder: the data, the teacher's work, the training, and what is saved at the end."""
 
-    def __init__(self, phase: Phase, task: Task, options: Options):
-        self.phase, self.task, self.options = phase, task, options
+    def __init__(self, phase: Phase, task: Task, options: Options, callbacks: Sequence[TrainerCallback] = ()):
+        self.phase, self.task, self.options, self.callbacks = phase, task, options, callbacks
         self.kind = kind_of(task)
         self.folder = PhaseFolder(Path(options.output_dir), phase.name)
         self.precision = precision.resolve(options.precision, device())
@@ -91,6 +94,8 @@ class PhaseRun:
 
     def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
+        if self.options.gradient_checkpointing:
+            recompute_activations(self.prepared.student)
         notes = list(self.prepared.notes)
         teachers, objectives, ensemble = self.prepared.teachers, self.prepared.objectives, None
         if teachers:
@@ -163,7 +168,8 @@ class PhaseRun:
             train_dataset=self._train_rows(),
             eval_dataset=self.data.main_dev,
             score=self._score if keeps_best else None,
-            callbacks=[Progress(self.phase.name), Checkpoints(self.folder)],
+            # Checkpoints comes last: it looks at what the others ask for, and seals what they wrote.
+            callbacks=[*self._intervals(), *self.callbacks, Progress(self.phase.name), Checkpoints(self.folder)],
         )
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         if processes.index():
@@ -174,9 +180,14 @@ class PhaseRun:
         seconds = time.perf_counter() - started
         history = trainer.state.log_history
         dev = _without_prefix(_best(history, trainer.state.best_global_step) if keeps_best else history)
+        stopped_early = result.global_step < trainer.state.max_steps
+        if stopped_early:
+            notes.append(self._tell_stop(result.global_step, trainer.state.max_steps))
         measured = {
             "notes": notes + self.data.doubts,
             "steps": result.global_step,
+            "epochs": trainer.state.epoch,
+            "stopped_early": stopped_early,
             "seconds": round(seconds, 1),
             "resumed": checkpoint is not None,
             "best_step": trainer.state.best_global_step if keeps_best else None,
@@ -186,6 +197,25 @@ class PhaseRun:
         self.kind.keep(distiller.student.config, dev)
         processes.wait()  # until all have read the best checkpoint, which goes with the others
         processes.from_first(lambda: self._finish(distiller, measured))
+
+    def _intervals(self) -> list[TrainerCallback]:
+        """What evaluates several times an epoch, and what stops early, where that is asked for."""
+        share, patience = self.options.eval_steps, self.options.patience
+        found: list[TrainerCallback] = [ShareOfEpoch(share, self._steps_per_epoch)] if 0 < share < 1 else []
+        return found + ([EarlyStopping(patience, self.task.main_metric)] if patience and self.phase.keeps_best else [])
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        examples = self.options.batch_size * self.options.accumulate * processes.count()  # of a step
+        return math.ceil(len(self.data.train) / examples)
+
+    def _tell_stop(self, step: int, steps: int) -> str:
+        """A note, which is printed too."""
+        patience = self.options.patience
+        why = f"{patience} evaluation{'s' * (patience > 1)} without a better {self.task.main_metric}"
+        note = f"stopped early, at step {step:,} of {steps:,}, after {why if patience else 'a callback asked for it'}"
+        print(f"note: {self.phase.name} {note}")
+        return note
 
     def _use_int8(self, teacher: PreTrainedModel) -> str:
         """A note; the rows to calibrate on are spread evenly over the train split, in any order of the batches."""
@@ -251,15 +281,15 @@ class PhaseRun:
 
     def _arguments(self) -> TrainingArguments:
         settings, training, keeps_best = self.options, self.phase.training, self.phase.keeps_best
-        per_epoch = math.ceil(len(self.data.train) / (settings.batch_size * settings.accumulate * processes.count()))
-        steps = settings.max_steps or math.ceil(training.epochs * per_epoch)
+        steps = settings.max_steps or math.ceil(training.epochs * self._steps_per_epoch)
         every = "steps" if settings.eval_steps else "epoch"
+        interval = int(settings.eval_steps) or steps  # the Trainer's own; a share of an epoch has a callback
         arguments = TrainingArguments(
             output_dir=str(self.folder.checkpoints),
             num_train_epochs=training.epochs,
             max_steps=settings.max_steps or -1,
             learning_rate=training.learning_rate,
-            lr_scheduler_type=training.schedule,
+            lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
             warmup_steps=training.warmup if training.warmup < 1 else steps,  # a share below 1, else a number of steps
             per_device_train_batch_size=settings.batch_size,
             gradient_accumulation_steps=settings.accumulate,
@@ -272,8 +302,8 @@ class PhaseRun:
             seed=settings.seed,
             eval_strategy=every,
             save_strategy=every,
-            eval_steps=settings.eval_steps or None,
-            save_steps=settings.eval_steps or 500,
+            eval_steps=interval,
+            save_steps=interval,
             load_best_model_at_end=keeps_best,
             metric_for_best_model=f"eval_{self.task.main_metric}" if keeps_best else None,
             greater_is_better=True if keeps_best else None,

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from transformers import TrainerCallback
+
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import processes
@@ -25,11 +27,13 @@ def run(
     options: Options,
     augment: Augment | None = None,
     known: Mapping[str, Phase] = PHASES,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Run the phases in their order; returns the folder of the last one's model.
 
     augment: makes a training file for the student's phases, and returns it. known: phases whose students the report
-    compares, if the folder has them. Raises UserError if anything does not fit, most of it before the first step.
+    compares, if the folder has them. callbacks: of the Trainer of each phase. Raises UserError if anything does not
+    fit, most of it before the first step.
     """
     if not options.output_dir:
         raise UserError("a run needs a folder; name it with --output-dir")
@@ -43,7 +47,7 @@ def run(
     for phase in phases:
         if phase.makes_teacher:
             # It does not learn from variants: they carry copied labels, which only a teacher's outputs make good.
-            folder = PhaseRun(phase, task, _without_variants(options, len(phases))).run()
+            folder = PhaseRun(phase, task, _without_variants(options, len(phases)), callbacks).run()
             options = dataclasses.replace(options, teacher=(str(folder),))
             continue
         options = _with_teacher(options, known)
@@ -51,7 +55,7 @@ def run(
             variants, augment = augment, None
             made = processes.from_first(lambda: variants(task, options))  # noqa: B023 - called at once
             options = dataclasses.replace(options, train_file=str(made))
-        folder = PhaseRun(phase, task, options).run()
+        folder = PhaseRun(phase, task, options, callbacks).run()
     _tell(phases[-1], task, options, folder, known)
     return folder
 

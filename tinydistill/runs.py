@@ -1,6 +1,7 @@
 """The folder of a phase: claimed before training, so that no run writes over another, and marked when finished."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.seals import damage, fingerprint, seal
 from glue_tasks.writers import write_json
 from tinydistill import __version__
-from tinydistill.options import compared
+from tinydistill.options import Options, compared
 
 try:
     import fcntl
@@ -209,13 +210,15 @@ def _differing(given: dict[str, Any], record: dict[str, Any]) -> list[str]:
     saved = record["settings"]
     finished = record["state"] == "finished"
     given, saved = compared(given, finished), compared(saved, finished)
+    # An option that was not there yet when the run began had what is its default now.
+    before = {field.name: field.default for field in dataclasses.fields(Options)} | saved
     names = sorted(given.keys() | saved.keys(), key=lambda name: (_is_digest(name), name))
     return [
         f"other {name.replace('_', ' ')}"
         if _is_digest(name)
-        else f"{name} was {saved.get(name)!r} and is now {given.get(name)!r}"
+        else f"{name} was {before.get(name)!r} and is now {given.get(name)!r}"
         for name in names
-        if given.get(name) != saved.get(name)
+        if given.get(name) != before.get(name)
     ]
 
 

@@ -126,6 +126,19 @@ def check_ranges(options: Options | Training) -> None:
     for field, known in about(options):
         if wrong := known.check(field.name, getattr(options, field.name)):
             raise UserError(wrong)
+    if isinstance(options, Training):
+        _check_schedule(options)
+
+
+def _check_schedule(training: Training) -> None:
+    if training.schedule == "polynomial" and training.learning_rate <= _POLYNOMIAL_END:
+        raise UserError(
+            f"the schedule polynomial ends at a learning rate of {_POLYNOMIAL_END:g}, and learning_rate is "
+            f"{training.learning_rate:g}; take a higher one, or another schedule"
+        )
+
+
+_POLYNOMIAL_END = 1e-7  # transformers' default
 
 
 def with_augmented(task: Task, options: Options) -> Options:

@@ -34,6 +34,7 @@ from tinydistill import in_memory, processes
 from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
+from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.evaluation import predict
 from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
@@ -84,6 +85,9 @@ class DistillationTrainer(Trainer):
         if not isinstance(model, Distiller):
             set_seed(args.seed)  # of the projections
             model = in_memory.as_distiller(model, teacher, objectives, known)
+        if args.gradient_checkpointing:  # the Trainer would ask the distiller for it
+            recompute_activations(model.student)
+            args.gradient_checkpointing = args.activation_checkpointing = False
         encoded = [
             in_memory.encode_dataset(data, processing_class, model.student, known.max_length)
             for data in (train_dataset, eval_dataset)
@@ -123,6 +127,11 @@ class DistillationTrainer(Trainer):
         finally:
             if self._given is not None:
                 self._given.load_state_dict(self.model.student.state_dict())
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing in a resumed run that is at its end already, of which the Trainer would take one step more."""
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
 
     def compute_loss(
         self,
@@ -340,13 +349,15 @@ def _noisy(
 
 
 class _TellWhere(TrainerCallback):
-    """Tells the log the first step and the sampler the epoch, also where a resumed run starts in the middle of one."""
+    """Tells the log the first step and the sampler the epoch, also where a resumed run starts in the middle of one, and
+    the Trainer that such a run is at its end."""
 
     def __init__(self, trainer: DistillationTrainer):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.logged_step = state.global_step
+        control.should_training_stop |= state.global_step >= state.max_steps
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.sampler.set_epoch(math.floor(state.epoch))

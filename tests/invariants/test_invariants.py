@@ -29,6 +29,12 @@ def test_the_same_student(command: Command, plain: Result, data_dir: Path, tmp_p
     assert len(cached) == (variant != "live teacher")
 
 
+def test_gradient_checkpointing(command: Command, plain: Result, data_dir: Path, tmp_path: Path) -> None:
+    """In both phases, to the last bit."""
+    command(tmp_path, "--gradient-checkpointing")
+    Result.read(tmp_path, data_dir).equals(plain)
+
+
 @pytest.mark.parametrize("variant", ["accumulated", "padded"])
 def test_the_same_baseline(command: Command, data_dir: Path, tmp_path: Path, variant: str) -> None:
     """As a teacher too is trained: on gold labels."""

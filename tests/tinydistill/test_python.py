@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast, TrainingArguments
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 
 from glue_tasks.errors import UserError
 from tinydistill import PHASES, DistillationTrainer, Objective, Phase, Training, distill
@@ -177,12 +177,62 @@ def test_training_arguments(
     assert (settings["batch_size"], settings["learning_rate"], settings["seed"]) == (4, 1e-3, 3)
 
 
+def test_callbacks_see_the_student_at_each_evaluation(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int, list[str]]] = []
+
+    class Look(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            layers = kwargs["model"].student.config.num_hidden_layers
+            seen.append((state.global_step, layers, sorted(kwargs["metrics"])))
+
+    distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer,
+            batch_size=8, max_steps=4, callbacks=[Look()])  # fmt: skip
+    first = ["eval_loss_attention", "eval_loss_hidden"]
+    assert seen == [(step, 2, names) for names in (first, ["eval_accuracy"]) for step in (2, 4)]
+
+
+def test_a_callback_may_end_a_phase(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    class Enough(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = True
+
+    distill(trained, "init:layers=2", dataset(), dataset(), tmp_path, tokenizer, phases=["prediction"],
+            batch_size=8, callbacks=[Enough()])  # fmt: skip
+    left = record(tmp_path / "prediction")
+    assert (left["steps"], left["stopped_early"]) == (2, True)
+    assert "stopped early, at step 2 of 6, after a callback asked for it" in left["notes"]
+
+
+def test_gradient_checkpointing_of_the_loop(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """transformers' argument means the student, whose dropout is drawn as without it."""
+    weights, blocks = [], []
+    for asked in (False, True):
+        torch.manual_seed(0)
+        small = BertForSequenceClassification(tiny_bert_config(layers=2))
+        args = TrainingArguments(str(tmp_path), max_steps=3, use_cpu=True, report_to="none", disable_tqdm=True)
+        args.gradient_checkpointing = args.activation_checkpointing = asked  # one name or the other warns
+        trainer = DistillationTrainer(small, trained, args=args, train_dataset=dataset(), processing_class=tokenizer)
+        trainer.train()
+        weights.append(small.state_dict())
+        blocks.append([block.gradient_checkpointing for block in trainer.model.student.bert.encoder.layer])
+        assert args.gradient_checkpointing == asked
+    assert blocks == [[False, False], [True, True]]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"output_dir": ""}, "needs output_dir"),
     ({"tokenizer": None}, "give the tokenizer with a teacher that is a loaded model"),
     ({"eval_dataset": dataset().rename_column("text", "review")}, "has the columns review, label, and needs text"),
     ({"columns": {"review": "text"}}, "columns names 'review'"),
     ({"phases": ["warm-up"]}, "there is no phase 'warm-up'"),
+    ({"args": TrainingArguments("x", eval_steps=0.5)}, "args.eval_steps is 0.5, for transformers a share of all steps"),
     ({"max_stepz": 3}, "'max_stepz', which is no setting; did you mean 'max_steps'"),
     ({"train_dataset": dataset(("good", "bad")), "eval_dataset": dataset(("good", "bad"))}, "has the labels negative"),
     ({"phases": [Phase("x", (Objective(feature="hidden", layers=((3, 1),)),))]}, "compares hidden 3 of the student"),

@@ -63,6 +63,21 @@ def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None
     assert claim(folder, {**SETTINGS, "seed": 2}, overwrite=True) == "new"
 
 
+def test_options_that_a_former_run_did_not_know_had_their_defaults(tmp_path: Path) -> None:
+    """Intervals were whole numbers then."""
+    now = {**SETTINGS, "eval_steps": 50.0, "patience": 0, "gradient_checkpointing": False}
+    folder = PhaseFolder(tmp_path, "prediction")
+    claim(folder, {**SETTINGS, "eval_steps": 50})
+    add_checkpoint(folder)
+    assert claim(folder, now, resume=True) == "continue"
+    with pytest.raises(UserError, match=r"\(eval_steps was 50 and is now 0.5, patience was 0 and is now 3\)"):
+        claim(folder, {**now, "patience": 3, "eval_steps": 0.5}, resume=True)
+    with pytest.raises(UserError, match="gradient_checkpointing was False and is now True"):
+        claim(folder, {**now, "gradient_checkpointing": True}, resume=True)
+    folder.finish({})
+    assert claim(folder, {**now, "gradient_checkpointing": True}) == "finished"
+
+
 def test_names_are_told_and_not_compared(tmp_path: Path) -> None:
     folder = PhaseFolder(tmp_path, "prediction")
     claim(folder, {**SETTINGS, "teacher": "t", "teacher_weights": "1"})

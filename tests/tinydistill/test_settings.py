@@ -107,7 +107,14 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_the_task() -> None:
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"prediction": {"epochs": 0}}, "epochs is 0"),
         ({"prediction": {"learning_rate": float("nan")}}, "learning_rate is nan"),
-        ({"prediction": {"schedule": "cosine"}}, "schedule is 'cosine'"),
+        ({"prediction": {"schedule": "cosin"}}, "schedule is 'cosin'; it can be linear, cosine,"),
+        (
+            {"prediction": {"schedule": "polynomial", "learning_rate": 1e-7}},
+            "polynomial ends at a learning rate of 1e-07",
+        ),
+        ({"eval_steps": 1.5}, "eval_steps is 1.5; from 1 on it must be a whole number of steps"),
+        ({"eval_steps": float("inf")}, "eval_steps is inf"),
+        ({"patience": -1}, "patience is -1; it must be 0 or more"),
     ],
 )
 def test_what_cannot_be_is_said(recipe: dict, message: str) -> None:

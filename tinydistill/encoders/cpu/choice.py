@@ -28,7 +28,10 @@ def uses(name: str, check: Callable[..., None], *given: Any) -> bool:
 
 @functools.cache
 def passes(name: str, check: Callable[..., None], *given: Any) -> bool:
-    """Run a check as if nothing around it were set: no autocast, no inference mode, and the random state stays."""
+    """Run a check as if nothing around it were set: no autocast, no inference mode, and the random state stays.
+
+    Nor does gradient checkpointing around it see its tensors, which it would miss when it computes anew.
+    """
     try:
         with (
             torch.random.fork_rng(devices=[]),
@@ -36,6 +39,7 @@ def passes(name: str, check: Callable[..., None], *given: Any) -> bool:
             torch.enable_grad(),
             torch.autocast("cpu", enabled=False),
             torch.device("cpu"),
+            torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor),
         ):
             torch.default_generator.manual_seed(0)
             check(*given)
