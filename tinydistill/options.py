@@ -443,6 +443,4 @@ def compared(saved: dict[str, Any], finished: bool) -> dict[str, Any]:
     """
     left = {"source"} | ({"machine"} if finished else set())
     decides = {field.name: known.decides for field, known in about(Options)} | {"processes": "machine"}
-    # A run from before there was an option ran with what is its default.
-    defaults = {field.name: field.default for owner in (Options, Training) for field, _ in about(owner)}
-    return {name: value for name, value in (defaults | saved).items() if decides.get(name, "result") not in left}
+    return {name: value for name, value in saved.items() if decides.get(name, "result") not in left}
