@@ -46,7 +46,8 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
             yield from _of_training()
         names = known.flags or ((flag_of(field.name, known),) if isinstance(field.default, bool) else ())
         unit = "" if isinstance(field.default, bool) else "|".join(known.choices) or known.unit.upper()
-        yield _parameter(field.name, type(field.default), known.help, known.group, names, metavar=unit)
+        kind = tuple if known.several else type(field.default)
+        yield _parameter(field.name, kind, known.help, known.group, names, metavar=unit)
         if field.name == "pretrained":
             yield _parameter("recipe", str, "TOML file with settings; flags win over it.", metavar="FILE")
     yield _parameter(

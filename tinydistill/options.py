@@ -42,6 +42,8 @@ class About:
     needs: str = ""  # a flag without which this one means nothing
     flags: tuple[str, ...] = ()  # where they are not --its-name
     in_recipe: bool = True
+    several: bool = False  # may be given several times; its value is then the texts with a comma between
+    of_several_tasks: bool = False  # means something in a run of several tasks alone
 
     def check(self, name: str, value: Any) -> str:
         """What is wrong with a value, as a sentence, or ""."""
@@ -124,7 +126,13 @@ class Training:
 class Options:
     """What can be set for a run. Paths stay as the user wrote them; "" and 0 are what the help calls the default."""
 
-    task: str = option("", "Name of the task; `python -m glue_tasks list` shows them.", unit="name")
+    task: str = option(
+        "",
+        "Name of the task; `python -m glue_tasks list` shows them. Several may be given: one student body learns them "
+        "all, with a head for each.",
+        unit="name",
+        several=True,
+    )
     task_file: str = option(
         "", "TOML file that describes a task of your own; see docs/adding_a_task.md.", unit="file", decides="source"
     )
@@ -140,7 +148,7 @@ class Options:
     teacher: tuple[str, ...] = option(
         (),
         "Fine-tuned model: a folder or a hub id. Default: the run's own teacher. Several may be given; NAME=MODEL "
-        "names one, for objectives that ask for it.",
+        "names one, for objectives that ask for it; of several tasks TASK=MODEL is the task's own.",
         unit="model",
         decides="source",
         serves="student",
@@ -203,6 +211,17 @@ class Options:
     )
     max_length: int = option(
         0, "Word pieces of an example. Default: the task's, mostly 128.", group=TRAINING, unit="pieces", above=0
+    )
+    task_sampling: float = option(
+        1.0,
+        "How often each of several tasks comes: by its number of rows to this power. 1 (default) is by the rows, 0 the "
+        "same for each task.",
+        group=TRAINING,
+        unit="power",
+        least=0,
+        most=1,
+        serves="student",
+        of_several_tasks=True,
     )
     padding: str = option(
         "longest",
@@ -411,6 +430,11 @@ class Options:
         return {field.name: getattr(self, field.name) for field, known in about(self) if known.in_recipe}
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks."""
+        return names_in(self.task)
+
+    @property
     def teachers(self) -> dict[str, str]:
         """Teacher's name -> folder or hub id, in the order they were given. Raises UserError if a name comes twice."""
         found: dict[str, str] = {}
@@ -424,6 +448,12 @@ class Options:
 
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")  # NAME=MODEL
+COMMA = ", "  # between the texts of an option that may be given several times
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The texts of an option that may be given several times."""
+    return tuple(part.strip() for part in text.split(COMMA.strip()) if part.strip())
 
 
 def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:
@@ -431,7 +461,9 @@ def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:
     return {
         field.name: getattr(options, field.name)
         for field, known in about(options)
-        if known.decides in ("result", "machine") and (not known.serves or known.serves in uses)
+        if known.decides in ("result", "machine")
+        and (not known.serves or known.serves in uses)
+        and (not known.of_several_tasks or len(options.tasks) > 1)
     }
 
 

@@ -1,19 +1,22 @@
 """Settings of a run: defaults, then the recipe, then the flags. An unknown key is an error."""
 
+import contextlib
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glue_tasks import get_task
 from glue_tasks.errors import UserError
 from glue_tasks.places import AUGMENTED, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill import noise
-from tinydistill.options import Options, Training, about
+from tinydistill.objectives import nearest
+from tinydistill.options import COMMA, Options, Training, about, names_in
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
 
 
@@ -25,10 +28,13 @@ class Plan:
     options: Options
     phases: Mapping[str, Phase]  # those of the table and the recipe, with how they train
     all: tuple[str, ...]  # the names of those that --phase all runs
+    parts: Mapping[str, "Plan"] = dataclasses.field(default_factory=dict)  # of several tasks: that of each by its name
 
     def to_dict(self) -> dict[str, Any]:
         """For --dry-run: options, and below each phase's table how it trains."""
         found = self.options.to_dict()
+        for name in ("max_length", "train_file") if self.parts else ():
+            found[name] = {task: getattr(part.options, name) for task, part in self.parts.items()}
         for name, phase in self.phases.items():
             entries = dataclasses.asdict(phase.training)
             if phase != dataclasses.replace(PHASES.get(name, Phase("", ())), training=phase.training):
@@ -39,11 +45,12 @@ class Plan:
 
 
 def resolve(
-    task: Task | str | None,
+    task: Task | str | Sequence[str] | None,
     recipe: Mapping[str, Any],
     flags: Mapping[str, Any],
     task_file: str | None = None,
     options: type[Options] = Options,
+    together: Sequence[Task] = (),
 ) -> Plan:
     """The task, the options and the phases: the task's defaults, overridden by the recipe, then by the flags.
 
@@ -51,13 +58,20 @@ def resolve(
     `options`, and tables of phases by their names, with fields of Training, `objectives`, `starts_from` and `keeps`
     (in a recipe `[teacher]` may not stand for the phase, since `teacher` names the model: `[teacher_phase]`). A recipe
     may have phases of its own in `[phases.NAME]`, and list in `run` what --phase all runs. Flags that are None were not
-    given. Raises UserError for an unknown key, a wrong type or a value out of range.
+    given. Of several tasks the plan has one of each among its parts. together: all tasks of a part's run.
+
+    Raises UserError for an unknown key, a wrong type or a value out of range.
     """
     recipe = dict(recipe)
     if not (task or task_file):
         named: dict[str, str] = {}
         merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, options, "the recipe")
         task, task_file = named.get("task"), named.get("task_file")
+    if task and not isinstance(task, Task):
+        names = names_in(task) if isinstance(task, str) else tuple(task)
+        if len(names) > 1:
+            return _resolve_several(names, recipe, flags, task_file, options)
+        task = names[0] if names else None
     chosen = choose_task(task, task_file)
     listed, own = recipe.pop("run", list(ALL)), recipe.pop("phases", {})
     phases = dict(PHASES)
@@ -70,7 +84,7 @@ def resolve(
     tables = {phase.table or name: name for name, phase in phases.items()}
 
     values: dict[str, Any] = {"max_length": chosen.max_length}
-    trainings: dict[str, dict[str, Any]] = {name: _published(phase, chosen) for name, phase in phases.items()}
+    trainings: dict[str, dict[str, Any]] = {name: _published(phase, together or [chosen]) for name, phase in phases.items()}
     for source, given in (("the recipe", recipe), (_COMMAND_LINE, flags)):
         merge(values, {key: value for key, value in given.items() if key not in tables}, options, source, tables)
         for table, name in tables.items():
@@ -94,7 +108,11 @@ def resolve(
         raise UserError(f'the recipe sets run to {listed!r}; it is a list of phases such as ["intermediate"]')
     if unknown := [name for name in listed if name not in phases]:
         raise UserError(f"the recipe's run lists {unknown[0]!r}, which is no phase; there are {', '.join(phases)}")
-    values["task"], values["task_file"] = chosen.name, task_file or ""  # however they were written
+    # However they were written.
+    values["task"] = COMMA.join(each.name for each in together or (chosen,))
+    values["task_file"] = task_file or ""
+    if "task_sampling" in values and not together:
+        raise UserError("task_sampling is for several tasks, and there is one; leave it out, or name others with --task")
     if values.get("noise"):
         values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)
@@ -107,17 +125,91 @@ def resolve(
     return Plan(chosen, settings, phases, tuple(listed))
 
 
+def _resolve_several(
+    names: Sequence[str],
+    recipe: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    task_file: str | None,
+    options: type[Options],
+) -> Plan:
+    """The plan of several tasks: each has its own length and teacher; phases and all else they have in common.
+
+    Raises UserError also for what a run of several tasks does not take.
+    """
+    if task_file:
+        raise UserError(
+            f"--task-file describes a single task, and {COMMA.join(names)} are named; leave one or the other out"
+        )
+    tasks = [choose_task(name, None) for name in names]
+    for task in tasks:
+        if tasks.count(task) > 1:
+            raise UserError(f"the task {task.name} is named twice; name each task once")
+    parts = {}
+    for task in tasks:
+        own = resolve(task, {**recipe, "task": None}, {**flags, "task": None}, None, options, tasks)
+        _check_several(own.options, tasks)
+        given = _teachers_of(own.options, tasks)
+        teacher = (f"{task.name}={given[task.name]}",) if task.name in given else ()
+        parts[task.name] = dataclasses.replace(
+            own, options=with_augmented(task, dataclasses.replace(own.options, teacher=teacher))
+        )
+    teachers = tuple(teacher for part in parts.values() for teacher in part.options.teacher)
+    first = parts[tasks[0].name]
+    return dataclasses.replace(first, options=dataclasses.replace(first.options, teacher=teachers), parts=parts)
+
+
+def _check_several(options: Options, tasks: Sequence[Task]) -> None:
+    """Raises UserError if options are none of a run of several tasks."""
+    names = [task.name for task in tasks]
+    for wrong, is_set in (
+        ("--train-file names the rows of one; put each task's own into --data-dir", options.train_file),
+        (
+            "--augment writes the rows of one; write each task's with `python -m augment`, and take them with "
+            "--augmented",
+            options.augment,
+        ),
+        (
+            "--pretrained makes the teacher of one; make each task's by itself, and name them with "
+            f"--teacher {names[0]}=MODEL --teacher {names[1]}=MODEL",
+            options.pretrained,
+        ),
+    ):
+        if is_set:
+            raise UserError(f"there are several tasks ({COMMA.join(names)}), and {wrong}")
+
+
+def _teachers_of(options: Options, tasks: Sequence[Task]) -> dict[str, str]:
+    """Task's name -> its teacher, for the tasks that have one. Raises UserError if a teacher is of none of them."""
+    names, found = [task.name for task in tasks], dict[str, str]()
+    for name, path in options.teachers.items() if options.teacher else ():
+        if path in options.teacher:
+            raise UserError(
+                f"--teacher {path} does not say of which task it is ({COMMA.join(names)}); write --teacher TASK={path}"
+            )
+        with contextlib.suppress(UserError):
+            name = get_task(name).name  # however it was written
+        if name not in names:
+            raise UserError(
+                f"--teacher {name}={path} is of none of the tasks {COMMA.join(names)}; write --teacher TASK=MODEL"
+                f"{nearest(name, names)}"
+            )
+        if name in found:
+            raise UserError(f"the task {name} has two teachers, {found[name]} and {path}; name one")
+        found[name] = path
+    return found
+
+
 # Folders of a run, other values of --phase, and what a phase may start from.
 _TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}
 
 
-def _published(phase: Phase, task: Task) -> dict[str, Any]:
-    """The settings published for the task."""
+def _published(phase: Phase, tasks: Sequence[Task]) -> dict[str, Any]:
+    """The settings published for the task; of several the most epochs and the lowest rate."""
     found: dict[str, Any] = {}
     if phase.task_epochs:
-        found["epochs"] = float(getattr(task, phase.task_epochs))
+        found["epochs"] = float(max(getattr(task, phase.task_epochs) for task in tasks))
     if phase.task_rate:
-        found["learning_rate"] = getattr(task, phase.task_rate)
+        found["learning_rate"] = min(getattr(task, phase.task_rate) for task in tasks)
     return found
 
 
@@ -178,9 +270,8 @@ def merge(
     values: dict[str, Any], given: Mapping[str, Any], owner: type, source: str, tables: Mapping[str, str] | None = None
 ) -> None:
     """Lay `given` over `values`, whose keys are fields of the dataclass `owner`."""
-    kinds = {
-        field.name: type(field.default) for field, known in about(owner) if known.in_recipe or source == _COMMAND_LINE
-    }
+    fields = {field.name: known for field, known in about(owner) if known.in_recipe or source == _COMMAND_LINE}
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(owner) if field.name in fields}
     for key, value in given.items():
         if value is None:
             continue
@@ -197,8 +288,11 @@ def merge(
         kind = kinds[key]
         if kind is float and type(value) is int:
             value = float(value)
+        is_list = isinstance(value, list | tuple)
+        if is_list and fields[key].several and value and all(isinstance(each, str) for each in value):
+            value = COMMA.join(value)
         if kind is tuple:  # of texts, one of which may stand alone
-            value = tuple(value) if isinstance(value, list | tuple) else (value,)
+            value = tuple(value) if is_list else (value,)
             if not all(isinstance(each, str) for each in value):
                 raise UserError(f"{source} sets {key} to {list(value)!r}; it is a text in quotes, or a list of them")
         if type(value) is not kind:
