@@ -1,6 +1,8 @@
 """TinyBERT distillation, phase by phase or all at once. `python run_tinybert.py --help` says how."""
 
 import contextlib
+import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -54,15 +56,13 @@ def _run(given: dict[str, Any]) -> None:
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, *_NEEDS])}")
     flags.check_used(given, name, known, recipe)
     plan = resolve(given["task"], recipe, flags.settings_of(given, name, known), given["task_file"])
-    options = with_augmented(plan.task, plan.options)
+    options = plan.options if plan.parts else with_augmented(plan.task, plan.options)
+    chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
     if options.dry_run:
-        import json
-
         from tinydistill.preparation import preview
 
-        chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
-        filled = preview(chosen, plan.task, options)
-        found = {"phase": name, **plan.to_dict(), "train_file": options.train_file}
+        found = {"phase": name, **dataclasses.replace(plan, options=options).to_dict()}
+        filled = preview(chosen, plan, options)
         print(json.dumps(found | ({"resolved_objectives": filled} if filled else {}), indent=2))
         return
     own = ("pretrained",) if name in known and known[name].makes_teacher else ()
@@ -77,12 +77,16 @@ def _run(given: dict[str, Any]) -> None:
             raise UserError("--phase evaluate needs --teacher or --student, or both")
         print_scores(plan.task, options, paths)
         return
-    from tinydistill.run import run
-
-    names = plan.all if name == "all" else (name,)
-    phases = [plan.phases[each] for each in names if options.pretrained or not plan.phases[each].makes_teacher]
+    phases = [phase for phase in chosen if options.pretrained or not phase.makes_teacher]
     if not phases:
         raise UserError(f"--phase {name} makes a teacher first; name a model to start from with --pretrained")
+    if plan.parts:
+        from tinydistill.multi_task.run import run as run_together
+
+        run_together(phases, plan)
+        return
+    from tinydistill.run import run
+
     augments = options.augment and name == "all"  # a recipe may say so that serves single phases too
     if augments:
         _check_augmentation(plan.task, options)

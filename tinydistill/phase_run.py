@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import (
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
     TrainingArguments,
@@ -63,12 +64,7 @@ class PhaseRun:
 
     def run(self) -> Path:
         """Train what is not trained yet; returns the folder of the model. Raises UserError if anything does not fit."""
-        self.prepared = prepare(self.phase, self.task, self.options)
-        self.tokenizer = self.prepared.tokenizer
-        keep_freed_memory()
-        self.data = processes.after_first(
-            lambda: load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
-        )
+        self.prepare()
         self.identity = self._identity()
         with self.folder.locked():
             look = lambda: self.folder.compare(self.identity, self.options.resume, self.options.overwrite)  # noqa: E731
@@ -79,21 +75,39 @@ class PhaseRun:
                 self._train()
         return self.folder.path
 
+    def prepare(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        """Models and data. tokenizer: another one of the same vocabulary. Raises UserError if anything does not fit."""
+        self.prepared = prepare(self.phase, self.task, self.options)
+        self.tokenizer = tokenizer or self.prepared.tokenizer
+        keep_freed_memory()
+        self.data = processes.after_first(
+            lambda: load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
+        )
+
     def _identity(self) -> dict[str, Any]:
         """All that decides the result: settings as they were resolved, models and files by their content."""
+        return {**self._settings(), **self.sources()}
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {"train_file": self.options.train_file, **identity(self.options, self.phase.uses)}
+        settings |= {"phase": self.phase.name, "precision": self.precision, **asdict(self.phase.training)}
+        settings |= {**own_settings(self.phase), "processes": processes.count()}
+        return settings | ({"task_file": self.options.task_file} if self.options.task_file else {})
+
+    def sources(self) -> dict[str, Any]:
+        """Models and files by their content, and how they are read."""
         folder = Path(self.options.data_dir)
         paths = {"train": self.data.train_path}
         paths |= {split: find_file(self.task, folder, split) for split in self.task.dev_splits}
-        settings = {"train_file": self.options.train_file, **identity(self.options, self.phase.uses)}
-        settings |= {"phase": self.phase.name, "precision": self.precision, **asdict(self.phase.training)}
-        settings |= {**own_settings(self.phase), **self.prepared.identity, "processes": processes.count()}
-        settings |= describe_reading(self.task)
-        if self.options.task_file:
-            settings |= {"task_file": self.options.task_file}
-        return settings | {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
+        digests = {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
+        return {**self.prepared.identity, **describe_reading(self.task), **digests}
 
     def _train(self) -> None:
         """Train, keep the best or the last student, and mark the folder as finished."""
+        self._run_trainer(*self.make_ready())
+
+    def make_ready(self) -> tuple[Distiller, TeacherSignal, list[str]]:
+        """The student with its objectives, what it is compared with, and notes."""
         if self.options.gradient_checkpointing:
             recompute_activations(self.prepared.student)
         notes = list(self.prepared.notes)
@@ -116,15 +130,15 @@ class PhaseRun:
         if self._noise and self.phase.needs_outputs_alone and self.options.cache_teacher:
             notes.append("the teachers run in each step, for --noise changes the texts in each epoch")
         # What the signal does not need of the teachers' memory is free for the training.
-        teachers, self.prepared = {}, replace(self.prepared, teachers={})
-        self._run_trainer(distiller, signal, notes)
+        self.prepared = replace(self.prepared, teachers={})
+        return distiller, signal, notes
 
     @property
     def _noise(self) -> str:
         """Of a phase without a teacher none: gold labels are not those of a noised text."""
         return self.options.noise if self.phase.has_teacher else ""
 
-    def _train_rows(self) -> Dataset | NoisyDataset:
+    def train_rows(self) -> Dataset | NoisyDataset:
         train, seed = self.data.train, self.options.seed
         return NoisyDataset(train, self._noise, self.tokenizer, seed) if self._noise else train
 
@@ -160,17 +174,7 @@ class PhaseRun:
         for note in notes:
             print(f"note: {note}")
         keeps_best = self.phase.keeps_best
-        trainer = DistillationTrainer(
-            distiller,
-            signal,
-            args=self._arguments(),
-            data_collator=self.data.collate,
-            train_dataset=self._train_rows(),
-            eval_dataset=self.data.main_dev,
-            score=self._score if keeps_best else None,
-            # Checkpoints comes last: it looks at what the others ask for, and seals what they wrote.
-            callbacks=[*self._intervals(), *self.callbacks, Progress(self.phase.name), Checkpoints(self.folder)],
-        )
+        trainer = self._trainer(distiller, signal)
         trainer.remove_callback(PrinterCallback)  # prints every log entry as a dict
         if processes.index():
             torch.manual_seed(self.options.seed + processes.index())  # or dropout would be the same in all processes
@@ -184,7 +188,7 @@ class PhaseRun:
         if stopped_early:
             notes.append(self._tell_stop(result.global_step, trainer.state.max_steps))
         measured = {
-            "notes": notes + self.data.doubts,
+            "notes": notes + self._doubts,
             "steps": result.global_step,
             "epochs": trainer.state.epoch,
             "stopped_early": stopped_early,
@@ -194,15 +198,44 @@ class PhaseRun:
             "dev": dev,
             "losses": [entry for entry in history if "loss" in entry],
         }
-        self.kind.keep(distiller.student.config, dev)
+        self._keep(distiller, dev)
         processes.wait()  # until all have read the best checkpoint, which goes with the others
         processes.from_first(lambda: self._finish(distiller, measured))
+
+    def _trainer(self, distiller: Distiller, signal: TeacherSignal) -> DistillationTrainer:
+        return DistillationTrainer(
+            distiller,
+            signal,
+            args=self._arguments(),
+            data_collator=self.data.collate,
+            train_dataset=self.train_rows(),
+            eval_dataset=self.data.main_dev,
+            score=self.score if self.phase.keeps_best else None,
+            callbacks=self._all_callbacks(),
+        )
+
+    def _all_callbacks(self) -> list[TrainerCallback]:
+        """Checkpoints comes last: it looks at what the others ask for, and seals what they wrote."""
+        return [*self._intervals(), *self.callbacks, Progress(self.phase.name), Checkpoints(self.folder)]
+
+    @property
+    def _doubts(self) -> list[str]:
+        """About the data, for the record."""
+        return self.data.doubts
+
+    @property
+    def _main_metric(self) -> str:
+        return self.task.main_metric
+
+    def _keep(self, distiller: Distiller, dev: Mapping[str, float]) -> None:
+        """Note in the student's configuration what its answers depend on besides its outputs."""
+        self.kind.keep(distiller.student.config, dev)
 
     def _intervals(self) -> list[TrainerCallback]:
         """What evaluates several times an epoch, and what stops early, where that is asked for."""
         share, patience = self.options.eval_steps, self.options.patience
         found: list[TrainerCallback] = [ShareOfEpoch(share, self._steps_per_epoch)] if 0 < share < 1 else []
-        return found + ([EarlyStopping(patience, self.task.main_metric)] if patience and self.phase.keeps_best else [])
+        return found + ([EarlyStopping(patience, self._main_metric)] if patience and self.phase.keeps_best else [])
 
     @property
     def _steps_per_epoch(self) -> int:
@@ -212,7 +245,7 @@ class PhaseRun:
     def _tell_stop(self, step: int, steps: int) -> str:
         """A note, which is printed too."""
         patience = self.options.patience
-        why = f"{patience} evaluation{'s' * (patience > 1)} without a better {self.task.main_metric}"
+        why = f"{patience} evaluation{'s' * (patience > 1)} without a better {self._main_metric}"
         note = f"stopped early, at step {step:,} of {steps:,}, after {why if patience else 'a callback asked for it'}"
         print(f"note: {self.phase.name} {note}")
         return note
@@ -273,10 +306,16 @@ class PhaseRun:
                 f"training diverged: the weights {name} are not finite at its end; start over with a lower "
                 "--learning-rate and --overwrite"
             )
-        save_student(distiller, self.tokenizer, self.options.max_length, self.folder.path)
-        self.folder.finish({"data": self.data.describe(), **measured})
+        self._save(distiller)
+        self.folder.finish({"data": self._describe_data(), **measured})
 
-    def _score(self, student: PreTrainedModel) -> dict[str, float]:
+    def _save(self, distiller: Distiller) -> None:
+        save_student(distiller, self.tokenizer, self.options.max_length, self.folder.path)
+
+    def _describe_data(self) -> dict[str, Any]:
+        return self.data.describe()
+
+    def score(self, student: PreTrainedModel) -> dict[str, float]:
         return evaluate(self.kind, student, self.data.main_dev, self.data.collate, self.precision)
 
     def _arguments(self) -> TrainingArguments:
@@ -305,7 +344,7 @@ class PhaseRun:
             eval_steps=interval,
             save_steps=interval,
             load_best_model_at_end=keeps_best,
-            metric_for_best_model=f"eval_{self.task.main_metric}" if keeps_best else None,
+            metric_for_best_model=f"eval_{self._main_metric}" if keeps_best else None,
             greater_is_better=True if keeps_best else None,
             logging_steps=min(settings.logging_steps, steps),  # a short run has losses to report too
             remove_unused_columns=False,

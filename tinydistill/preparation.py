@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tinydistill.phases import PHASES, Phase
 from tinydistill.resolving import Sizes
 from tinydistill.resolving import resolve as resolve_objectives
 from tinydistill.runs import PhaseFolder
+from tinydistill.settings import Plan
 from tinydistill.students import StudentSpec, build_student, student_config
 
 
@@ -181,8 +182,12 @@ def _configs(task: Task, options: Options) -> tuple[PreTrainedConfig, dict[str, 
     return student, configs
 
 
-def preview(phases: Iterable[Phase], task: Task, options: Options) -> dict[str, list[dict[str, Any]]]:
-    """The objectives of phases with all that is left open filled in, where student and teacher are named."""
+def preview(phases: Sequence[Phase], plan: Plan, options: Options) -> dict[str, Any]:
+    """The objectives of phases with all that is left open filled in, where student and teacher are named; of several
+    tasks those of each."""
+    if plan.parts:
+        return {task: preview(phases, part, part.options) for task, part in plan.parts.items()}
+    task = plan.task
     if not options.student or not (options.teachers or options.pretrained):
         return {}
     student, configs = _configs(task, options)
@@ -279,7 +284,9 @@ def start_of(phase: Phase, task: Task, options: Options, teacher_weights: str) -
     """
     first = PhaseFolder(Path(options.output_dir), phase.starts_from)
     record = first.read() if phase.starts_from != "student" else None
-    if record is None or _same_place(options.student, str(first.path)):
+    is_one_of_several = len(options.tasks) > 1
+    folder = first.path / task.name if is_one_of_several else first.path
+    if record is None or _same_place(options.student, str(folder)):
         if not options.student:
             before = "" if phase.starts_from == "student" else f", or run --phase {phase.starts_from} first"
             raise UserError(f"no student is named; give one with --student{before}")
@@ -290,16 +297,18 @@ def start_of(phase: Phase, task: Task, options: Options, teacher_weights: str) -
             "--resume, or choose another --output-dir to go without one"
         )
     of = record["settings"]
+    tasks = options.task if is_one_of_several else task.name
+    digest = of.get(f"{task.name}_teacher_weights" if is_one_of_several else "teacher_weights")
     other = {
         f"made from {of['student']}, not from {options.student}": options.student
         and not _same_place(options.student, of["student"]),
-        f"taught for {of['task']}, not for {task.name}": of["task"] != task.name,
-        f"of the teacher {of['teacher']}, which is not {names_of(options)}": of["teacher_weights"] != teacher_weights,
+        f"taught for {of['task']}, not for {tasks}": of["task"] != tasks,
+        f"of the teacher {of['teacher']}, which is not {names_of(options)}": digest != teacher_weights,
     }
     for difference, differs in other.items():
         if differs:
             raise UserError(f"{first.path} holds a student {difference}; choose another --output-dir")
-    return str(first.path), of["student"]
+    return str(folder), of["student"]
 
 
 def _same_place(name: str, other: str) -> bool:

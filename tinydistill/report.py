@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from glue_tasks.errors import UserError
 from glue_tasks.tally import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
@@ -67,35 +68,50 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
         task, options, {name: model.to(device()) for name, model in models.items()}, options.teachers | student_paths
     )
     timings = latency.measure(models, options.max_length)
-    teachers = {name: students.pop(name) for name in options.teachers}
-    teacher = students.pop(ENSEMBLE) if len(teachers) > 1 else next(iter(teachers.values()))
-    for timing in timings:
-        for times in (timing.ms_per_batch, timing.ms_per_sentence):
-            times["teacher"] = sum(times[name] for name in teachers)  # all of them, for an ensemble
-    for name, student in students.items():
-        student["title"] = phases[name].title or name
-        student["made_from"] = runs[name]["settings"]["student"]
-        student["ratios"] = _ratios(task, teacher, student) | {
-            f"times_faster_batch_{timing.batch_size}": timing.ms_per_batch["teacher"] / timing.ms_per_batch[name]
-            for timing in timings
-        }
+    for name in of_students:
+        students[name] |= {"title": phases[name].title or name, "made_from": runs[name]["settings"]["student"]}
     report = {
         "task": task.name,
         # Of each phase its own: phases may have been run one by one, with other seeds and options.
         "seed": {name: run["settings"]["seed"] for name, run in runs.items()},
         "settings": {name: run["settings"] for name, run in runs.items()},
         "versions": versions(),
+        **beside_teacher(task, options, students, timings),
+        "phases": {name: {k: v for k, v in run.items() if k != "settings"} for name, run in runs.items()},
+    }
+    save(report, to_markdown(report), output)
+    return report
+
+
+def save(report: dict[str, Any], page: str, output: Path) -> None:
+    """Write both files."""
+    write_json(output / "report.json", report)
+    partial = output / "report.md.partial"
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(output / "report.md")
+
+
+def beside_teacher(
+    task: Task, options: Options, models: Mapping[str, dict[str, Any]], timings: Sequence[latency.Timing]
+) -> dict[str, Any]:
+    """The entries of a report about models, which `describe` gave: teachers, students with their ratios, and times."""
+    students = dict(models)
+    teachers = {name: students.pop(name) for name in options.teachers}
+    teacher = students.pop(ENSEMBLE) if len(teachers) > 1 else next(iter(teachers.values()))
+    for timing in timings:
+        for times in (timing.ms_per_batch, timing.ms_per_sentence):
+            times["teacher"] = sum(times[name] for name in teachers)  # all of them, for an ensemble
+    for name, student in students.items():
+        student["ratios"] = _ratios(task, teacher, student) | {
+            f"times_faster_batch_{timing.batch_size}": timing.ms_per_batch["teacher"] / timing.ms_per_batch[name]
+            for timing in timings
+        }
+    return {
         "teacher": teacher,
         **({"teachers": teachers} if len(teachers) > 1 else {}),
         "students": students,
         "latency": [asdict(timing) for timing in timings],
-        "phases": {name: {k: v for k, v in run.items() if k != "settings"} for name, run in runs.items()},
     }
-    write_json(output / "report.json", report)
-    partial = output / "report.md.partial"
-    partial.write_text(to_markdown(report), encoding="utf-8")
-    partial.replace(output / "report.md")
-    return report
 
 
 def describe(
@@ -234,15 +250,21 @@ def to_text(rows: list[list[str]]) -> str:
 
 def to_markdown(report: dict[str, Any]) -> str:
     """The report as a page."""
-    header, *rows = table(report)
+    lines = [f"# {report['task']}: distillation report", "", *table_lines(table(report)), "", latency_line(report)]
+    return "\n".join([*lines, *phase_lines(report)])
+
+
+def table_lines(rows: list[list[str]]) -> list[str]:
+    """A table in Markdown."""
+    header, *rows = rows
+    made = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return [*made, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def latency_line(report: dict[str, Any]) -> str:
+    """How the times in the table were measured, and the times of a sentence."""
     timing = report["latency"][0]
-    lines = [
-        f"# {report['task']}: distillation report",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
+    return (
         f"Latency: median of forward passes in turns, {timing['precision']}, {timing['length']} pieces a sentence, "
         f"{timing['threads']} threads, {timing['device']}. "
         "Milliseconds a sentence: "
@@ -251,7 +273,13 @@ def to_markdown(report: dict[str, Any]) -> str:
             + ", ".join(f"{_title(report, name)} {ms:.2f}" for name, ms in entry["ms_per_sentence"].items())
             for entry in report["latency"]
         )
-        + ".",
+        + "."
+    )
+
+
+def phase_lines(report: dict[str, Any]) -> list[str]:
+    """How each phase went, its settings, and the versions."""
+    lines = [
         "",
         "## Phases",
         "",
@@ -273,7 +301,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         "```",
         "",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> None:
@@ -290,7 +318,12 @@ def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
 
 @quiet()
 def print_scores(task: Task, options: Options, paths: Mapping[str, str]) -> None:
-    """Score models on dev and show a line for each split. paths: what each is called -> folder or hub id."""
+    """Score models on dev and show a line for each split. paths: what each is called -> folder or hub id.
+
+    Raises UserError if there are several tasks.
+    """
+    if len(options.tasks) > 1:
+        raise UserError(f"models are scored on one task at a time, and there are {options.task}; name one with --task")
     if not processes.is_first():
         return
     models = {}

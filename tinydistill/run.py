@@ -35,10 +35,7 @@ def run(
     compares, if the folder has them. callbacks: of the Trainer of each phase. Raises UserError if anything does not
     fit, most of it before the first step.
     """
-    if not options.output_dir:
-        raise UserError("a run needs a folder; name it with --output-dir")
-    if options.resume and options.overwrite:
-        raise UserError("--resume and --overwrite exclude each other")
+    check_folder(options)
     if len(phases) > 1:
         if options.teacher and any(phase.makes_teacher for phase in phases):
             raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
@@ -58,6 +55,14 @@ def run(
         folder = PhaseRun(phase, task, options, callbacks).run()
     _tell(phases[-1], task, options, folder, known)
     return folder
+
+
+def check_folder(options: Options) -> None:
+    """Raises UserError if it is not said where the run is, or how it goes on there."""
+    if not options.output_dir:
+        raise UserError("a run needs a folder; name it with --output-dir")
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
 
 
 def _without_variants(options: Options, phases: int) -> Options:
@@ -82,5 +87,10 @@ def _tell(last: Phase, task: Task, options: Options, folder: Path, known: Mappin
     elif last.keeps_best:
         print_report(task, options, known)
     else:
-        after = next((phase.name for phase in known.values() if phase.starts_from == last.name), "")
-        print(f"student: {folder}" + (f"\nnext: the same command with --phase {after}" if after else ""))
+        tell_next(last, folder, known)
+
+
+def tell_next(last: Phase, folder: Path, known: Mapping[str, Phase]) -> None:
+    """What comes after a phase whose student is not compared yet."""
+    after = next((phase.name for phase in known.values() if phase.starts_from == last.name), "")
+    print(f"student: {folder}" + (f"\nnext: the same command with --phase {after}" if after else ""))

@@ -188,7 +188,8 @@ class PhaseFolder:
 
     def finish(self, record: dict[str, Any]) -> None:
         """Mark the run as finished, with what it measured; its checkpoints have served."""
-        files = {path.name: fingerprint(path) for path in sorted(self.path.glob("*.safetensors"))}
+        paths = [*self.path.glob("*.safetensors"), *self.path.glob("*/*.safetensors")]  # of several tasks a folder each
+        files = {str(path.relative_to(self.path).as_posix()): fingerprint(path) for path in sorted(paths)}
         write_json(self._record, {**(self.read() or {}), **record, "files": files, "state": "finished"})
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 

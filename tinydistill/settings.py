@@ -67,8 +67,8 @@ def resolve(
         named: dict[str, str] = {}
         merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, options, "the recipe")
         task, task_file = named.get("task"), named.get("task_file")
-    if task and not isinstance(task, Task):
-        names = names_in(task) if isinstance(task, str) else tuple(task)
+    if not isinstance(task, Task):
+        names = names_in(task) if isinstance(task, str) else tuple(task or ())
         if len(names) > 1:
             return _resolve_several(names, recipe, flags, task_file, options)
         task = names[0] if names else None
@@ -84,7 +84,9 @@ def resolve(
     tables = {phase.table or name: name for name, phase in phases.items()}
 
     values: dict[str, Any] = {"max_length": chosen.max_length}
-    trainings: dict[str, dict[str, Any]] = {name: _published(phase, together or [chosen]) for name, phase in phases.items()}
+    trainings: dict[str, dict[str, Any]] = {
+        name: _published(phase, together or [chosen]) for name, phase in phases.items()
+    }
     for source, given in (("the recipe", recipe), (_COMMAND_LINE, flags)):
         merge(values, {key: value for key, value in given.items() if key not in tables}, options, source, tables)
         for table, name in tables.items():
@@ -112,7 +114,9 @@ def resolve(
     values["task"] = COMMA.join(each.name for each in together or (chosen,))
     values["task_file"] = task_file or ""
     if "task_sampling" in values and not together:
-        raise UserError("task_sampling is for several tasks, and there is one; leave it out, or name others with --task")
+        raise UserError(
+            "task_sampling is for several tasks, and there is one; leave it out, or name others with --task"
+        )
     if values.get("noise"):
         values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)

@@ -40,7 +40,7 @@ from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal
 
-_IDLE = "idle"  # in a batch whose examples do not count
+IDLE = "idle"  # in a batch whose examples do not count
 
 
 class DistillationTrainer(Trainer):
@@ -143,7 +143,7 @@ class DistillationTrainer(Trainer):
         """The weighted sum of the objectives: each a sum over the batch, divided by the examples of the step."""
         losses = model(inputs, self.teacher(inputs), self.done)
         assert num_items_in_batch is not None  # the examples of the step, of all processes
-        if _IDLE in inputs:
+        if IDLE in inputs:
             losses = {name: 0 * values for name, values in losses.items()}
         # Distributed training averages the gradients of its processes.
         means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
@@ -197,14 +197,14 @@ class DistillationTrainer(Trainer):
         """A batch. With no examples left for this process it takes any, which then do not count: all must step."""
         if examples:
             return self.data_collator(examples)
-        return {**self.data_collator(self.train_dataset.__getitems__([0])), _IDLE: torch.ones(1)}
+        return {**self.data_collator(self.train_dataset.__getitems__([0])), IDLE: torch.ones(1)}
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Tensor]], Tensor | int]:
         """The batches of a step, and its examples, of all processes together."""
         batches = list(islice(epoch_iterator, num_batches))
-        own = sum(len(batch["input_ids"]) for batch in batches if _IDLE not in batch)
+        own = sum(len(batch["input_ids"]) for batch in batches if IDLE not in batch)
         if self.args.world_size == 1:
             return batches, own
         return batches, self.accelerator.reduce(torch.tensor(own, device=device))
@@ -241,11 +241,12 @@ class DistillationTrainer(Trainer):
         return outputs, in_memory.references(self.model.student.config, data)
 
     @torch.no_grad()
-    def _mean_losses(self, data: Dataset) -> dict[str, float]:
-        """Mean loss of each objective on a dataset."""
+    def _mean_losses(self, data: Dataset, names: Sequence[str] = ()) -> dict[str, float]:
+        """Mean loss of each objective on a dataset, or of those of the names."""
         model = self.model.eval()
+        names = names or [objective.label for objective in model.objectives]
         order = np.argsort(-column(data, "length"), kind="stable")
-        sums = torch.zeros(len(model.objectives), dtype=torch.float64)
+        sums = torch.zeros(len(names), dtype=torch.float64)
         starts = range(0, len(order), self.args.train_batch_size)
         for start in starts[processes.index() :: processes.count()]:
             rows = order[start : start + self.args.train_batch_size].tolist()
@@ -253,13 +254,13 @@ class DistillationTrainer(Trainer):
             teacher = self.teacher(batch)
             with self._autocast():
                 losses = model(batch, teacher, self.done)
-            sums += torch.stack([losses[o.label].sum() for o in model.objectives]).cpu().double()
+            sums += torch.stack([losses[name].sum() for name in names]).cpu().double()
         model.train()
         means = (processes.total(sums) / len(order)).tolist()
-        for objective, mean in zip(model.objectives, means, strict=True):
+        for name, mean in zip(names, means, strict=True):
             if not math.isfinite(mean):
-                raise UserError(self._diverged(f"the loss of {objective.label} on dev is not finite"))
-        return {f"loss_{o.label}": mean for o, mean in zip(model.objectives, means, strict=True)}
+                raise UserError(self._diverged(f"the loss of {name} on dev is not finite"))
+        return {f"loss_{name}": mean for name, mean in zip(names, means, strict=True)}
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         return autocast(self.precision, self.args.device)
@@ -361,7 +362,7 @@ class _TellWhere(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.sampler.set_epoch(math.floor(state.epoch))
-        if isinstance(self.trainer.train_dataset, NoisyDataset):
+        if hasattr(self.trainer.train_dataset, "set_epoch"):
             self.trainer.train_dataset.set_epoch(math.floor(state.epoch))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
