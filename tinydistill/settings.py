@@ -45,7 +45,7 @@ class Plan:
 
 
 def resolve(
-    task: Task | str | Sequence[str] | None,
+    task: Task | str | Sequence[Task | str] | None,
     recipe: Mapping[str, Any],
     flags: Mapping[str, Any],
     task_file: str | None = None,
@@ -68,7 +68,7 @@ def resolve(
         merge(named, {key: recipe.get(key) for key in ("task", "task_file")}, options, "the recipe")
         task, task_file = named.get("task"), named.get("task_file")
     if not isinstance(task, Task):
-        names = names_in(task) if isinstance(task, str) else tuple(task or ())
+        names: Sequence[Task | str] = names_in(task) if isinstance(task, str) else tuple(task or ())
         if len(names) > 1:
             return _resolve_several(names, recipe, flags, task_file, options)
         task = names[0] if names else None
@@ -130,7 +130,7 @@ def resolve(
 
 
 def _resolve_several(
-    names: Sequence[str],
+    names: Sequence[Task | str],
     recipe: Mapping[str, Any],
     flags: Mapping[str, Any],
     task_file: str | None,
@@ -140,11 +140,12 @@ def _resolve_several(
 
     Raises UserError also for what a run of several tasks does not take.
     """
+    tasks = [choose_task(name, None) for name in names]
     if task_file:
         raise UserError(
-            f"--task-file describes a single task, and {COMMA.join(names)} are named; leave one or the other out"
+            f"--task-file describes a single task, and {COMMA.join(task.name for task in tasks)} are named; leave one "
+            "or the other out"
         )
-    tasks = [choose_task(name, None) for name in names]
     for task in tasks:
         if tasks.count(task) > 1:
             raise UserError(f"the task {task.name} is named twice; name each task once")
@@ -174,7 +175,7 @@ def _check_several(options: Options, tasks: Sequence[Task]) -> None:
         ),
         (
             "--pretrained makes the teacher of one; make each task's by itself, and name them with "
-            f"--teacher {names[0]}=MODEL --teacher {names[1]}=MODEL",
+            f"--teacher {names[0]}=MODEL --teacher {names[-1]}=MODEL",
             options.pretrained,
         ),
     ):

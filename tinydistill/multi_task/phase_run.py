@@ -53,7 +53,8 @@ class MultiTaskRun(PhaseRun):
         }
 
     def make_ready(self) -> tuple[Distiller, TeacherSignal, list[str]]:
-        distillers, signals, notes = {}, {}, []
+        distillers, signals = {}, {}
+        notes = [f"all tasks share the body of the student of {next(iter(self.parts))}"]
         for task, part in self.parts.items():
             distillers[task], signals[task], own = part.make_ready()
             notes += [f"{task}: {note}" for note in own]

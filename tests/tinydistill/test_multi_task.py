@@ -1,0 +1,603 @@
+"""Several tasks and one student: which rows each step takes, the shared body, whole runs, and every mistake."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedTokenizerFast
+
+import tinydistill.__main__ as tinydistill
+from glue_tasks import TASKS
+from glue_tasks.errors import UserError
+from glue_tasks.task import Task
+from tinydistill.data import Collator, LengthBucketSampler
+from tinydistill.distiller import Distiller
+from tinydistill.features import Features
+from tinydistill.multi_task.distiller import MultiTask
+from tinydistill.multi_task.phase_run import MultiTaskRun
+from tinydistill.multi_task.run import run as run_together
+from tinydistill.multi_task.sampling import AllRows, BatchesOfSteps, TaskSteps, collate_by_task
+from tinydistill.objectives import Objective
+from tinydistill.phase_run import PhaseRun
+from tinydistill.resolving import Sizes, resolve
+from tinydistill.settings import Plan
+from tinydistill.settings import resolve as resolve_plan
+
+from . import several_tasks, test_multi_label
+from .conftest import fails, make_tokenizer, tiny_bert_config
+from .runs import NARROW, record
+
+# Which rows
+
+
+def rows_of(*counts: int) -> AllRows:
+    """Tasks "0", "1" ... of so many rows of uneven lengths; the label of a row is its place in its task."""
+    draw = np.random.default_rng(1)
+
+    def of(count: int) -> Dataset:
+        lengths = draw.integers(1, 30, count).tolist()
+        made = {"input_ids": [[5] * length for length in lengths], "length": lengths, "labels": list(range(count))}
+        return Dataset.from_dict(made)
+
+    return AllRows({str(i): of(count) for i, count in enumerate(counts)})
+
+
+def steps_of(rows: AllRows, examples: int, sampling: float, epoch: int, seed: int = 7) -> list[tuple[int, list[int]]]:
+    """(task, places in the task) of each step, by reading the rows."""
+    steps = TaskSteps(rows, examples, sampling, seed)
+    steps.set_epoch(epoch)
+    found = []
+    for step in steps:
+        examples_of = rows.__getitems__(step.tolist())
+        (task,) = {example["task"] for example in examples_of}
+        found.append((int(task), [example["labels"] for example in examples_of]))
+    assert len(found) == len(steps)
+    return found
+
+
+def webster(shares: list[float], seats: int) -> list[int]:
+    """Seats one after the other, each to the highest quotient share / (seats it has + 1/2)."""
+    counts = [0] * len(shares)
+    for _ in range(seats):
+        quotients = [share / (count + 0.5) for share, count in zip(shares, counts, strict=True)]
+        counts[quotients.index(max(quotients))] += 1
+    return counts
+
+
+COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=5)
+
+
+@settings(max_examples=40)
+@given(counts=COUNTS, examples=st.integers(1, 9), sampling=st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+def test_the_steps_of_the_epochs(counts: list[int], examples: int, sampling: float) -> None:
+    """Each task's steps over the epochs: as many as its share, and its rows in the order of passes of its own."""
+    rows, epochs = rows_of(*counts), 4
+    weights = [(-(-count // examples)) ** sampling for count in counts]
+    per_epoch = sum(-(-count // examples) for count in counts)
+    taken: dict[int, list[list[int]]] = {task: [] for task in range(len(counts))}
+    for epoch in range(epochs):
+        steps = steps_of(rows, examples, sampling, epoch)
+        assert len(steps) == per_epoch
+        for task, places in steps:
+            taken[task].append(places)
+        own = [len(each) for each in taken.values()]
+        shares = [weight / sum(weights) for weight in weights]
+        ideal = [share * per_epoch * (epoch + 1) for share in shares]
+        assert sum(own) == per_epoch * (epoch + 1)
+        # Where quotients are equal, it is either's turn.
+        assert sorted(np.abs(np.subtract(own, webster(shares, sum(own)))))[-1] <= 1
+        assert np.abs(np.subtract(own, ideal)).max() < 1.5
+    for task, steps in taken.items():
+        lengths = np.array(rows.parts[task].rows["length"])
+        passes: list[list[int]] = []
+        number = 0
+        while len(passes) < len(steps):
+            sampler = LengthBucketSampler(lengths, examples, seed=7)
+            sampler.set_epoch(number)
+            order = list(sampler)
+            passes += [order[start : start + examples] for start in range(0, len(order), examples)]
+            number += 1
+        assert steps == passes[: len(steps)]
+
+
+@settings(max_examples=20)
+@given(counts=COUNTS, examples=st.integers(1, 9), epoch=st.integers(0, 5))
+def test_by_the_rows_every_row_comes_once_an_epoch(counts: list[int], examples: int, epoch: int) -> None:
+    seen = Counter((task, place) for task, own in steps_of(rows_of(*counts), examples, 1.0, epoch) for place in own)
+    assert seen == {(task, place): 1 for task, count in enumerate(counts) for place in range(count)}
+
+
+def test_equal_shares_repeat_the_small_task() -> None:
+    rows = rows_of(80, 8)
+    seen: Counter[tuple[int, int]] = Counter()
+    for epoch in range(10):
+        steps = steps_of(rows, 4, 0.0, epoch)
+        assert Counter(task for task, _ in steps) == {0: 11, 1: 11}
+        seen.update((task, place) for task, own in steps for place in own)
+    assert {seen[1, place] for place in range(8)} == {55}
+    assert {seen[0, place] for place in range(80)} == {5, 6}
+
+
+def test_shares_in_between() -> None:
+    steps = TaskSteps(rows_of(90, 40, 10), 10, 0.5, seed=1)
+    assert steps.shares == pytest.approx([3 / 6, 2 / 6, 1 / 6])
+    assert steps.taken(0).tolist() == [0, 0, 0]
+    assert steps.taken(600).tolist() == [300, 200, 100]
+
+
+def test_nothing_is_taken_back() -> None:
+    """Webster's method, other than the largest remainders, gives no task fewer of more steps."""
+    steps = TaskSteps(rows_of(1000, 300, 70, 9, 1), 1, 0.7, seed=1)
+    for before, after in pairwise(steps.taken(count) for count in range(400)):
+        assert (after - before >= 0).all()
+        assert (after - before).sum() == 1
+
+
+def test_the_order_follows_seed_and_epoch_alone() -> None:
+    rows = rows_of(30, 20)
+    first = steps_of(rows, 4, 0.5, 3)
+    assert steps_of(rows, 4, 0.5, 3) == first  # also without the epochs before
+    assert steps_of(rows, 4, 0.5, 3, seed=8) != first
+    assert [task for task, _ in steps_of(rows, 4, 0.5, 4)] != [task for task, _ in first]
+
+
+@pytest.mark.parametrize(("accumulate", "count"), [(1, 1), (2, 1), (1, 3), (3, 2)])
+def test_batches_of_processes(accumulate: int, count: int) -> None:
+    """All of a step's rows, once; a process without any has a row of the task that does not count."""
+    rows = rows_of(23, 7)
+    steps = TaskSteps(rows, 2 * accumulate * count, 1.0, seed=2)
+    shares = [list(BatchesOfSteps(steps, accumulate, index, count)) for index in range(count)]
+    assert {len(share) for share in shares} == {len(BatchesOfSteps(steps, accumulate, 0, count))}
+    collate = collate_by_task({task: Collator(make_tokenizer()) for task in "01"})
+    for number, step in enumerate(steps):
+        batches = [b for share in shares for b in share[number * accumulate : (number + 1) * accumulate]]
+        made = [collate(rows.__getitems__(batch)) for batch in batches]
+        assert len({batch["task"] for batch in made}) == 1
+        counted = [row for batch, of in zip(batches, made, strict=True) if "idle" not in of for row in batch]
+        assert sorted(counted) == sorted(step.tolist())
+        assert all(batch["input_ids"].shape[0] == 1 for batch in made if "idle" in batch)
+        places = [place for batch in made if "idle" not in batch for place in batch["labels"].tolist()]
+        assert sorted(places) == sorted(rows[int(row)]["labels"] for row in step)
+
+
+# One body
+
+
+def student(labels: int = 2, seed: int = 0, **changes: int) -> BertForSequenceClassification:
+    torch.manual_seed(seed)
+    config = tiny_bert_config(layers=2, hidden_size=16, num_labels=labels, **changes)
+    return BertForSequenceClassification(config)
+
+
+def distiller(own: BertForSequenceClassification, *objectives: Objective) -> Distiller:
+    losses = {"logits": "soft_cross_entropy", "labels": "gold_cross_entropy"}
+    sizes = {"teacher": Sizes(2, 16, 2)}
+    return Distiller(own, resolve(objectives, losses, Sizes.of(own.config), sizes), {"teacher": 16})
+
+
+HEAD = Objective(feature="labels")
+
+
+def batch_of(task: str, labels: list[int]) -> dict:
+    ids = torch.randint(5, 20, (len(labels), 6), generator=torch.Generator().manual_seed(3))
+    return {"task": task, "input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor(labels)}
+
+
+def test_one_body_and_a_head_for_each_task() -> None:
+    a, b = student(2, seed=1), student(3, seed=2)
+    both = MultiTask({"A": distiller(a, HEAD), "B": distiller(b, HEAD)})
+    assert b.bert is a.bert
+    assert a.classifier is not b.classifier
+    names = [name for name, _ in both.named_parameters()]
+    assert len(names) == len({id(each) for each in both.parameters()})
+    assert sum(each.numel() for each in both.parameters()) == a.num_parameters() + b.classifier.weight.numel() + 3
+    both.eval()
+    for task, own, labels in (("A", a, [0, 1, 1]), ("B", b, [2, 0, 1])):
+        batch = batch_of(task, labels)
+        found = both(batch, {})
+        logits = own(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        expected = torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="none")
+        assert found.keys() == {f"{task}_labels"}
+        torch.testing.assert_close(found[f"{task}_labels"], expected)
+    assert both.weights(0.0) == {"A_labels": 1.0, "B_labels": 1.0}
+    both.train()
+    both(batch_of("B", [2, 0]), {})["B_labels"].sum().backward()
+    assert a.classifier.weight.grad is None
+    assert b.classifier.weight.grad is not None
+    assert a.bert.embeddings.word_embeddings.weight.grad is not None
+
+
+def test_the_state_has_the_body_once(tmp_path: Path) -> None:
+    def made(seed: int) -> MultiTask:
+        hidden = Objective(feature="hidden", layers=((1, 1),), projection="linear")
+        return MultiTask({"A": distiller(student(2, seed), HEAD), "B": distiller(student(3, seed + 1), HEAD, hidden)})
+
+    one, other = made(1), made(5)
+    own = one.state_dict()
+    assert own.keys() == {name for name, _ in [*one.named_parameters(), *one.named_buffers()] if name in own}
+    assert not [key for key in own if key.startswith("distillers.1.student.bert.")]
+    safetensors.torch.save_model(one, str(tmp_path / "model.safetensors"))
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == own.keys()
+    assert sum(tensor.numel() for tensor in saved.values()) == sum(each.numel() for each in one.parameters())
+    other.load_state_dict(saved)  # strict: each key is needed, and known
+    for key, value in other.state_dict().items():
+        assert torch.equal(value, own[key]), key
+    assert other.of("B").student.bert is other.of("A").student.bert
+    with pytest.raises(RuntimeError, match="classifier"):
+        other.load_state_dict({key: value for key, value in saved.items() if "classifier" not in key})
+
+
+@pytest.mark.parametrize("second", [HEAD, Objective(feature="hidden", layers=((1, 1),))])
+def test_what_no_task_reaches_is_frozen(second: Objective) -> None:
+    first = Objective(feature="hidden", layers=((1, 1),))  # after the first block of two
+    both = MultiTask({"A": distiller(student(), first), "B": distiller(student(), second)})
+    blocks = both.student.bert.encoder.layer
+    reaches_all = second is HEAD
+    assert {each.requires_grad for each in blocks[0].parameters()} == {True}
+    assert {each.requires_grad for each in blocks[1].parameters()} == {reaches_all}
+    assert not both.of("A").student.classifier.weight.requires_grad
+    assert both.of("B").student.classifier.weight.requires_grad == reaches_all
+
+
+def test_tasks_that_compare_other_blocks() -> None:
+    """Each block returns the scores that any task asks for, and each task compares its own."""
+
+    def attention(block: int) -> Objective:
+        return Objective(feature="attention", layers=((block, block),))
+
+    alone = {name: distiller(student(seed=4), attention(i)).eval() for i, name in enumerate("AB")}
+    theirs = distiller(student(seed=9), attention(0), attention(1)).eval()
+    batch = batch_of("A", [0, 1])
+    teacher = {"teacher": theirs.read(theirs.student, batch)}
+    both = MultiTask({name: distiller(student(seed=4), attention(i)) for i, name in enumerate("AB")}).eval()
+    for name, own in alone.items():
+        found = both({**batch, "task": name}, teacher)
+        torch.testing.assert_close(found[f"{name}_attention"], own(batch, teacher)["attention"])
+    assert isinstance(teacher["teacher"], Features)
+
+
+def test_bodies_of_other_shapes() -> None:
+    with pytest.raises(UserError, match="student of B would have another shape than that of A"):
+        MultiTask({"A": distiller(student(), HEAD), "B": distiller(student(intermediate_size=40), HEAD)})
+
+
+# Whole runs
+
+
+@pytest.fixture(scope="module")
+def args(
+    data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast
+) -> list[str]:
+    folder = tmp_path_factory.mktemp("several")
+    several_tasks.make_files(folder / "data", data_dir / "SST-2")
+    teachers = several_tasks.teachers_for(folder / "teachers", teacher_dir, tokenizer)
+    return several_tasks.args_of(folder / "data", teachers)
+
+
+TASK_NAMES = ("SST-2", "RTE", "STS-B")
+LENGTHS = ["--intermediate-epochs", "6", "--prediction-epochs", "12", "--prediction-lr", "5e-3"]
+LENGTHS += ["--intermediate-lr", "5e-3"]
+
+
+@pytest.fixture(scope="module")
+def finished(args: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    several_tasks.run("all", args, out, *LENGTHS)
+    return out
+
+
+def body(folder: Path) -> dict[str, torch.Tensor]:
+    weights = load_file(folder / "model.safetensors")
+    return {key: value for key, value in weights.items() if not key.startswith("classifier")}
+
+
+def test_a_folder_for_each_task_with_the_same_body(finished: Path) -> None:
+    for phase in ("intermediate", "prediction"):
+        of_phase = record(finished / phase)
+        assert of_phase["state"] == "finished"
+        assert of_phase["settings"]["task"] == "SST-2, RTE, STS-B"
+        assert sorted(path.name for path in (finished / phase).iterdir()) == ["RTE", "SST-2", "STS-B", "run.json"]
+        bodies = [body(finished / phase / task) for task in TASK_NAMES]
+        assert len(bodies[0]) > 20
+        for other in bodies[1:]:
+            assert other.keys() == bodies[0].keys()
+            assert all(other[key].numpy().tobytes() == value.numpy().tobytes() for key, value in bodies[0].items())
+        assert of_phase["files"].keys() >= {f"{task}/model.safetensors" for task in TASK_NAMES}
+    assert (finished / "intermediate" / "RTE" / "projections.safetensors").is_file()
+    assert not (finished / "prediction" / "RTE" / "projections.safetensors").exists()
+    models = {
+        task: AutoModelForSequenceClassification.from_pretrained(finished / "prediction" / task) for task in TASK_NAMES
+    }
+    assert models["RTE"].config.id2label == {0: "entailment", 1: "not_entailment"}
+    assert models["STS-B"].config.problem_type == "regression"
+    head = models["SST-2"].classifier.weight
+    assert not torch.equal(head, models["RTE"].classifier.weight)
+
+
+def test_the_record_and_the_best_checkpoint(finished: Path) -> None:
+    first, second = record(finished / "intermediate"), record(finished / "prediction")
+    assert first["settings"]["student"] == second["settings"]["student"] == NARROW
+    assert second["settings"]["task_sampling"] == 1.0
+    assert second["data"]["train"]["rows"] == 108 + 37 + 16
+    dev = second["dev"]
+    assert dev["SST-2_accuracy"] >= 0.9
+    assert dev["mean"] == pytest.approx((dev["SST-2_accuracy"] + dev["RTE_accuracy"] + dev["STS-B_pearson"]) / 3)
+    assert {"loss_SST-2_attention", "loss_RTE_hidden", "loss_STS-B_hidden"} <= first["dev"].keys()
+    assert any("student starts from" in note and "intermediate/RTE" in note for note in second["notes"])
+    assert len(list((finished / "cache").glob("teacher-logits-*.arrow"))) == 3
+    seen = {name for entry in second["losses"] for name in entry if name.startswith("loss_")}
+    assert seen == {f"loss_{task}_logits" for task in TASK_NAMES}
+
+
+def test_the_report(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    dev = record(finished / "prediction")["dev"]
+    kept = []
+    for task, metric in (("SST-2", "accuracy"), ("RTE", "accuracy"), ("STS-B", "pearson")):
+        own = report["tasks"][task]
+        entry, teacher = own["students"]["prediction"], own["teacher"]
+        assert entry["dev"]["dev"][metric] == pytest.approx(dev[f"{task}_{metric}"], abs=1e-6)
+        if teacher["dev"]["dev"][metric] > 0:
+            assert entry["ratios"]["score_kept"] == entry["dev"]["dev"][metric] / teacher["dev"]["dev"][metric]
+        kept.append(entry["ratios"]["score_kept"])
+        assert own["latency"][0]["ms_per_batch"].keys() == {task, "prediction", "teacher"}
+    times = [report["tasks"][task]["latency"][0]["ms_per_batch"]["prediction"] for task in TASK_NAMES]
+    assert len(set(times)) == 1  # of the one body
+    mean = report["mean"]["prediction"]
+    assert mean["score"] == pytest.approx(dev["mean"], abs=1e-6)
+    assert mean["score_kept"] == (None if None in kept else pytest.approx(sum(kept) / 3))
+    page = (finished / "report.md").read_text(encoding="utf-8")
+    for task in TASK_NAMES:
+        assert f"## {task}" in page
+    assert page.count("| distilled student |") == 4
+
+
+def test_what_is_finished_is_left_alone(args: list[str], finished: Path, capsys: pytest.CaptureFixture) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "prediction").rglob("*")}
+    several_tasks.run("all", args, finished, *LENGTHS)
+    assert capsys.readouterr().out.count("already finished") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    again = ["--output-dir", str(finished), "--student", NARROW, "--batch-size", "8", *LENGTHS]
+    error = fails(capsys, "--phase", "prediction", *args, *again, "--task-sampling", "0.5")
+    assert "task_sampling was 1.0 and is now 0.5" in error
+
+
+@pytest.mark.parametrize("task", TASK_NAMES)
+def test_predictions_of_a_task(args: list[str], finished: Path, tmp_path: Path, task: str) -> None:
+    """As of any folder; their scores are those of the report."""
+    data = args[args.index("--data-dir") + 1]
+    model = finished / "prediction" / task
+    given = [
+        "predict",
+        "--model",
+        str(model),
+        "--task",
+        task,
+        "--data-dir",
+        data,
+        "--split",
+        "dev",
+        "--max-length",
+        "16",
+    ]
+    tinydistill.app([*given, "--output", str(tmp_path / "dev.tsv"), "--precision", "float32"], standalone_mode=False)
+    answers = [line.split("\t")[1] for line in (tmp_path / "dev.tsv").read_text().splitlines()[1:]]
+    rows = [line.split("\t")[-1] for line in (Path(data) / task / "dev.tsv").read_text().splitlines()[1:]]
+    dev = record(finished / "prediction")["dev"]
+    if task == "STS-B":
+        found = np.corrcoef([float(each) for each in answers], [float(each) for each in rows])[0, 1]
+        assert found == pytest.approx(dev["STS-B_pearson"], abs=1e-4)
+    else:
+        names = {"0": "negative", "1": "positive"}
+        right = np.mean([answer in (row, names.get(row)) for answer, row in zip(answers, rows, strict=True)])
+        assert right == pytest.approx(dev[f"{task}_accuracy"])
+
+
+def test_a_student_folder_gives_all_tasks_its_body(args: list[str], finished: Path, tmp_path: Path) -> None:
+    start = finished / "intermediate" / "RTE"
+    several_tasks.run(
+        "baseline", args, tmp_path, "--student", str(start), "--max-steps", "1", "--learning-rate", "1e-9"
+    )
+    own, other = body(start), body(tmp_path / "baseline" / "SST-2")
+    assert all(torch.allclose(value, other[key], atol=1e-6) for key, value in own.items())
+
+
+def test_a_single_task_is_as_without_the_others(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
+    """A run of one task by way of several, to the last bit; 108 rows leave a last step of 12."""
+
+    def given(out: str) -> dict:
+        return {
+            "data_dir": str(data_dir),
+            "output_dir": str(tmp_path / out),
+            "student": NARROW,
+            "batch_size": 16,
+            "max_length": 16,
+            "precision": "float32",
+            "prediction": {"epochs": 2.0, "learning_rate": 1e-3},
+        }
+
+    alone = resolve_plan("SST-2", {}, {**given("alone"), "teacher": str(teacher_dir)})
+    PhaseRun(alone.phases["prediction"], alone.task, alone.options).run()
+    single = resolve_plan("SST-2", {}, {**given("together"), "teacher": f"SST-2={teacher_dir}"})
+    together = Plan(single.task, single.options, single.phases, single.all, {"SST-2": single})
+    MultiTaskRun(together.phases["prediction"], together).run()
+    found = [
+        load_file(tmp_path / out / "model.safetensors") for out in ("alone/prediction", "together/prediction/SST-2")
+    ]
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(value, found[1][key]) for key, value in found[0].items())
+    first, second = (record(tmp_path / out / "prediction") for out in ("alone", "together"))
+    assert [entry["loss"] for entry in first["losses"]] == [entry["loss"] for entry in second["losses"]]
+    assert first["dev"]["accuracy"] == second["dev"]["SST-2_accuracy"] == second["dev"]["mean"]
+
+
+ASPECTS = Task(
+    "Aspects", "", ("text",), "aspects", ("mood", "praise", "plot"), ("micro_f1",), "multi-label", label_separator="|"
+)
+
+
+def test_kinds_of_all_sorts(
+    args: list[str], teacher_dir: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Classification, regression and multi-label, from Python, with objectives of labels, outputs and layers."""
+    data = Path(args[args.index("--data-dir") + 1])
+    for name in ("SST-2", "STS-B"):
+        (tmp_path / name).symlink_to(data / name)
+    (tmp_path / "Aspects").mkdir()
+    for split, made in (("train", test_multi_label.rows(30, 1)), ("dev", test_multi_label.rows(20, 2))):
+        lines = ["text\taspects", *("\t".join(row) for row in made)]
+        (tmp_path / "Aspects" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    tasks = [TASKS["SST-2"], TASKS["STS-B"], ASPECTS]
+    teachers = [f"SST-2={teacher_dir}"]
+    for task in tasks[1:]:
+        made = several_tasks.make_teacher(tmp_path / "teachers" / task.name, task, tokenizer, hidden_size=16)
+        teachers.append(f"{task.name}={made}")
+    recipe = {
+        "run": ["mixed"],
+        "phases": {"mixed": {"objectives": ["logits", {"feature": "labels"}, {"feature": "hidden"}], "epochs": 3.0}},
+    }
+    options = {"data_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "student": NARROW, "teacher": teachers}
+    options |= {"max_length": 16, "batch_size": 8, "precision": "float32", "allow_weak_teacher": True}
+    options |= {"task_sampling": 0.5, "patience": 2, "eval_steps": 0.5, "noise": "deleting=0.1"}
+    plan = resolve_plan(tasks, recipe, options)
+    run_together([plan.phases["mixed"]], plan)
+    found = record(tmp_path / "out" / "mixed")
+    assert {"SST-2_accuracy", "STS-B_pearson", "Aspects_micro_f1", "Aspects_threshold", "mean"} <= found["dev"].keys()
+    losses = {name for entry in found["losses"] for name in entry}
+    names = [f"loss_{task.name}_{each}" for task in tasks for each in ("logits", "labels", "hidden")]
+    assert losses >= set(names)
+    out = tmp_path / "out" / "mixed"
+    config = json.loads((out / "Aspects" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+    assert config["multi_label_threshold"] == found["dev"]["Aspects_threshold"]
+    assert "multi_label_threshold" not in json.loads((out / "SST-2" / "config.json").read_text())
+    projections = load_file(out / "SST-2" / "projections.safetensors")
+    assert projections["0.weight"].shape == (24, 16)
+    assert not (out / "STS-B" / "projections.safetensors").exists()  # as wide as its teacher
+    bodies = [body(out / task.name) for task in tasks]
+    assert all(torch.equal(value, bodies[2][key]) for key, value in bodies[0].items())
+    for task in tasks:
+        assert (tmp_path / "out" / "mixed" / task.name / "tokenizer.json").is_file()
+
+
+def test_it_stops_early_by_the_mean(args: list[str], tmp_path: Path) -> None:
+    more = ["--patience", "2", "--eval-steps", "0.5", "--epochs", "40", "--learning-rate", "1e-9"]
+    several_tasks.run("prediction", args, tmp_path, *more)
+    found = record(tmp_path / "prediction")
+    assert found["stopped_early"]
+    assert any("after 2 evaluations without a better mean" in note for note in found["notes"])
+
+
+# Settings and mistakes
+
+
+def test_settings_of_several_tasks() -> None:
+    plan = resolve_plan(None, {"task": ["mnli", "RTE"], "teacher": ["rte=a", "MNLI=b"], "seed": 3}, {})
+    assert (plan.options.task, plan.options.tasks, plan.options.seed) == ("MNLI, RTE", ("MNLI", "RTE"), 3)
+    assert {name: part.options.teacher for name, part in plan.parts.items()} == {
+        "MNLI": ("MNLI=b",),
+        "RTE": ("RTE=a",),
+    }
+    assert plan.options.teachers == {"MNLI": "b", "RTE": "a"}
+    of = [TASKS["CoLA"], TASKS["MNLI"]]
+    both = resolve_plan(["CoLA", "MNLI"], {}, {})
+    assert {name: part.options.max_length for name, part in both.parts.items()} == {
+        task.name: task.max_length for task in of
+    }
+    for part in both.parts.values():
+        assert part.phases["intermediate"].training.epochs == max(task.intermediate_epochs for task in of)
+        assert part.phases["prediction"].training.learning_rate == min(task.prediction_learning_rate for task in of)
+    assert {
+        part.options.max_length for part in resolve_plan(["CoLA", "MNLI"], {}, {"max_length": 20}).parts.values()
+    } == {20}
+    one = resolve_plan(["sst2"], {}, {})
+    assert (one.parts, one.options.task) == ({}, "SST-2")
+    for wrong, message in (
+        ({"task": ["MRPC", "mrpc"]}, "the task MRPC is named twice; name each task once"),
+        ({"task": ["MRPC", "RTEE"]}, "no task named 'RTEE'; did you mean RTE"),
+        ({"task": ["MRPC", 3]}, r"sets task to \['MRPC', 3\]"),
+        ({"task": "MRPC", "task_sampling": 0.5}, "task_sampling is for several tasks, and there is one"),
+        ({"task": ["MRPC", "RTE"], "task_sampling": 1.5}, "task_sampling is 1.5; it must be 1 or less"),
+        ({"task": ["MRPC", "RTE"], "teacher": "x"}, "--teacher x does not say of which task it is"),
+        ({"task": ["MRPC", "RTE"], "teacher": ["RTE=x", "rte=y"]}, "the task RTE has two teachers, x and y; name one"),
+        (
+            {"task": ["MRPC", "RTE"], "teacher": ["RTR=x"]},
+            "RTR=x is of none of the tasks MRPC, RTE.*did you mean 'RTE'",
+        ),
+        ({"task": ["MRPC", "RTE"], "teacher": ["SST-2=x"]}, "SST-2=x is of none of the tasks MRPC, RTE"),
+        ({"task": ["MRPC", "RTE"], "task_file": "x.toml"}, "--task-file describes a single task"),
+        ({"task": ["MRPC", "RTE"], "train_file": "x.tsv"}, "--train-file names the rows of one"),
+        ({"task": ["MRPC", "RTE"], "augment": True}, "--augment writes the rows of one"),
+        ({"task": ["MRPC", "RTE"], "pretrained": "x"}, "--pretrained makes the teacher of one"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve_plan(None, wrong, {})
+
+
+def test_mistakes_before_training(
+    args: list[str],
+    finished: Path,
+    teacher_dir: Path,
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    data = ["--data-dir", args[args.index("--data-dir") + 1], "--output-dir", str(out), "--allow-weak-teacher"]
+    both = [*data, "--task", "SST-2", "--task", "RTE", "--student", NARROW, "--max-length", "16"]
+    sst2 = ["--teacher", f"SST-2={teacher_dir}"]
+    rte = several_tasks.make_teacher(tmp_path / "rte", TASKS["RTE"], tokenizer)
+    deep = several_tasks.make_teacher(tmp_path / "deep", TASKS["RTE"], tokenizer, max_position_embeddings=64)
+    odd = several_tasks.make_teacher(tmp_path / "odd", TASKS["RTE"], make_tokenizer([*make_pieces()[::-1]]))
+    for phase, more, message in (
+        ("prediction", sst2, "the task RTE has no teacher; name one with --teacher RTE=MODEL"),
+        ("baseline", [], "the task SST-2 has no teacher"),
+        ("teacher", ["--pretrained", "x"], "--pretrained makes the teacher of one"),
+        ("evaluate", [*sst2], "there are SST-2, RTE; name one with --task"),
+        ("prediction", [*sst2, "--teacher", f"RTE={odd}"], "another vocabulary"),
+        ("prediction", [*sst2, "--teacher", f"RTE={teacher_dir}"], "label"),
+        ("all", [*sst2, "--teacher", f"RTE={deep}"], "another shape than that of SST-2"),
+        ("prediction", [*sst2, "--teacher", f"RTE={rte}", "--student", "shape:layers=2,hidden=20,heads=3,ffn=8"],
+         "does not divide"),
+    ):  # fmt: skip
+        given = both if "--student" not in more else [each for each in both if each not in ("--student", NARROW)]
+        used = [*more] if phase != "evaluate" else [*more, "--student", NARROW]
+        assert message in fails(capsys, "--phase", phase, *given, *used), phase
+        assert not list(out.rglob("model.safetensors"))
+    # A folder belongs to its tasks.
+    several = [*args, "--output-dir", str(finished), "--student", NARROW]
+    fewer = [x for x in several if "STS-B" not in x]
+    fewer = [x for i, x in enumerate(fewer) if x not in ("--task", "--teacher") or fewer[i + 1][0] != "-"]
+    error = fails(capsys, "--phase", "prediction", *fewer)
+    assert "taught for SST-2, RTE, STS-B, not for SST-2, RTE" in error
+    alone = ["--task", "SST-2", "--teacher", str(teacher_dir), "--output-dir", str(finished), *data[:2]]
+    assert "taught for SST-2, RTE, STS-B, not for SST-2;" in fails(capsys, "--phase", "prediction", *alone)
+
+
+def make_pieces() -> list[str]:
+    from .conftest import PIECES
+
+    return PIECES
+
+
+def test_dry_run(args: list[str], capsys: pytest.CaptureFixture) -> None:
+    several_tasks.run("all", args, Path("nowhere"), "--dry-run")
+    found = json.loads(capsys.readouterr().out)
+    assert found["task"] == "SST-2, RTE, STS-B"
+    assert found["max_length"] == {"SST-2": 16, "RTE": 16, "STS-B": 16}
+    objectives = found["resolved_objectives"]
+    assert {task: [each["loss"] for each in own["prediction"]] for task, own in objectives.items()} == {
+        "SST-2": ["soft_cross_entropy"],
+        "RTE": ["soft_cross_entropy"],
+        "STS-B": ["logits_mse"],
+    }
