@@ -601,3 +601,15 @@ def test_dry_run(args: list[str], capsys: pytest.CaptureFixture) -> None:
         "RTE": ["soft_cross_entropy"],
         "STS-B": ["logits_mse"],
     }
+
+
+def test_augmented_rows_of_each_task(tmp_path: Path) -> None:
+    for name in ("MRPC", "RTE"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "MRPC" / "train_aug.tsv").touch()
+    given = {"data_dir": str(tmp_path), "augmented": True}
+    with pytest.raises(UserError, match="train_aug.tsv; write it with `python -m augment --task RTE`"):
+        resolve_plan(["MRPC", "RTE"], {}, given)
+    (tmp_path / "RTE" / "train_aug.tsv").touch()
+    plan = resolve_plan(["MRPC", "RTE"], {}, given)
+    assert [Path(part.options.train_file).parent.name for part in plan.parts.values()] == ["MRPC", "RTE"]
