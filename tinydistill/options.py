@@ -431,8 +431,8 @@ class Options:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The names of the tasks."""
-        return names_in(self.task)
+        """The names of the tasks; that of a task file may hold a comma."""
+        return (self.task,) if self.task_file else names_in(self.task)
 
     @property
     def teachers(self) -> dict[str, str]:

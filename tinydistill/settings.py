@@ -73,6 +73,10 @@ def resolve(
             return _resolve_several(names, recipe, flags, task_file, options)
         task = names[0] if names else None
     chosen = choose_task(task, task_file)
+    if len(names_in(chosen.name)) > 1 and not task_file:
+        raise UserError(
+            f"the task's name {chosen.name!r} has a comma, which stands between the names of several; choose another"
+        )
     listed, own = recipe.pop("run", list(ALL)), recipe.pop("phases", {})
     phases = dict(PHASES)
     if not isinstance(own, Mapping) or not all(isinstance(table, Mapping) for table in own.values()):

@@ -35,6 +35,7 @@ from tinydistill.settings import resolve as resolve_plan
 from . import several_tasks, test_multi_label
 from .conftest import fails, make_tokenizer, tiny_bert_config
 from .runs import NARROW, record
+from .test_architectures import config_of
 
 # Which rows
 
@@ -264,6 +265,34 @@ def test_tasks_that_compare_other_blocks() -> None:
         found = both({**batch, "task": name}, teacher)
         torch.testing.assert_close(found[f"{name}_attention"], own(batch, teacher)["attention"])
     assert isinstance(teacher["teacher"], Features)
+
+
+@pytest.mark.parametrize("model_type", ["albert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta"])
+def test_bodies_of_other_architectures(model_type: str, tmp_path: Path) -> None:
+    """Two heads over one body, which is saved with each of them."""
+    torch.manual_seed(0)
+    students = [AutoModelForSequenceClassification.from_config(config_of(model_type)) for _ in "AB"]
+    both = MultiTask({name: distiller(each, HEAD) for name, each in zip("AB", students, strict=True)})
+    assert students[1].base_model is students[0].base_model
+    own = both.state_dict()
+    assert sum(value.numel() for value in own.values()) < 2 * sum(v.numel() for v in students[0].state_dict().values())
+    both.load_state_dict(own)
+    both.train()
+    for name in "AB":
+        both(batch_of(name, [0, 1]), {})[f"{name}_labels"].sum().backward()
+    assert all(parameter.grad is not None for parameter in both.parameters() if parameter.requires_grad)
+    both.eval()
+    batch = {key: value for key, value in batch_of("A", [0, 1]).items() if key in ("input_ids", "attention_mask")}
+    for name, each in zip("AB", students, strict=True):
+        each.save_pretrained(tmp_path / name)
+        again = AutoModelForSequenceClassification.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(again(**batch).logits, each(**batch).logits, rtol=1e-4, atol=1e-5)
+    prefix = students[0].base_model_prefix
+    files = [load_file(tmp_path / name / "model.safetensors") for name in "AB"]
+    bodies = [{key for key in file if key.startswith(prefix)} for file in files]
+    assert bodies[0] == bodies[1]
+    assert all(torch.equal(files[0][key], files[1][key]) for key in bodies[0])
 
 
 def test_bodies_of_other_shapes() -> None:
