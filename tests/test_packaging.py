@@ -97,7 +97,9 @@ def test_the_commands_run_outside_the_repository(wheel: Path, tmp_path: Path) ->
 def test_version_and_completion(module: str) -> None:
     def told(option: str, shell: str = "") -> str:
         command = [sys.executable, "-m", module, option, *([shell] if shell else [])]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        # Else typer asks which shell started it, which is none where the tests were started by another program.
+        environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
     assert told("--version") == f"tinydistill {__version__}\n"
     assert "COMPREPLY" in told("--show-completion", "bash")

@@ -160,7 +160,8 @@ def check_used(
     uses["evaluate"] = frozenset({"student"})
     uses["all"] = frozenset().union(*uses.values(), _OF_ALL)
     for field, known in about(options):
-        if given.get(field.name) in (None, False, []):
+        value = given.get(field.name)
+        if value is None or value is False or value == []:
             continue
         flag = flag_of(field.name, known)
         if known.strict and known.serves not in uses[phase]:

@@ -41,7 +41,10 @@ PRESETS: Mapping[str, Preset] = {
         ),
         "Hinton et al. (arXiv 1503.02531), section 2; the weights are a usual choice",
     ),
-    "tinybert": Preset((Objective(feature="attention"), Objective(feature="hidden")), "TinyBERT, eq. 7 to 9"),
+    "tinybert": Preset(
+        (Objective(feature="attention", loss="attention_mse"), Objective(feature="hidden", loss="hidden_mse")),
+        "TinyBERT, eq. 7 to 9",
+    ),
     "pkd": Preset(
         (
             Objective(feature="labels", weight=0.3),

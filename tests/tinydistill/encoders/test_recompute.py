@@ -23,8 +23,9 @@ from tests.tinydistill.conftest import PIECES, tiny_bert_config
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.cpu import choice
 from tinydistill.encoders.recompute import recompute_activations
-from tinydistill.layer_map import LayerMap
-from tinydistill.objectives import Objective, resolve
+from tinydistill.objectives import Objective
+from tinydistill.options import Options
+from tinydistill.resolving import resolve
 from tinydistill.teachers import LiveTeacher
 
 SIZES = {"vocab_size": len(PIECES), "max_position_embeddings": 32}
@@ -71,9 +72,9 @@ def gradients(
     student: PreTrainedModel, teacher: PreTrainedModel, objectives: list[Objective], precision: str
 ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     kinds = {"labels": "gold_cross_entropy", "logits": "soft_cross_entropy"}
-    resolved = resolve(objectives, kinds, LayerMap(()), "per-layer", "match", 1.0, "valid")
+    resolved = resolve(objectives, kinds, options=Options(projection="per-layer"))
     torch.manual_seed(4)
-    distiller = Distiller(student, resolved, teacher.config.hidden_size).train()
+    distiller = Distiller(student, resolved, {"teacher": teacher.config.hidden_size}).train()
     signal = LiveTeacher(teacher, resolved, precision, torch.device("cpu"))
     inputs = batch()
     torch.manual_seed(5)
