@@ -142,6 +142,7 @@ def _block(
     return columns
 
 
+IDLE = "idle"  # in a batch whose examples do not count: it keeps a process busy
 _NO_INPUTS = ("attention_mask", "length", "cut")  # columns that a batch makes itself, or goes without
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tinydistill import losses
+from tinydistill.data import IDLE
 from tinydistill.encoders.cpu.dropout import replace_dropout
 from tinydistill.ensemble import Ensemble
 from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
@@ -116,7 +117,7 @@ class Distiller(nn.Module):
         values = [loss(*self._compared(o, pair, own, teacher, projected), mask) for pair in o.pairs]
         stacked = torch.stack(values)  # (pairs, B)
         if o.assignment:
-            return self.of_last_step[_key(o)](stacked.transpose(0, 1))
+            return self.of_last_step[_key(o)](stacked.transpose(0, 1), IDLE not in batch)
         return stacked.sum(0)
 
     def _compared(
@@ -152,7 +153,7 @@ class Distiller(nn.Module):
         if o.feature == "labels":
             values = loss(own, batch["labels"][chosen])
         else:
-            temperature = self._temperature(o, own, teachers, chosen, done)
+            temperature = self._temperature(o, own, teachers, chosen, done, IDLE not in batch)
             theirs = self._logits(o, teachers, chosen, temperature)
             if o.probability_shift:
                 theirs = losses.shift_probability(theirs, batch["labels"][chosen])
@@ -177,9 +178,9 @@ class Distiller(nn.Module):
         return logits[chosen]
 
     def _temperature(
-        self, o: Objective, own: Tensor, teachers: Mapping[str, Features], chosen: Any, done: float
+        self, o: Objective, own: Tensor, teachers: Mapping[str, Features], chosen: Any, done: float, counts: bool
     ) -> float | Tensor:
-        """A number, or (N, 1) by example."""
+        """A number, or (N, 1) by example. counts: whether the examples do."""
         schedule = o.temperature
         if not isinstance(schedule, Schedule):
             return schedule
@@ -189,7 +190,7 @@ class Distiller(nn.Module):
         importance = schedule.importance(own, self._logits(o, teachers, chosen, schedule.value))
         last = self.of_last_step[_key(o)]
         assert isinstance(last, StepMean)
-        if self.training:
+        if self.training and counts:
             last.add(importance)
         mean = torch.where(last.is_known, last.mean, importance)  # in the first step all have the mean temperature
         found = schedule.temperatures(importance, mean)

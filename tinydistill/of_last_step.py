@@ -57,9 +57,9 @@ class Assignment(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.cost = StepMean(student_layers * teacher_layers)
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """(B, pairs) -> (B,)."""
-        if self.training:
+    def forward(self, losses: Tensor, counts: bool = True) -> Tensor:
+        """(B, pairs) -> (B,). counts: whether the examples do; those that keep a process busy do not."""
+        if self.training and counts:
             self.cost.add(losses)
         return losses @ self.flow.to(losses.dtype)
 

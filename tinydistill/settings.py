@@ -1,6 +1,5 @@
 """Settings of a run: defaults, then the recipe, then the flags. An unknown key is an error."""
 
-import contextlib
 import dataclasses
 import difflib
 import tomllib
@@ -9,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import get_task
 from glue_tasks.errors import UserError
 from glue_tasks.places import AUGMENTED, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill import noise
-from tinydistill.objectives import nearest
 from tinydistill.options import COMMA, Options, Training, about, names_in
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
 
@@ -70,7 +67,9 @@ def resolve(
     if not isinstance(task, Task):
         names: Sequence[Task | str] = names_in(task) if isinstance(task, str) else tuple(task or ())
         if len(names) > 1:
-            return _resolve_several(names, recipe, flags, task_file, options)
+            from tinydistill.multi_task.plan import resolve_several  # which resolves each task by this function
+
+            return resolve_several(names, recipe, flags, task_file, options)
         task = names[0] if names else None
     chosen = choose_task(task, task_file)
     if len(names_in(chosen.name)) > 1 and not task_file:
@@ -131,81 +130,6 @@ def resolve(
             "max_length with it"
         )
     return Plan(chosen, settings, phases, tuple(listed))
-
-
-def _resolve_several(
-    names: Sequence[Task | str],
-    recipe: Mapping[str, Any],
-    flags: Mapping[str, Any],
-    task_file: str | None,
-    options: type[Options],
-) -> Plan:
-    """The plan of several tasks: each has its own length and teacher; phases and all else they have in common.
-
-    Raises UserError also for what a run of several tasks does not take.
-    """
-    tasks = [choose_task(name, None) for name in names]
-    if task_file:
-        raise UserError(
-            f"--task-file describes a single task, and {COMMA.join(task.name for task in tasks)} are named; leave one "
-            "or the other out"
-        )
-    for task in tasks:
-        if tasks.count(task) > 1:
-            raise UserError(f"the task {task.name} is named twice; name each task once")
-    parts = {}
-    for task in tasks:
-        own = resolve(task, {**recipe, "task": None}, {**flags, "task": None}, None, options, tasks)
-        _check_several(own.options, tasks)
-        given = _teachers_of(own.options, tasks)
-        teacher = (f"{task.name}={given[task.name]}",) if task.name in given else ()
-        parts[task.name] = dataclasses.replace(
-            own, options=with_augmented(task, dataclasses.replace(own.options, teacher=teacher))
-        )
-    teachers = tuple(teacher for part in parts.values() for teacher in part.options.teacher)
-    first = parts[tasks[0].name]
-    return dataclasses.replace(first, options=dataclasses.replace(first.options, teacher=teachers), parts=parts)
-
-
-def _check_several(options: Options, tasks: Sequence[Task]) -> None:
-    """Raises UserError if options are none of a run of several tasks."""
-    names = [task.name for task in tasks]
-    for wrong, is_set in (
-        ("--train-file names the rows of one; put each task's own into --data-dir", options.train_file),
-        (
-            "--augment writes the rows of one; write each task's with `python -m augment`, and take them with "
-            "--augmented",
-            options.augment,
-        ),
-        (
-            "--pretrained makes the teacher of one; make each task's by itself, and name them with "
-            f"--teacher {names[0]}=MODEL --teacher {names[-1]}=MODEL",
-            options.pretrained,
-        ),
-    ):
-        if is_set:
-            raise UserError(f"there are several tasks ({COMMA.join(names)}), and {wrong}")
-
-
-def _teachers_of(options: Options, tasks: Sequence[Task]) -> dict[str, str]:
-    """Task's name -> its teacher, for the tasks that have one. Raises UserError if a teacher is of none of them."""
-    names, found = [task.name for task in tasks], dict[str, str]()
-    for name, path in options.teachers.items() if options.teacher else ():
-        if path in options.teacher:
-            raise UserError(
-                f"--teacher {path} does not say of which task it is ({COMMA.join(names)}); write --teacher TASK={path}"
-            )
-        with contextlib.suppress(UserError):
-            name = get_task(name).name  # however it was written
-        if name not in names:
-            raise UserError(
-                f"--teacher {name}={path} is of none of the tasks {COMMA.join(names)}; write --teacher TASK=MODEL"
-                f"{nearest(name, names)}"
-            )
-        if name in found:
-            raise UserError(f"the task {name} has two teachers, {found[name]} and {path}; name one")
-        found[name] = path
-    return found
 
 
 # Folders of a run, other values of --phase, and what a phase may start from.

@@ -31,7 +31,7 @@ from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from glue_tasks.errors import UserError
 from tinydistill import in_memory, processes
-from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
+from tinydistill.data import IDLE, Collator, LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
 from tinydistill.encoders.recompute import recompute_activations
@@ -39,8 +39,6 @@ from tinydistill.evaluation import predict
 from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal
-
-IDLE = "idle"  # in a batch whose examples do not count
 
 
 class DistillationTrainer(Trainer):

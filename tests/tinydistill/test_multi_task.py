@@ -29,6 +29,7 @@ from tinydistill.multi_task.sampling import AllRows, BatchesOfSteps, TaskSteps, 
 from tinydistill.objectives import Objective
 from tinydistill.phase_run import PhaseRun
 from tinydistill.resolving import Sizes, resolve
+from tinydistill.schedules import Schedule
 from tinydistill.settings import Plan
 from tinydistill.settings import resolve as resolve_plan
 
@@ -173,7 +174,7 @@ def test_batches_of_processes(accumulate: int, count: int) -> None:
 # One body
 
 
-def student(labels: int = 2, seed: int = 0, **changes: int) -> BertForSequenceClassification:
+def student(labels: int = 2, seed: int = 0, **changes: float) -> BertForSequenceClassification:
     torch.manual_seed(seed)
     config = tiny_bert_config(layers=2, hidden_size=16, num_labels=labels, **changes)
     return BertForSequenceClassification(config)
@@ -293,6 +294,35 @@ def test_bodies_of_other_architectures(model_type: str, tmp_path: Path) -> None:
     bodies = [{key for key in file if key.startswith(prefix)} for file in files]
     assert bodies[0] == bodies[1]
     assert all(torch.equal(files[0][key], files[1][key]) for key in bodies[0])
+
+
+def test_a_step_is_of_one_task_also_for_what_follows_from_it() -> None:
+    """A temperature by example and an assignment of layers go by the last step of their own task, without the rows
+    that only keep a process busy."""
+    by_example = Objective(feature="logits", temperature=Schedule(schedule="flsw", value=2.0))
+    goals = (by_example, Objective(feature="hidden", assignment="emd"))
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    theirs = distiller(student(seed=9, initializer_range=0.5), *goals).eval()
+
+    def after_a_step(*batches: dict) -> MultiTask:
+        both = MultiTask({name: distiller(student(seed=4, **still), *goals) for name in "AB"}).train()
+        for batch in batches:
+            both(batch, {"teacher": theirs.read(theirs.student, batch)})
+        if batches:
+            both.end_step()
+        return both
+
+    def equal(one: MultiTask, other: MultiTask, task: str) -> bool:
+        states = [each.of(task).of_last_step.state_dict() for each in (one, other)]
+        assert len(states[0]) == 6
+        return all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+    untouched, after = after_a_step(), after_a_step(batch_of("A", [0, 1]))
+    assert equal(untouched, after, "B")
+    assert not equal(untouched, after, "A")
+    assert after.steps == {"A": 1}
+    with_idle = after_a_step(batch_of("A", [0, 1]), {**batch_of("A", [1, 0, 1, 1]), "idle": torch.ones(1)})
+    assert equal(with_idle, after, "A")
 
 
 def test_bodies_of_other_shapes() -> None:

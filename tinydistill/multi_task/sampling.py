@@ -15,10 +15,9 @@ from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from tinydistill.data import LengthBucketSampler, column
+from tinydistill.data import IDLE, LengthBucketSampler, column
 from tinydistill.kinds.kind import Batch, Collate
 from tinydistill.noisy_data import NoisyDataset
-from tinydistill.trainer import IDLE
 
 TASK = "task"  # in an example and a batch: the name of its task
 _STREAM = 2  # of the seed: no other draw of the run has the same
