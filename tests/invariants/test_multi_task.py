@@ -1,6 +1,8 @@
 """Of several tasks too: how a run is done does not change what it leaves."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 import run_tinybert
 from tests.tinydistill import several_tasks
 from tests.tinydistill.conftest import tiny_bert_config
-from tests.tinydistill.runs import record
+from tests.tinydistill.runs import NARROW, record
 from tests.tinydistill.test_interrupted import Stop
 
 from .conftest import PHASES, ROOT, torchrun
@@ -116,8 +118,7 @@ def test_processes(command: list[str], plain: Path, tmp_path: Path, count: int) 
     assert done.stdout.count("report.json") == 1
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("at", [5, 29])  # in the first and in the second of two epochs of 21 steps
+@pytest.mark.parametrize(("phase", "at"), [("intermediate", 29), ("prediction", 5)])  # of two epochs of 21 steps
 def test_interrupted(
     command: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, at: int
 ) -> None:
@@ -137,3 +138,21 @@ def test_interrupted(
     assert record(tmp_path / "cut" / phase)["dev"] == record(tmp_path / "whole" / phase)["dev"]
     own, others = weights(tmp_path / "cut", phase), weights(tmp_path / "whole", phase)
     assert all(torch.equal(value, others[key]) for key, value in own.items())
+
+
+@pytest.mark.slow
+def test_killed_at_file_operations(command: list[str], tmp_path: Path) -> None:
+    """Of a student with dropout, as `test_kill_points.py` does it for one task."""
+    args = command[: command.index("--student")]
+    kills = [sys.executable, "-m", "tests.invariants.kill_points", str(tmp_path / "runs"), "105", "33"]
+    quick = ["--student", NARROW, "--batch-size", "8", "--logging-steps", "2", "--max-steps", "7", "--eval-steps", "3"]
+    done = subprocess.run(
+        [*kills, "--", *args, *quick],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": equal") >= 2

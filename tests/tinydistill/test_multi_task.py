@@ -471,6 +471,21 @@ def test_a_student_folder_gives_all_tasks_its_body(args: list[str], finished: Pa
     assert all(torch.allclose(value, other[key], atol=1e-6) for key, value in own.items())
 
 
+def test_a_body_of_copied_blocks_is_the_first_teachers(args: list[str], teacher_dir: Path, tmp_path: Path) -> None:
+    more = ["--student", "init:layers=2", "--max-steps", "1", "--learning-rate", "1e-9"]
+    several_tasks.run("prediction", args, tmp_path, *more)
+    teacher = load_file(teacher_dir / "model.safetensors")
+    for task in TASK_NAMES:
+        found = load_file(tmp_path / "prediction" / task / "model.safetensors")
+        for block, of_teacher in ((0, 1), (1, 3)):
+            key = "bert.encoder.layer.{}.output.dense.weight"
+            torch.testing.assert_close(found[key.format(block)], teacher[key.format(of_teacher)], atol=1e-6, rtol=0)
+        of_task = Path(next(each for each in args if each.startswith(f"{task}=")).removeprefix(f"{task}="))
+        head = load_file(of_task / "model.safetensors")["classifier.weight"]
+        torch.testing.assert_close(found["classifier.weight"], head, atol=1e-6, rtol=0)
+    assert "all tasks share the body of the student of SST-2" in record(tmp_path / "prediction")["notes"]
+
+
 def test_a_single_task_is_as_without_the_others(data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
     """A run of one task by way of several, to the last bit; 108 rows leave a last step of 12."""
 
