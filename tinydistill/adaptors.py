@@ -8,7 +8,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, is_outside
 from tinydistill.features import Adaptor, Features, check_shapes, in_evaluation
 from tinydistill.objectives import nearest
 from tinydistill.resolving import Sizes
@@ -80,9 +80,9 @@ def tried(model: nn.Module, adaptor: Adaptor, batch: Mapping[str, Tensor], who: 
     with in_evaluation(model), torch.random.fork_rng():
         try:
             features = adaptor(batch, model(batch))
-        except UserError:
-            raise
         except Exception as error:
+            if is_outside(error):
+                raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(
                 f"the {who} ({type(model).__name__}) and its adaptor do not work on a batch of two rows "

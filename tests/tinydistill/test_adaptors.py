@@ -144,7 +144,8 @@ def test_losses_against_plain_formulas(make: Callable, teacher: BertForSequenceC
 def test_the_same_as_the_transformers_route(make: Callable, teacher: BertForSequenceClassification) -> None:
     """To the bit, dropout and projections too, with an evaluation and a log in between."""
     goals = [Objective(feature="logits", temperature=2.0), Objective(feature="hidden"), Objective(feature="labels")]
-    given = {"objectives": goals, "eval_dataset": dataset(), "args": {"eval_strategy": "steps", "eval_steps": 2}}
+    steps = {"eval_strategy": "steps", "eval_steps": 2, "logging_steps": 1}
+    given = {"objectives": goals, "eval_dataset": dataset(), "args": steps}
     plain = bert(hidden_size=16)
     inner = copy.deepcopy(plain)
     replace_attention(inner)  # a module attends as it is told; transformers models are told so by the trainer
