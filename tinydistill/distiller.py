@@ -160,6 +160,11 @@ class Distiller(nn.Module):
         else:
             temperature = self._temperature(o, own, teachers, chosen, done)
             theirs = self._logits(o, teachers, chosen, temperature)
+            if theirs.shape[1:] != own.shape[1:] and isinstance(o.loss, str):
+                raise UserError(
+                    f"the objective {o.label} compares {own.shape[-1]} logits of the student with {theirs.shape[-1]} "
+                    "of the teacher; give the student an output for each of the teacher's"
+                )
             if o.probability_shift:
                 theirs = losses.shift_probability(theirs, batch["labels"][chosen])
             values = loss(own, theirs, temperature)

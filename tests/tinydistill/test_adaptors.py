@@ -383,6 +383,9 @@ def test_mistakes_at_the_first_batch(make: Callable, tokenizer: PreTrainedTokeni
     lacking = make(objectives=[Objective(feature="logits")], teacher=small(), teacher_adaptor=hidden_alone, **nothing)
     with pytest.raises(UserError, match="needs logits of the teacher, whose adaptor gives hidden 1"):
         lacking.evaluate(dataset())
+    three = make(small(labels=3), student_adaptor=read_small, eval_dataset=dataset())
+    with pytest.raises(UserError, match="the objective logits compares 3 logits of the student with 2 of the teacher"):
+        three.evaluate()
     outputs = make(student_adaptor=hidden_alone, objectives=[Objective(feature="hidden", layers=((1, 1),))])
     with pytest.raises(UserError, match="predictions are made of logits, and the student's adaptor gives none"):
         outputs.predict(dataset())
