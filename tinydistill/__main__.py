@@ -32,9 +32,9 @@ def options() -> None:
 @app.command("objectives")
 def objectives() -> None:
     """List the losses with their formulas and sources, the presets and the schedules."""
-    from tinydistill.objective_tables import show
+    from tinydistill.objective_list import listing
 
-    show()
+    print("\n".join(listing()))
 
 
 @app.command("from-textbrewer")

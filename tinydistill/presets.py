@@ -41,7 +41,10 @@ PRESETS: Mapping[str, Preset] = {
         ),
         "Hinton et al. (arXiv 1503.02531), section 2; the weights are a usual choice",
     ),
-    "tinybert": Preset((Objective(feature="attention"), Objective(feature="hidden")), "TinyBERT, eq. 7 to 9"),
+    "tinybert": Preset(
+        (Objective(feature="attention", loss="attention_mse"), Objective(feature="hidden", loss="hidden_mse")),
+        "TinyBERT, eq. 7 to 9",
+    ),
     "pkd": Preset(
         (
             Objective(feature="labels", weight=0.3),
@@ -129,9 +132,12 @@ def _match(prefix: str, kind: str) -> Objective:
     return dataclasses.replace(made, layers=layers, student_layers=_DEPTH_OF_SMALL)
 
 
-def read_objectives(entries: Iterable[Mapping[str, Any] | str], where: str) -> Objectives:
-    """A recipe's list of objectives: tables, and names of presets and losses. Raises UserError."""
+def read_objectives(entries: Iterable[Mapping[str, Any] | str | Objective], where: str) -> Objectives:
+    """A list of objectives: tables as in a recipe, names of presets and losses, objectives. Raises UserError."""
     found: list[Objective] = []
     for entry in entries:
-        found += preset(entry, where) if isinstance(entry, str) else [Objective.from_table(entry, where)]
+        if isinstance(entry, str):
+            found += preset(entry, where)
+        else:
+            found.append(entry if isinstance(entry, Objective) else Objective.from_table(entry, where))
     return tuple(found)
