@@ -10,21 +10,41 @@ from glue_tasks.version import __version__
 
 if TYPE_CHECKING:
     from tinydistill.api import distill
+    from tinydistill.features import Features
     from tinydistill.objectives import Objective
     from tinydistill.options import Training
     from tinydistill.phases import PHASES, Phase
+    from tinydistill.presets import preset
+    from tinydistill.schedules import Schedule
+    from tinydistill.textbrewer import from_textbrewer
     from tinydistill.trainer import DistillationTrainer
 
-__all__ = ["PHASES", "DistillationTrainer", "Objective", "Phase", "Training", "__version__", "distill"]
+__all__ = [
+    "PHASES",
+    "DistillationTrainer",
+    "Features",
+    "Objective",
+    "Phase",
+    "Schedule",
+    "Training",
+    "__version__",
+    "distill",
+    "from_textbrewer",
+    "preset",
+]
 
 # Imported when they are asked for: PyTorch and transformers take seconds, and --help needs neither.
 _HOME = {
     "distill": "api",
     "DistillationTrainer": "trainer",
+    "Features": "features",
     "Objective": "objectives",
     "PHASES": "phases",
     "Phase": "phases",
+    "Schedule": "schedules",
     "Training": "options",
+    "from_textbrewer": "textbrewer",
+    "preset": "presets",
 }
 
 

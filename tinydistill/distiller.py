@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glue_tasks.errors import UserError
 from tinydistill import losses
 from tinydistill.data import IDLE
 from tinydistill.encoders.cpu.dropout import replace_dropout
@@ -16,6 +17,7 @@ from tinydistill.objectives import ANY_TEACHER, Objective
 from tinydistill.of_last_step import Assignment, StepMean
 from tinydistill.schedules import Schedule, at_share
 
+Width = int | Mapping[int, int]  # of all hidden states, or by layer
 Positions = Callable[[Mapping[str, Tensor]], Tensor]  # as TaskKind.positions
 
 
@@ -34,15 +36,16 @@ class Distiller(nn.Module):
         self,
         student: Any,
         objectives: Sequence[Objective],
-        teacher_widths: Mapping[str, int] | None = None,
+        teacher_widths: Mapping[str, Width] | None = None,
         positions: Positions = one_output_each,
         ensemble: Ensemble | None = None,
         read: Reader | None = None,
-        width: int = 0,
+        width: Width = 0,
     ):
         """student: a transformers model, or any module with `read` and `width`, which say what it gives.
 
-        objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher.
+        objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher. A
+        width is one of all layers, or one by layer.
         ensemble: what the mean of several teachers is.
         """
         super().__init__()
@@ -68,7 +71,7 @@ class Distiller(nn.Module):
         if read is None:
             self._freeze_unreached()
 
-    def _make_projections(self, own: int, widths: Mapping[str, int]) -> Iterator[nn.Linear]:
+    def _make_projections(self, own: Width, widths: Mapping[str, Width]) -> Iterator[nn.Linear]:
         """Of each objective that compares hidden states: one a layer, in the order of the layers, or one."""
         count = 0
         for objective in self.objectives:
@@ -78,10 +81,13 @@ class Distiller(nn.Module):
             shared = objective.projection == "shared"
             for place, layer in enumerate(layers):
                 self._places[objective.label, layer] = count + (0 if shared else place)
-            made = 1 if shared else len(layers)
-            count += made
             theirs = widths[objective.teacher] if objective.teacher in widths else next(iter(widths.values()))
-            yield from (nn.Linear(own, theirs) for _ in range(made))
+            for group in [layers] if shared else [[layer] for layer in layers]:
+                count += 1
+                yield nn.Linear(
+                    _one_width(objective, own, group, "student"),
+                    _one_width(objective, theirs, _partners(objective, group), "teacher"),
+                )
 
     def forward(
         self, batch: Mapping[str, Tensor], teachers: Mapping[str, Features], done: float = 0.0
@@ -155,6 +161,11 @@ class Distiller(nn.Module):
         else:
             temperature = self._temperature(o, own, teachers, chosen, done, IDLE not in batch)
             theirs = self._logits(o, teachers, chosen, temperature)
+            if theirs.shape[1:] != own.shape[1:] and isinstance(o.loss, str):
+                raise UserError(
+                    f"the objective {o.label} compares {own.shape[-1]} logits of the student with {theirs.shape[-1]} "
+                    "of the teacher; give the student an output for each of the teacher's"
+                )
             if o.probability_shift:
                 theirs = losses.shift_probability(theirs, batch["labels"][chosen])
             values = loss(own, theirs, temperature)
@@ -251,6 +262,28 @@ def _of_last_step(o: Objective) -> StepMean | Assignment | None:
 def _key(o: Objective) -> str:
     """A module's name may hold no dot."""
     return o.label.replace(".", "-")
+
+
+def _partners(o: Objective, own: Iterable[int]) -> list[int]:
+    """The teacher's layers that some of the student's are compared with."""
+    return sorted({theirs for layer, theirs in o.layer_pairs if layer in set(own)})
+
+
+def _one_width(o: Objective, width: Width, layers: Sequence[int], who: str) -> int:
+    """What one projection takes or gives. Raises UserError if it is not known, or not one."""
+    found = {width if isinstance(width, int) else width.get(layer, 0) for layer in layers}
+    named = f"hidden {', '.join(map(str, layers))} of the {who}"
+    if 0 in found:
+        raise UserError(
+            f"the width of {named} is not known before the first step, and the projection of the objective {o.label} "
+            'needs it; give a train_dataset, or projection="none" if both models are equally wide'
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"{named} are of different widths ({', '.join(map(str, sorted(found)))}), and one projection of the "
+            f'objective {o.label} is for all of them; use projection="linear", or an objective for each'
+        )
+    return found.pop()
 
 
 def _of(teachers: Mapping[str, Features], name: str) -> Features:

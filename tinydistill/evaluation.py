@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -15,6 +16,7 @@ from tinydistill.encoders.attention import replace_attention
 from tinydistill.encoders.cpu.products import packed_products
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
+from tinydistill.features import Reader, in_evaluation
 from tinydistill.kinds import TaskKind
 
 
@@ -68,17 +70,67 @@ def predict(
     was_training = model.training
     model.eval()
     replace_attention(model)
+
+    def outputs(rows: np.ndarray) -> np.ndarray:
+        return outputs_of_rows(model, dataset, rows, collate, precision)
+
+    with packed_products(model, precision):
+        found = _of_all(dataset, outputs, model.config.num_labels, batch_size, title, shared)
+    model.train(was_training)
+    return found
+
+
+def predict_adapted(
+    model: nn.Module,
+    read: Reader,
+    dataset: Dataset,
+    collate: Callable,
+    precision: str,
+    device: torch.device,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """As `predict` of all processes, of any module by what reads it. Raises UserError without logits, or for others."""
+
+    @torch.no_grad()  # and not in inference mode: what a module keeps for later may be trained on then
+    def outputs(rows: np.ndarray) -> np.ndarray:
+        batch = {name: values.to(device) for name, values in collate(dataset.__getitems__(rows.tolist())).items()}
+        with autocast(precision, device):
+            logits = read(model, batch).logits
+        if logits is None:
+            raise UserError("predictions are made of logits, and the student's adaptor gives none; let it give them")
+        found = logits.float().cpu().numpy()
+        if not np.isfinite(found).all():
+            row = rows[~np.isfinite(found).reshape(len(rows), -1).all(-1)].min()
+            raise UserError(
+                f"the student gives an output that is not finite, first at row {row + 1:,}; train it again with a "
+                "lower learning rate"
+            )
+        return found
+
+    with in_evaluation(model):
+        order = longest_first(dataset)
+        labels = outputs(order[-1:]).shape[1] if len(order) else 0  # all processes know it before they share the work
+        return _of_all(dataset, outputs, labels, batch_size, "evaluate", shared=True)
+
+
+def _of_all(
+    dataset: Dataset,
+    outputs: Callable[[np.ndarray], np.ndarray],
+    labels: int,
+    batch_size: int,
+    title: str,
+    shared: bool,
+) -> np.ndarray:
+    """(examples, labels), what `outputs` gives for rows, in batches of like length."""
     order = longest_first(dataset)
-    outputs = np.zeros((len(dataset), model.config.num_labels), dtype=np.float32)
+    found = np.zeros((len(dataset), labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)
     if shared:
         starts = starts[processes.index() :: processes.count()]
-    with packed_products(model, precision):
-        for start in tqdm(starts, desc=title, leave=False, delay=2):
-            rows = order[start : start + batch_size]
-            outputs[rows] = outputs_of_rows(model, dataset, rows, collate, precision)
-    model.train(was_training)
-    return processes.total(torch.from_numpy(outputs)).numpy() if shared else outputs
+    for start in tqdm(starts, desc=title, leave=False, delay=2):
+        rows = order[start : start + batch_size]
+        found[rows] = outputs(rows)
+    return processes.total(torch.from_numpy(found)).numpy() if shared else found
 
 
 def evaluate(

@@ -1,6 +1,7 @@
 """What a model computed, as far as objectives compare it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -9,6 +10,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glue_tasks.errors import UserError
 from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.objectives import Objective
@@ -86,11 +88,99 @@ class AdaptedReader:
     The module is called with the batch, a dict of tensors, as its one argument.
     """
 
-    def __init__(self, adaptor: Adaptor):
-        self.adaptor = adaptor
+    def __init__(
+        self, adaptor: Adaptor, objectives: Sequence[Objective] = (), side: Literal[0, 1] = 0, who: str = "student"
+    ):
+        """objectives: resolved; what they compare of the model must be there. who: what errors call the model."""
+        self.adaptor, self.objectives, self.side, self.who = adaptor, list(objectives), side, who
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Features:
-        return self.adaptor(batch, model(batch))
+        """Raises UserError if the adaptor does not give what objectives compare, or in other shapes."""
+        features = self.adaptor(batch, model(batch))
+        check_shapes(features, batch, self.who)
+        for objective in self.objectives:
+            check_given(objective, features, self.side, self.who)
+        return features
+
+
+def check_shapes(features: Any, batch: Mapping[str, Tensor], who: str) -> None:
+    """Raises UserError if an adaptor gave something else than Features, or features of another batch or length."""
+    if not isinstance(features, Features):
+        raise UserError(
+            f"the adaptor of the {who} returns a {type(features).__name__}; it must return tinydistill.Features, "
+            "such as Features(logits=...)"
+        )
+    rows, length = batch["input_ids"].shape[:2]
+    for layer, states in features.hidden.items():
+        if states.ndim != 3 or tuple(states.shape[:2]) != (rows, length):
+            raise UserError(_shape(who, f"hidden {layer}", states, f"({rows}, {length}, width)"))
+    for block, made_of in features.attention.items():
+        if not isinstance(made_of, QueriesAndKeys):
+            raise UserError(f"the adaptor of the {who} gives attention {block} as no QueriesAndKeys; make it one")
+        for states in (made_of.query, made_of.key):
+            if states.ndim != 4 or (states.shape[0], states.shape[2]) != (rows, length):
+                raise UserError(_shape(who, f"attention {block}", states, f"({rows}, heads, {length}, width)"))
+    logits = features.logits
+    if logits is not None and (logits.ndim < 2 or len(logits) != rows):
+        raise UserError(_shape(who, "logits", logits, f"({rows}, labels)"))
+
+
+def _shape(who: str, what: str, found: Tensor, wanted: str) -> str:
+    return (
+        f"the adaptor of the {who} gives {what} of shape {tuple(found.shape)} for a batch whose input_ids make it "
+        f"{wanted}; return a row for each example, and of layers a state for each piece, padding included"
+    )
+
+
+def check_given(objective: Objective, features: Features, side: Literal[0, 1], who: str, layers: bool = True) -> None:
+    """Raises UserError if an adaptor lacks what an objective compares.
+
+    who: what errors call the model. layers: whether the objective is resolved, so that its layers are looked at too.
+    """
+    cure = "let the adaptor give it, or leave the objective out"
+    given = _in_words(features)
+    if not objective.compares_layers:
+        if compares_logits([objective], side) and features.logits is None:
+            raise UserError(
+                f"the objective {objective.label} needs logits of the {who}, whose adaptor gives {given}; {cure}"
+            )
+        return
+    kind = "hidden" if objective.feature == "hidden" else "attention"
+    there: Mapping[int, Any] = getattr(features, kind)
+    if not there:
+        raise UserError(
+            f"the objective {objective.label} compares {kind} of the {who}, whose adaptor gives {given}; {cure}"
+        )
+    for layer in sorted(objective.layers_of(side)) if layers else ():
+        if layer not in there:
+            raise UserError(
+                f"the objective {objective.label} compares {kind} {layer} of the {who}, whose adaptor gives {given}; "
+                "name layers that it gives with layers=((student's, teacher's), ...), or let it give this one"
+            )
+        if objective.feature == "relations" and there[layer].value is None:
+            raise UserError(
+                f"the objective {objective.label} compares attention {layer} of the {who}, which its adaptor gives "
+                "without values; give QueriesAndKeys(query, key, scale, value)"
+            )
+
+
+def _in_words(features: Features) -> str:
+    """`hidden 0, 1 and logits`."""
+    layers: dict[str, Mapping[int, Any]] = {"hidden": features.hidden, "attention": features.attention}
+    given = [f"{name} {', '.join(map(str, sorted(of)))}" for name, of in layers.items() if of]
+    return " and ".join([*given, *(["logits"] if features.logits is not None else [])]) or "nothing"
+
+
+@contextlib.contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and then each part's own mode again: some may be kept from training."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def reached_parameters(student: PreTrainedModel, read: FeatureReader) -> set[Tensor]:

@@ -1,21 +1,25 @@
 """Models that are loaded and datasets in memory, for those who write the loop themselves."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from datasets import ClassLabel, Dataset
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import checks
+from tinydistill.adaptors import config_of, is_transformers, sizes_of, tried
 from tinydistill.distiller import Distiller
 from tinydistill.ensemble import BY_LABEL, Ensemble
+from tinydistill.features import AdaptedReader, Adaptor, Features, check_given
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
-from tinydistill.objectives import TEACHER, Objective
+from tinydistill.objectives import ANY_TEACHER, TEACHER, Objective
 from tinydistill.options import Options
 from tinydistill.phases import PHASES
 from tinydistill.resolving import Sizes, resolve
@@ -58,42 +62,108 @@ _MAX_LENGTH = 128  # where none is given; a shorter one if the tokenizer says so
 
 
 def as_distiller(
-    student: PreTrainedModel, teacher: Any, objectives: Sequence[Objective], options: Options
+    student: PreTrainedModel | nn.Module,
+    teacher: Any,
+    objectives: Sequence[Objective],
+    options: Options,
+    adaptor: Adaptor | None = None,
+    adaptors: Mapping[str, Adaptor] | None = None,
+    batch: Mapping[str, Tensor] | None = None,
 ) -> Distiller:
     """The student, over the same weights, with its projections and objectives; they are resolved for the two models.
 
-    teacher: a model, or None or a signal, of which nothing is known: its layers must then be named. Raises UserError.
+    teacher: a model, several by name, or None or a signal, of which nothing is known: its layers must then be named.
+    adaptor, adaptors: of the student and of teachers by name, for those that are no transformers models. batch: what
+    they are tried on; without one, nothing is known of them before the first step. Raises UserError.
     """
     objectives = objectives or TINYBERT
-    kind = kind_of(task_of(student.config))
+    models = by_name(teacher)
+    kind = kind_of(task_of(labels_config(student, models)))
     if teacher is None and any(each.feature != "labels" for each in objectives):
         raise UserError("the objectives compare the student with a teacher, and there is none; give one as teacher=")
-    models = by_name(teacher)
-    own = Sizes.of(student.config)
+    own = _Known.of(student, adaptor, batch, "student")
+    known = {name: _Known.of(model, (adaptors or {}).get(name), batch, name) for name, model in models.items()}
     # Of a signal nothing is known but that it fits.
-    sizes = {name: Sizes.of(each.config) for name, each in models.items()} or {TEACHER: own}
-    resolved = resolve(objectives, kind.losses, own, sizes, options)
+    sizes = {name: each.sizes for name, each in known.items()} or {TEACHER: own.sizes}
+    _check(objectives, own, known, resolved=False)
+    resolved = resolve(objectives, kind.losses, own.sizes, sizes, options)
+    _check(resolved, own, known, resolved=True)
     ensemble = Ensemble(
         dict.fromkeys(models, 1 / max(len(models), 1)),
         options.teacher_mean,
         kind.losses["logits"] == BY_LABEL,
     )
-    widths = {name: each.width for name, each in sizes.items()}
-    return Distiller(with_shared_weights(student), resolved, widths, kind.positions, ensemble)
+    return Distiller(
+        with_shared_weights(student),
+        resolved,
+        {name: each.widths or each.width for name, each in sizes.items()},
+        kind.positions,
+        ensemble,
+        AdaptedReader(adaptor, resolved) if adaptor else None,
+        own.sizes.widths or own.sizes.width,
+    )
 
 
-def by_name(teacher: Any) -> dict[str, PreTrainedModel]:
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model before the first step. features: of one with an adaptor that could be tried."""
+
+    who: str
+    sizes: Sizes
+    features: Features | None = None
+
+    @staticmethod
+    def of(model: Any, adaptor: Adaptor | None, batch: Mapping[str, Tensor] | None, who: str) -> "_Known":
+        """Raises UserError if the model does not work with its adaptor."""
+        if adaptor is None:
+            return _Known(who, Sizes.of(model.config))
+        if batch is None:
+            return _Known(who, Sizes())
+        features = tried(model, adaptor, batch, who)
+        return _Known(who, sizes_of(features), features)
+
+    def check(self, objective: Objective, side: Literal[0, 1], resolved: bool) -> None:
+        """Raises UserError if an objective's feature is not there, or layers that it does not name cannot be known."""
+        if self.features is not None:
+            check_given(objective, self.features, side, self.who, layers=resolved)
+        if objective.compares_layers and isinstance(objective.layers, str) and not self.sizes.layers:
+            raise UserError(
+                f"the objective {objective.label} does not name its layers, and how many the {self.who} has is not "
+                "known; name them with layers=((student's, teacher's), ...)"
+            )
+
+
+def _check(objectives: Iterable[Objective], student: _Known, teachers: Mapping[str, _Known], resolved: bool) -> None:
+    for each in objectives:
+        student.check(each, 0, resolved)
+        for name, teacher in teachers.items():
+            if each.teacher in (name, ANY_TEACHER):
+                teacher.check(each, 1, resolved)
+
+
+def labels_config(student: Any, teachers: Mapping[str, Any]) -> PreTrainedConfig:
+    """What says which labels there are: the student's configuration, else a teacher's, else that of two labels."""
+    found = (config_of(model) for model in (student, *teachers.values()))
+    return next((config for config in found if config is not None), PreTrainedConfig())
+
+
+def by_name(teacher: Any) -> dict[str, Any]:
     """The models among what a trainer was given as its teacher: one, or several by name."""
-    if isinstance(teacher, PreTrainedModel):
+    if isinstance(teacher, nn.Module):
         return {TEACHER: teacher}
     return dict(teacher) if isinstance(teacher, Mapping) else {}
 
 
 def encode_dataset(
-    data: Dataset | None, tokenizer: PreTrainedTokenizerBase | None, model: PreTrainedModel, max_length: int
+    data: Dataset | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    student: Any,
+    config: PreTrainedConfig,
+    max_length: int,
 ) -> Dataset | None:
     """A dataset of texts tokenised, with the column `length`; one that is tokenised gets that column alone.
 
+    config: what says which labels there are.
     Raises UserError if it has neither `text` nor `input_ids`, or labels that are none of the model's.
     """
     if not isinstance(data, Dataset):  # of a loader of your own
@@ -108,7 +178,8 @@ def encode_dataset(
             )
         if tokenizer is None:
             raise UserError("a dataset of texts needs processing_class, the tokenizer")
-        checks.check_pieces(model.config, tokenizer, "student")
+        if is_transformers(student):
+            checks.check_pieces(student.config, tokenizer, "student")
         texts = [name for name in ("text", "text_pair") if name in data.column_names]
         length = min(tokenizer.model_max_length, max_length)
         data = data.map(
@@ -123,7 +194,7 @@ def encode_dataset(
             desc="tokenise",
         )
     if "labels" in data.column_names:
-        data = _with_label_ids(data, model.config)
+        data = _with_label_ids(data, config)
     texts = [name for name, kind in data.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
     data = data.remove_columns(texts)
     if "length" not in data.column_names:
@@ -141,7 +212,13 @@ def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
         return data  # the model says nothing of what its outputs mean
     names = kind.names if is_named else data.unique("labels")
     ids = {name: labels.label_id(task, name) for name in names}
-    if unknown := [name for name, label in ids.items() if label is None]:
+    unknown = [name for name, label in ids.items() if label is None]
+    if unknown and labels.are_numbers(task.labels):
+        raise UserError(
+            f"the dataset has the label {unknown[0]!r}, and no model's configuration names its labels; give their "
+            "numbers, in the order of the student's outputs"
+        )
+    if unknown:
         raise UserError(
             f"the dataset has the label {unknown[0]!r}, the student {', '.join(task.labels)}; name them alike in its "
             "configuration (id2label and label2id)"

@@ -86,6 +86,12 @@ class Objective:
         assert not isinstance(self.layers, str)
         return self.layers
 
+    @property
+    def layer_pairs(self) -> list[Pair]:
+        """(student, teacher) of all pairs; of pairs of pairs, the first of each model and the second of each."""
+        nested = ([pair] if isinstance(pair[0], int) else list(zip(*pair, strict=True)) for pair in self.pairs)
+        return [each for group in nested for each in group]
+
     def layers_of(self, side: Literal[0, 1]) -> set[int]:
         """The layers of the student (0) or the teacher (1) that an objective that was resolved reads."""
         ends = [pair[side] for pair in self.pairs]

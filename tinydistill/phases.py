@@ -148,7 +148,7 @@ def change_phase(phase: Phase, given: Mapping[str, Any], where: str) -> Phase:
     changes: dict[str, Any] = {}
     if "objectives" in given:
         tables = given["objectives"]
-        if not (isinstance(tables, list) and tables and all(isinstance(each, Mapping | str) for each in tables)):
+        if not (isinstance(tables, list) and tables and all(isinstance(each, _ENTRIES) for each in tables)):
             raise UserError(
                 f"{where} sets objectives to {tables!r}; it is a list of tables and of names of presets and losses, "
                 'such as ["logits", {loss = "hidden_mse"}]'
@@ -168,6 +168,7 @@ def change_phase(phase: Phase, given: Mapping[str, Any], where: str) -> Phase:
     return dataclasses.replace(phase, training=dataclasses.replace(phase.training, **training), **changes)
 
 
+_ENTRIES = (Mapping, str, Objective)  # of a list of objectives; the last one from Python
 OF_A_PHASE = ("objectives", "starts_from", "keeps")  # keys of a phase's table beside those of Training
 
 

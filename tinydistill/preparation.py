@@ -68,6 +68,7 @@ def _prepare_teacher(phase: Phase, task: Task, options: Options) -> Prepared:
 
 
 def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
+    shares_of(options)  # said before a model is loaded
     teachers, notes = {}, []
     for who, path in options.teachers.items():
         teachers[who], own_notes = load_fine_tuned(path, task)
@@ -137,6 +138,7 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
     `options.pretrained` or `options.teacher` and `options.student` are looked at. phases: those that will be run.
     """
     spec = StudentSpec.parse(options.student)
+    shares_of(options)
     if options.teacher_precision == "int8":
         int8.check_device(device())
     student, configs = _configs(task, options)

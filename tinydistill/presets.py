@@ -132,9 +132,12 @@ def _match(prefix: str, kind: str) -> Objective:
     return dataclasses.replace(made, layers=layers, student_layers=_DEPTH_OF_SMALL)
 
 
-def read_objectives(entries: Iterable[Mapping[str, Any] | str], where: str) -> Objectives:
-    """A recipe's list of objectives: tables, and names of presets and losses. Raises UserError."""
+def read_objectives(entries: Iterable[Mapping[str, Any] | str | Objective], where: str) -> Objectives:
+    """A list of objectives: tables as in a recipe, names of presets and losses, objectives. Raises UserError."""
     found: list[Objective] = []
     for entry in entries:
-        found += preset(entry, where) if isinstance(entry, str) else [Objective.from_table(entry, where)]
+        if isinstance(entry, str):
+            found += preset(entry, where)
+        else:
+            found.append(entry if isinstance(entry, Objective) else Objective.from_table(entry, where))
     return tuple(found)

@@ -20,11 +20,19 @@ _MOST_RELATION_HEADS = 48  # MiniLMv2, section 4.1: of a teacher of BERT-base's 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What objectives ask of a model. 0 is not known, and not checked."""
+    """What objectives ask of a model. 0 is not known, and not checked.
+
+    widths: of the hidden states of layers that are not as wide as the model.
+    """
 
     layers: int = 0
     width: int = 0
     heads: int = 0
+    widths: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+    def width_of(self, layer: int) -> int:
+        """The width of a layer's hidden states."""
+        return self.widths.get(layer, self.width)
 
     @staticmethod
     def of(config: PreTrainedConfig) -> "Sizes":
@@ -127,11 +135,8 @@ class _Filling:
             return each
         known = losses.LOSSES.get(loss) if isinstance(loss, str) else None
         self._check_heads(each.heads, known is not None and known.equal_heads)
-        each = dataclasses.replace(
-            each,
-            layers=self._layers(two=known is not None and known.takes == "two"),
-            projection=self._projection(known is None or known.equal_widths),
-        )
+        each = dataclasses.replace(each, layers=self._layers(two=known is not None and known.takes == "two"))
+        each = dataclasses.replace(each, projection=self._projection(known is None or known.equal_widths, each))
         if each.feature == "relations":
             each = dataclasses.replace(each, relation_heads=self._relation_heads())
         return each
@@ -164,12 +169,13 @@ class _Filling:
                 'the mean over heads with --heads mean, or relations, which need no equal heads (the preset "minilm")'
             )
 
-    def _projection(self, must_agree: bool) -> str:
+    def _projection(self, must_agree: bool, filled: Objective) -> str:
+        """filled: the objective with its layers."""
         if self.each.feature != "hidden":
             return "none"
         given = self.each.projection
         projection = self.options.projection if given in ("", "auto") else given
-        own, theirs = self.student.width, self.teacher.width
+        own, theirs = self._widths(filled)
         if projection == "auto":
             return "linear" if must_agree and own != theirs else "none"
         if not must_agree and given in ("", "auto"):
@@ -180,6 +186,12 @@ class _Filling:
                 "--projection per-layer or shared"
             )
         return "linear" if projection == "per-layer" else projection
+
+    def _widths(self, filled: Objective) -> tuple[int, int]:
+        """Of the first pair of layers that are not equally wide, if there is one, else of the models."""
+        found = [(self.student.width_of(own), self.teacher.width_of(theirs)) for own, theirs in filled.layer_pairs]
+        fallback = found[:1] or [(self.student.width, self.teacher.width)]
+        return next((each for each in found if each[0] != each[1]), fallback[0])
 
     def _relation_heads(self) -> int:
         own, theirs, given = self.student.width, self.teacher.width, self.each.relation_heads

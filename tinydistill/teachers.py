@@ -47,11 +47,12 @@ class LiveTeacher:
         is_there = all(parameter.device.type == device.type for parameter in model.parameters())
         self.model = with_shared_weights(model) if is_there else copy.deepcopy(model).to(device)
         self.model.eval()
-        prepare_products(self.model, precision)
+        if adaptor is None:  # another module may multiply by its layers' weights itself
+            prepare_products(self.model, precision)
         own = [objective for objective in objectives if objective.teacher in (name, ANY_TEACHER)]
         self._read: Reader
         with autocast(precision, device):
-            self._read = AdaptedReader(adaptor) if adaptor else FeatureReader(self.model, own, side=1)
+            self._read = AdaptedReader(adaptor, own, 1, name) if adaptor else FeatureReader(self.model, own, side=1)
 
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> Mapping[str, Features]:

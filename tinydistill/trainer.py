@@ -31,11 +31,13 @@ from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from glue_tasks.errors import UserError
 from tinydistill import in_memory, processes
+from tinydistill.adaptors import by_teacher, check_readable, is_transformers, sample_batch
 from tinydistill.data import IDLE, Collator, LengthBucketSampler, ShareOfSteps, column
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.precision import autocast
 from tinydistill.encoders.recompute import recompute_activations
-from tinydistill.evaluation import predict
+from tinydistill.evaluation import predict, predict_adapted
+from tinydistill.features import Adaptor, FeatureReader
 from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal
@@ -45,9 +47,12 @@ class DistillationTrainer(Trainer):
     """Trains a student by a list of objectives, most of which compare it with a teacher.
 
     model: the student, which is trained in place and otherwise left as it is; or a Distiller. teacher: a model, which
-    is left as it is, or several by name, or a TeacherSignal, or None where no objective needs one. objectives: those of
-    TinyBERT's two phases together by default; not with a Distiller, which has its own. processing_class: the tokenizer
-    of all models.
+    is left as it is, or several by name, or a TeacherSignal, or None where no objective needs one. Transformers models,
+    or any modules with student_adaptor and teacher_adaptor (of several teachers by name): such a module is called with
+    the batch, a dict of tensors, as its one argument, and its adaptor makes `Features` of batch and outputs. What kind
+    of labels a student without a configuration learns, the teacher's says; else it is one of several.
+    objectives: those of TinyBERT's two phases together by default; not with a Distiller, which has its own.
+    processing_class: the tokenizer of all models.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label`; or tokenised (`input_ids`,
     perhaps `token_type_ids`, `labels`). options: `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as
     on the command line, `max_length` in pieces, and `noise` as on the command line.
@@ -62,8 +67,8 @@ class DistillationTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | Distiller,
-        teacher: PreTrainedModel | Mapping[str, PreTrainedModel] | TeacherSignal | None = None,
+        model: PreTrainedModel | nn.Module | Distiller,
+        teacher: PreTrainedModel | nn.Module | Mapping[str, PreTrainedModel | nn.Module] | TeacherSignal | None = None,
         objectives: Sequence[Objective] = (),
         args: TrainingArguments | None = None,
         data_collator: Callable | None = None,
@@ -71,29 +76,43 @@ class DistillationTrainer(Trainer):
         eval_dataset: Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
-        score: Callable[[PreTrainedModel], dict[str, float]] | None = None,
+        score: Callable[[Any], dict[str, float]] | None = None,
         callbacks: Sequence[TrainerCallback] = (),
+        student_adaptor: Adaptor | None = None,
+        teacher_adaptor: Adaptor | Mapping[str, Adaptor] | None = None,
         **options: Any,
     ):
         known = in_memory.options_of(options)
         args = copy.copy(args) if args else TrainingArguments(output_dir="trainer_output", report_to="none")
         args.remove_unused_columns = False  # the distiller's forward names none of them
         args._n_gpu = min(args.n_gpu, 1)  # one device a process: no DataParallel without a launcher
+        if data_collator is None and processing_class is not None:
+            data_collator = Collator(processing_class)
+        teachers = in_memory.by_name(teacher)
+        adaptors = by_teacher(teacher_adaptor, teachers)
+        given = model.student if isinstance(model, Distiller) else model
+        self.labels = in_memory.labels_config(given, teachers)
+        self.processing_class, self.max_length = processing_class, known.max_length
         self._given = None if isinstance(model, Distiller) else model
-        if not isinstance(model, Distiller):
+        if isinstance(model, Distiller):
+            if student_adaptor is not None:
+                raise UserError("a Distiller has a reader of its own; give student_adaptor with a student alone")
+        else:
+            check_readable(model, student_adaptor, "student", "student_adaptor")
+            batch = None
+            if (student_adaptor or adaptors) and data_collator is not None:
+                rows = train_dataset if train_dataset is not None else eval_dataset
+                batch = sample_batch(rows, lambda data: self._encoded(data, given), data_collator)
             set_seed(args.seed)  # of the projections
-            model = in_memory.as_distiller(model, teacher, objectives, known)
+            model = in_memory.as_distiller(model, teacher, objectives, known, student_adaptor, adaptors, batch)
         if args.gradient_checkpointing:  # the Trainer would ask the distiller for it
+            if not is_transformers(model.student):
+                raise UserError("gradient_checkpointing is for transformers students; leave it out for this module")
             recompute_activations(model.student)
             args.gradient_checkpointing = args.activation_checkpointing = False
-        encoded = [
-            in_memory.encode_dataset(data, processing_class, model.student, known.max_length)
-            for data in (train_dataset, eval_dataset)
-        ]
+        encoded = [self._encoded(data, model.student) for data in (train_dataset, eval_dataset)]
         if data_collator is None:
-            if processing_class is None:
-                raise UserError("DistillationTrainer needs processing_class, the tokenizer, or a data_collator")
-            data_collator = Collator(processing_class)
+            raise UserError("DistillationTrainer needs processing_class, the tokenizer, or a data_collator")
         if known.noise:
             encoded[0] = _noisy(encoded[0], known.noise, processing_class, teacher, args.seed)
         super().__init__(
@@ -105,11 +124,11 @@ class DistillationTrainer(Trainer):
             processing_class=processing_class,
             callbacks=[_TellWhere(self), *callbacks],
         )
-        self.score, self.compute, self.max_length = score, compute_metrics, known.max_length
+        self.score, self.compute = score, compute_metrics
         self.teacher: TeacherSignal
         live = [
-            LiveTeacher(each, model.objectives, self.precision, args.device, name)
-            for name, each in in_memory.by_name(teacher).items()
+            LiveTeacher(each, model.objectives, self.precision, args.device, name, adaptors.get(name))
+            for name, each in teachers.items()
         ]
         if live:
             self.teacher = live[0] if len(live) == 1 else Teachers(live)
@@ -230,13 +249,18 @@ class DistillationTrainer(Trainer):
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         return PredictionOutput(predictions=outputs, label_ids=references, metrics=metrics)
 
-    def _encoded(self, data: Dataset) -> Dataset:
-        return in_memory.encode_dataset(data, self.processing_class, self.model.student, self.max_length)
+    def _encoded(self, data: Any, student: Any = None) -> Any:
+        student = self.model.student if student is None else student
+        return in_memory.encode_dataset(data, self.processing_class, student, self.labels, self.max_length)
 
     def _outputs(self, data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
         """(N, C), and the gold labels."""
-        outputs = predict(self.model.student, data, self.data_collator, self.precision, shared=True)
-        return outputs, in_memory.references(self.model.student.config, data)
+        student, read, collate = self.model.student, self.model.read, self.data_collator
+        if isinstance(read, FeatureReader):
+            outputs = predict(student, data, collate, self.precision, shared=True)
+        else:
+            outputs = predict_adapted(student, read, data, collate, self.precision, self.args.device)
+        return outputs, in_memory.references(self.labels, data)
 
     @torch.no_grad()
     def _mean_losses(self, data: Dataset, names: Sequence[str] = ()) -> dict[str, float]:
@@ -316,12 +340,20 @@ class DistillationTrainer(Trainer):
         processes.wait()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The student alone, as a plain transformers model, with its tokenizer; checkpoints have the projections."""
+        """The student alone, with its tokenizer; checkpoints have the projections.
+
+        A plain transformers model; of another module its weights as `model.safetensors`, for
+        `safetensors.torch.load_model`.
+        """
         if _internal_call:
             super().save_model(output_dir, _internal_call)
             return
         folder = output_dir or self.args.output_dir
-        self.model.student.save_pretrained(folder)
+        if hasattr(self.model.student, "save_pretrained"):
+            self.model.student.save_pretrained(folder)
+        elif self.args.should_save:  # one process writes
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            safetensors.torch.save_model(self.model.student, str(Path(folder) / "model.safetensors"))
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
 

@@ -398,6 +398,17 @@ def test_the_record_and_the_best_checkpoint(finished: Path) -> None:
     assert seen == {f"loss_{task}_logits" for task in TASK_NAMES}
 
 
+def test_losses_in_the_log(finished: Path) -> None:
+    """`loss` is the mean of the one or two steps of an interval, an objective's that over the steps of its task."""
+    of_two = 0
+    for entry in record(finished / "intermediate")["losses"]:
+        own = [sum(value for name, value in entry.items() if name.startswith(f"loss_{task}_")) for task in TASK_NAMES]
+        own = [each for each in own if each]
+        assert entry["loss"] == pytest.approx(sum(own) / len(own), rel=1e-4)
+        of_two += len(own) == 2
+    assert of_two > 5
+
+
 def test_the_report(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text(encoding="utf-8"))
     dev = record(finished / "prediction")["dev"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
+from safetensors.torch import load_file
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 
 from glue_tasks.errors import UserError
@@ -86,6 +87,8 @@ def test_the_examples_of_the_docs(
     ]
     loaded = BertForSequenceClassification.from_pretrained(tmp_path / "loop" / "student")
     assert loaded.config.num_hidden_layers == 2
+    saved = load_file(tmp_path / "any-module" / "student" / "model.safetensors")
+    assert torch.equal(saved["head.weight"], scope["bigru"].head.weight)
 
 
 def test_the_same_call_again_returns_what_is_finished(
