@@ -259,11 +259,12 @@ def _try(
     how = "bf16" if resolve(options.precision, device()) == "bf16" else "float32"
     # `--phase all` asks before the teacher is trained, and each phase before it begins.
     configs = [meaning_of(config) for config in (student, *teachers.values())]
-    asked = repr((phase.name, options.max_length, objectives, copied, how, configs))
+    again = options.gradient_checkpointing
+    asked = repr((phase.name, options.max_length, objectives, copied, how, again, configs))
     if asked not in _TRIED:
         processes.from_first(
             lambda: probe.check_phase(
-                phase, kind_of(task), objectives, student, teachers, options.max_length, copied, how
+                phase, kind_of(task), objectives, student, teachers, options.max_length, copied, how, again
             )
         )
         _TRIED.add(asked)

@@ -18,6 +18,7 @@ from glue_tasks.errors import UserError, is_outside
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.precision import autocast
+from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.ensemble import Ensemble
 from tinydistill.kinds import TaskKind
 from tinydistill.objectives import Objective
@@ -57,15 +58,18 @@ def check_phase(
     max_length: int,
     copied: Sequence[int] = (),
     precision: str = "float32",
+    recompute: bool = False,
 ) -> None:
     """A forward and a backward pass of the phase on two rows with random weights, and the student saved and loaded.
 
     teacher_configs: by name, none for a phase that learns from gold labels. copied: the first teacher's blocks that the
-    student is made of. precision: float32 or bf16. Raises UserError if anything of it fails, or the loaded student
-    gives other outputs.
+    student is made of. precision: float32 or bf16. recompute: whether the student computes its activations again
+    (--gradient-checkpointing). Raises UserError if anything of it fails, or the loaded student gives other outputs.
     """
     with _explained(phase, student_config, precision):
         student = kind.auto_model.from_config(copy.deepcopy(student_config)).float()
+        if recompute:
+            recompute_activations(student)
         teachers = {
             name: kind.auto_model.from_config(copy.deepcopy(config)).float().eval()
             for name, config in teacher_configs.items()

@@ -66,12 +66,13 @@ def config_of(model_type: str, **changes: object) -> PreTrainedConfig:
     return config
 
 
-def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig) -> None:
+def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig, **how: bool) -> None:
     maps = uniform(4, 2)
     compared = intermediate(maps, projection="per-layer") if phase == "intermediate" else prediction(SST2)
     copied = maps.blocks if spec.teacher_layers else ()
     student = student_config(spec, teacher, SST2, maps.blocks)
-    probe.check_phase(PHASES[phase], kind_of(SST2), compared, student, {"teacher": teacher}, LENGTH // 2, copied)
+    models = (student, {"teacher": teacher})
+    probe.check_phase(PHASES[phase], kind_of(SST2), compared, *models, LENGTH // 2, copied, **how)
 
 
 @pytest.mark.parametrize("spec", [COPIED, FRESH], ids=["init", "shape"])
@@ -79,6 +80,12 @@ def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig) -> None:
 def test_both_phases(model_type: str, spec: StudentSpec) -> None:
     for phase in ("intermediate", "prediction"):
         check(phase, spec, config_of(model_type))
+
+
+def test_what_cannot_be_computed_again_is_told_ahead() -> None:
+    check("prediction", COPIED, config_of("bert"), recompute=True)
+    with pytest.raises(UserError, match="'albert' cannot compute their activations again"):
+        check("prediction", COPIED, config_of("albert"), recompute=True)
 
 
 @pytest.mark.parametrize("model_type", PREDICTION)
