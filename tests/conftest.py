@@ -46,7 +46,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     return folder
 
 
+_LONG = ("adding_a_task", "demo_run", "plain_ways", "kill_points", "interrupted", "multi_task", "compiled")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those that take half a minute come first: one that began last would keep a single process busy at the end.
+    items.sort(key=lambda item: not (item.get_closest_marker("slow") or any(name in item.nodeid for name in _LONG)))
     if not SHARED.is_dir():
         absent = pytest.mark.skip(reason=f"no folder {SHARED}; set TINYDISTILL_SHARED")
         for item in items:

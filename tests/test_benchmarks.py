@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augmentation, distillation, step_profile, teacher_precision, training_data
+from benchmarks import augmentation, distillation, step_profile, teacher_precision, textbrewer, training_data
 from benchmarks.machine import MemoryWatch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,13 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_make_runs_each_as_a_module() -> None:
     done = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = (
-        "attention_loss augmentation distillation frozen_products step_parts step_profile step_shares teacher_precision"
+        "attention_loss augmentation distillation frozen_products objectives step_parts step_profile step_shares "
+        "teacher_precision textbrewer training_data"
     )
-    assert f"for name in {names} training_data;" in done.stdout
+    assert f"for name in {names};" in done.stdout
     assert "python -m benchmarks.$name" in done.stdout
 
 
-@pytest.mark.parametrize("benchmark", [augmentation, distillation, step_profile, teacher_precision, training_data])
+@pytest.mark.parametrize(
+    "benchmark", [augmentation, distillation, step_profile, teacher_precision, textbrewer, training_data]
+)
 def test_without_real_data(
     benchmark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -161,8 +161,11 @@ class PhaseRun:
         if not teachers or not self.phase.has_teacher:
             return NoTeacher()
         if self.phase.needs_outputs_alone and self.options.cache_teacher and not self._noise:
-            columns = [self._logits(name, teacher) for name, teacher in teachers.items()]
-            self.data = replace(self.data, train=concatenate_datasets([self.data.train, *columns], axis=1))
+            train = self._with_logits(teachers, self.data.train)
+            # Without a score the losses on dev are what is measured, which need the teachers' outputs there too.
+            main = self.task.dev_splits[0]
+            dev = {} if self.phase.keeps_best else {main: self._with_logits(teachers, self.data.main_dev)}
+            self.data = replace(self.data, train=train, dev={**self.data.dev, **dev})
             return CachedTeachers(teachers)
         live = [LiveTeacher(each, objectives, self.precision, device(), name) for name, each in teachers.items()]
         return live[0] if len(live) == 1 else Teachers(live)
@@ -282,18 +285,19 @@ class PhaseRun:
         above = scores[self.task.main_metric] - self.kind.chance(references)
         return [note for note in (warning, *doubts.notes, *doubts.serious) if note], above
 
-    def _logits(self, who: str, teacher: PreTrainedModel) -> Dataset:
-        """A teacher works once: its outputs on the train split are a column, kept on disk."""
+    def _with_logits(self, teachers: Mapping[str, PreTrainedModel], data: Dataset) -> Dataset:
+        """Teachers work once: their outputs on a split are columns, kept on disk."""
         processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        # In 8 bits what the teacher gives depends on the kind of processor.
-        name = self.prepared.digests[who][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
-        prepare_products(teacher, self.precision)
         cache = Path(self.options.output_dir) / "cache"
-        made = teacher_logits(teacher, name, self.data.train, self.data.collate, self.precision, cache)
-        name_of_column = logits_column(who)
-        return (
-            made if name_of_column in made.column_names else made.rename_columns({made.column_names[0]: name_of_column})
-        )
+        columns = []
+        for who, teacher in teachers.items():
+            # In 8 bits what the teacher gives depends on the kind of processor.
+            name = self.prepared.digests[who][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
+            prepare_products(teacher, self.precision)
+            made = teacher_logits(teacher, name, data, self.data.collate, self.precision, cache)
+            (saved,) = made.column_names
+            columns.append(made if saved == logits_column(who) else made.rename_column(saved, logits_column(who)))
+        return concatenate_datasets([data, *columns], axis=1)
 
     def _last_checkpoint(self) -> Path | None:
         if checkpoint := self.folder.last_checkpoint():

@@ -44,7 +44,7 @@ def test_by_ctrl_c(
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_by_a_kill(command: Command, data_dir: Path, tmp_path: Path, processes: int) -> None:
-    args = [*phase_alone("prediction"), "--epochs", "10"]
+    args = [*phase_alone("prediction"), "--epochs", "4"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     silent: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     launcher = torchrun(processes)

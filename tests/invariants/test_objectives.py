@@ -1,4 +1,4 @@
-"""Objectives of every kind at once: what must not change their result does not, and a resumed run ends the same."""
+"""Objectives of every kind at once, and noise: what must not change their result does not, nor does a resume."""
 
 import json
 import subprocess
@@ -45,7 +45,8 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     make_tokenizer().save_pretrained(folder / "wide")
     (folder / "own.toml").write_text(RECIPE)
     given = ["--phase", "prediction", "--recipe", str(folder / "own.toml"), "--teacher", f"wide={folder / 'wide'}"]
-    return [*given, "--teacher-mean", "probabilities", "--teacher-weights", "0.8,0.2", "--allow-weak-teacher"]
+    given += ["--teacher-mean", "probabilities", "--teacher-weights", "0.8,0.2", "--allow-weak-teacher"]
+    return [*given, "--noise", "ngrams,deleting=0.2,long-shuffle=0.2:4,short-shuffle=0.2,masking=0.2"]
 
 
 @pytest.fixture(scope="module")

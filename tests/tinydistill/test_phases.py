@@ -62,6 +62,16 @@ def test_a_recipe_with_a_phase_of_its_own(
     assert "next: the same command with --phase prediction" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("given", [[], ["--no-cache-teacher"]])
+def test_outputs_alone_without_a_score(data_dir: Path, teacher_dir: Path, tmp_path: Path, given: list[str]) -> None:
+    """A phase that keeps its last student measures losses on dev, with the teacher's outputs there."""
+    recipe = tmp_path / "last.toml"
+    recipe.write_text('[phases.last]\nkeeps = "last"\nepochs = 1\nobjectives = ["logits"]\n')
+    models = ["--teacher", str(teacher_dir), "--student", "init:layers=2"]
+    run("last", data_dir, tmp_path / "out", "--recipe", str(recipe), *models, *given)
+    assert record(tmp_path / "out" / "last")["dev"]["loss_logits"] > 0
+
+
 def test_the_same_objectives_give_the_same_student(
     data_dir: Path, teacher_dir: Path, finished: Path, tmp_path: Path
 ) -> None:
