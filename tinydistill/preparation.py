@@ -234,7 +234,9 @@ def shares_of(options: Options, reached: Mapping[str, float] | None = None) -> d
         except ValueError:
             raise UserError(f"--teacher-weights is {text!r}; it is dev, or numbers such as 0.7,0.3") from None
     if len(weights) != len(names):
-        raise UserError(f"--teacher-weights has {len(weights)} numbers, and there are {len(names)} teachers")
+        raise UserError(
+            f"--teacher-weights has {len(weights)} numbers for the teachers {', '.join(names)}; give each one number"
+        )
     total = sum(weights)
     if not 0 < total < float("inf") or min(weights) < 0:
         raise UserError(
