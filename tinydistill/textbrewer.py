@@ -60,6 +60,8 @@ def from_textbrewer(settings: Mapping[str, Any] | str | Path) -> Reading:
         if name not in (*_DEFAULTS, *_BROKEN):
             raise UserError(f"{name!r} is no setting of TextBrewer's DistillationConfig{nearest(name, _DEFAULTS)}")
     given = {**_DEFAULTS, **settings}
+    if not isinstance(given["intermediate_matches"] or [], list):
+        raise UserError(f"intermediate_matches is {given['intermediate_matches']!r}; it is a list of matches")
     notes = [
         "TextBrewer weighs all tokens of a batch alike; here all examples count the same, whatever their length",
         *(f"{name} is left out: it ends in a KeyError in TextBrewer" for name in _BROKEN if settings.get(name)),
@@ -95,9 +97,9 @@ def _of_logits(given: Mapping[str, Any], notes: list[str]) -> Objective:
         raise UserError(f"kd_loss_type is {given['kd_loss_type']!r}; in TextBrewer it is ce or mse")
     temperature: float | Schedule = _number(given, "temperature")
     scheduler = given["temperature_scheduler"]
-    name, *numbers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+    name, *numbers = scheduler if isinstance(scheduler, list | tuple) and scheduler else [scheduler]
     if name not in ("none", "constant"):
-        keys = {"flsw": ("beta", "gamma"), "cwsm": ("beta",)}.get(name)
+        keys = {"flsw": ("beta", "gamma"), "cwsm": ("beta",)}.get(str(name))
         if keys is None:
             raise UserError(f"temperature_scheduler is {scheduler!r}; it can be none, constant, flsw or cwsm")
         table = {"schedule": name, "value": temperature, **dict(zip(keys, numbers, strict=False))}
@@ -131,7 +133,7 @@ def _weight(given: Mapping[str, Any], key: str, notes: list[str]) -> float | Sch
 
 def _number(given: Mapping[str, Any], key: str) -> float:
     value = given[key]
-    if type(value) not in (int, float) or value < 0:
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
         raise UserError(f"{key} is {value!r}; it is a number, 0 or more")
     return float(value)
 
@@ -156,11 +158,11 @@ def _of_matches(matches: list[Any], notes: list[str]) -> Iterator[Objective]:
         for name in match:
             if name not in _OF_A_MATCH:
                 raise UserError(f"{where} sets {name!r}, which is nothing of a match{nearest(name, _OF_A_MATCH)}")
-        loss = losses.ALIASES.get(match["loss"], match["loss"])
+        loss = losses.ALIASES.get(str(match["loss"]), str(match["loss"]))
         if losses.FEATURES.get(loss) != match["feature"]:
             raise UserError(
                 f"{where} has the loss {match['loss']!r} for {match['feature']!r}, which TextBrewer does not have"
-                f"{nearest(match['loss'], [*losses.LOSSES, *losses.ALIASES])}"
+                f"{nearest(loss, [*losses.LOSSES, *losses.ALIASES])}"
             )
         pair = tuple(_layer(match[key], first, match["feature"], where) for key in ("layer_S", "layer_T"))
         weight = _number({"weight": match.get("weight", 1)}, "weight")
@@ -197,14 +199,17 @@ def _projection(given: Any, where: str, notes: list[str]) -> tuple[str, float]:
     """Its kind, and the learning rate of its own or 0."""
     if not given:
         return "", 0.0
-    kind, options = given[0], given[3] if len(given) > 3 else {}
+    parts = list(given) if isinstance(given, list | tuple) else [given]
+    kind, options = parts[0], parts[3] if len(parts) > 3 else {}
     if kind not in ("linear", "relu", "tanh"):
         raise UserError(f"{where} has the projection {kind!r}; it can be linear, relu or tanh")
+    if not isinstance(options, Mapping):
+        raise UserError(f'{where} has the options {options!r} of its projection; they are such as {{"lr": 1e-3}}')
     if others := sorted(options.keys() - {"lr"}):
         notes.append(
             f"{where}: {', '.join(others)} of the projection are left out; its learning rate alone can be its own"
         )
-    return kind, float(options.get("lr", 0.0))
+    return kind, _number({f"the learning rate of {where}": options.get("lr", 0.0)}, f"the learning rate of {where}")
 
 
 def _toml(value: Any) -> str:

@@ -1,17 +1,20 @@
 """TextBrewer's settings, read as objectives."""
 
+import contextlib
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glue_tasks.errors import UserError
 from tinydistill.objectives import Objective
 from tinydistill.presets import read_objectives
 from tinydistill.schedules import Schedule
-from tinydistill.textbrewer import from_textbrewer
+from tinydistill.textbrewer import _DEFAULTS, from_textbrewer
 
 L4T = {
     "temperature": 8,
@@ -130,12 +133,32 @@ MATCH = {"layer_T": 1, "layer_S": 1, "feature": "hidden", "loss": "hidden_mse", 
         ({"intermediate_matches": [MATCH | {"loss": "attention_ce"}]}, "the loss 'attention_ce' for 'hidden'"),
         ({"intermediate_matches": [MATCH | {"layer_T": -1}]}, "names the layer -1"),
         ({"intermediate_matches": [MATCH | {"proj": ["gelu", 1, 2]}]}, "the projection 'gelu'"),
+        ({"intermediate_matches": [MATCH | {"proj": ["linear", 1, 2, 1e-3]}]}, "the options 0.001 of its projection"),
+        ({"intermediate_matches": [MATCH | {"proj": ["linear", 1, 2, {"lr": "x"}]}]}, "the learning rate of .* is 'x'"),
+        ({"intermediate_matches": 3}, "intermediate_matches is 3; it is a list of matches"),
         ("nowhere.json", "there is no file nowhere.json"),
     ],
 )
 def test_mistakes(settings: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         from_textbrewer(settings)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.sampled_from([0, 1, "linear", "flsw", "hidden", "cos", "attention_ce"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["lr", *MATCH, "proj"]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(_DEFAULTS)), JSON, st.sampled_from([*MATCH, "proj"]), JSON)
+def test_any_value_is_read_or_is_one_sentence(setting: str, value: Any, part: str, of_match: Any) -> None:
+    for settings in ({setting: value}, {"intermediate_matches": [MATCH | {part: of_match}]}):
+        with contextlib.suppress(UserError):
+            tomllib.loads(from_textbrewer(settings).to_toml())
 
 
 def test_a_file_that_is_no_json(tmp_path: Path) -> None:
