@@ -121,7 +121,7 @@ class _Filling:
                 f"the objective {each.label} is for a student of {each.student_layers} layers, and it has "
                 f"{self.student.layers}; take the preset of {self.student.layers} layers"
             )
-        self._check_outputs()
+        self._check_fields()
         each = dataclasses.replace(
             each,
             loss=loss,
@@ -146,18 +146,18 @@ class _Filling:
         """The one that is compared with; its layers are those of all if it is not named."""
         return self.teachers.get(self.each.teacher, next(iter(self.teachers.values()), _UNKNOWN))
 
-    def _check_outputs(self) -> None:
-        """Raises UserError for what only some outputs have."""
+    def _check_fields(self) -> None:
+        """Raises UserError for what is set and would be ignored."""
         each = self.each
-        by_example = isinstance(each.temperature, Schedule) and each.temperature.is_by_example
+        for field in dataclasses.fields(each):
+            features = _ONLY_FOR.get(field.name, ())
+            if features and each.feature not in features and getattr(each, field.name) != field.default:
+                raise UserError(
+                    f"the objective {each.label} has {field.name}, which is for {', '.join(features)}; leave it out"
+                )
+        if each.update_every != 1 and not each.assignment:
+            raise UserError(f"the objective {each.label} has update_every, which is for an assignment; leave it out")
         one_label = self.of_kind.get("logits", "soft_cross_entropy") == "soft_cross_entropy"
-        for name, is_set in (
-            ("probability_shift", each.probability_shift),
-            ("temperature_squared", each.temperature_squared),
-            ("a temperature by example", by_example),
-        ):
-            if is_set and each.feature != "logits":
-                raise UserError(f"the objective {each.label} has {name}, which is for logits; leave it out")
         if each.probability_shift and not one_label:
             raise UserError(f"the objective {each.label} has probability_shift, which is for tasks of one label each")
 
@@ -260,5 +260,19 @@ class _Filling:
         return layer % count
 
 
+# Which features a field means something for; elsewhere it would be ignored.
+_LAYERS = ("hidden", "attention", "relations")
+_ONLY_FOR = {
+    "layers": _LAYERS,
+    "assignment": _LAYERS,
+    "projection": ("hidden",),
+    "projection_learning_rate": ("hidden",),
+    "heads": ("attention",),
+    "relation_heads": ("relations",),
+    "temperature": ("logits",),
+    "temperature_squared": ("logits",),
+    "probability_shift": ("logits",),
+    "teacher": (*_LAYERS, "logits"),
+}
 # The losses of layers where none is named.
 _OF_LAYERS = {"attention": "attention_mse", "hidden": "hidden_mse"}
