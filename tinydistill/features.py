@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
+from tinydistill import losses
 from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.objectives import Objective
@@ -48,6 +49,15 @@ def compares_logits(objectives: Iterable[Objective], side: Literal[0, 1]) -> boo
     return any(each.feature in (("logits", "labels") if side == 0 else ("logits",)) for each in objectives)
 
 
+def parts_read(objective: Objective) -> tuple[str, ...]:
+    """What an objective looks at of QueriesAndKeys; a function of one's own may look at all that its feature has."""
+    if objective.feature not in ("attention", "relations"):
+        return ()
+    if isinstance(objective.loss, str):
+        return losses.LOSSES[objective.loss].reads
+    return ("query", "key", "value") if objective.feature == "relations" else ("query", "key")
+
+
 class FeatureReader:
     """Runs a transformers model and returns the features that a list of objectives compares, and no others.
 
@@ -62,7 +72,13 @@ class FeatureReader:
         replace_attention(model)
         self.hidden = sorted(layers["hidden"])
         blocks = layers["attention"] | layers["relations"]
-        self.scores = ScoreReader(model, blocks, values=layers["relations"]) if blocks else None
+        of_values = set().union(*(each.layers_of(side) for each in objectives if "value" in parts_read(each)))
+        self.scores = ScoreReader(model, blocks, values=of_values) if blocks else None
+        # Block -> the parts that any objective looks at.
+        self.parts = {
+            block: {part for each in objectives for part in parts_read(each) if block in each.layers_of(side)}
+            for block in blocks
+        }
         self.needs_logits = compares_logits(objectives, side)
         # Each model gets the inputs that its own forward names: a BERT teacher its segment ids, a DistilBERT none.
         self._inputs = accepted_inputs(model)
@@ -192,8 +208,9 @@ def reached_parameters(student: PreTrainedModel, read: FeatureReader) -> set[Ten
     finally:
         student.train(was_training)
     tensors = [*features.hidden.values(), *([] if features.logits is None else [features.logits])]
-    tensors += [each for made_of in features.attention.values() for each in made_of[:2]]
-    tensors += [made_of.value for made_of in features.attention.values() if made_of.value is not None]
+    tensors += [
+        getattr(features.attention[block], part) for block, parts in read.parts.items() for part in sorted(parts)
+    ]
     waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen, found = set(waiting), set()
     while waiting:

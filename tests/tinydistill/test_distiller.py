@@ -10,6 +10,8 @@ from tinydistill import losses
 from tinydistill.distiller import Distiller
 from tinydistill.features import FeatureReader, Features
 from tinydistill.layer_map import uniform
+from tinydistill.objectives import Objective
+from tinydistill.resolving import Sizes, resolve
 
 from .conftest import PIECES, tiny_bert_config
 
@@ -104,6 +106,17 @@ def test_only_what_the_objectives_reach_is_trained(teacher: BertForSequenceClass
     }
     # Of the last block's output nothing but the hidden state is compared, and its scores: all of it is reached.
     assert {n for n, p in distiller.named_parameters() if p.requires_grad and p.grad is None} == set()
+
+
+@pytest.mark.parametrize("loss", ["query_relations", "key_relations", "value_relations", "attention_kl", "hidden_mse"])
+def test_every_trained_parameter_has_a_gradient(teacher: BertForSequenceClassification, loss: str) -> None:
+    """Of a single loss and layer too: of the last block's queries, keys and values the loss may read but one."""
+    sizes = (Sizes.of(student().config), {"teacher": Sizes.of(teacher.config)})
+    goals = resolve([Objective(loss=loss, layers="last")], {}, *sizes)
+    distiller = Distiller(student(), goals).train()
+    inputs = batch()
+    sum(v.sum() for v in distiller(inputs, features_of(teacher, goals, inputs)).values()).backward()
+    assert {n for n, p in distiller.named_parameters() if p.requires_grad == (p.grad is None)} == set()
 
 
 def test_heads_can_be_compared_by_their_mean(teacher: BertForSequenceClassification) -> None:

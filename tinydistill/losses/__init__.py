@@ -92,7 +92,8 @@ class Loss:
     """A row of the table of losses.
 
     takes: whether it compares "one" layer of each model or "two", a pair of layers of each. equal_widths, equal_heads:
-    whether the models' hidden sizes (the student's projected) or numbers of attention heads must agree.
+    whether the models' hidden sizes (the student's projected) or numbers of attention heads must agree. reads: what it
+    looks at of QueriesAndKeys.
     """
 
     function: Callable[..., Tensor]
@@ -102,6 +103,7 @@ class Loss:
     takes: str = "one"
     equal_widths: bool = False
     equal_heads: bool = False
+    reads: tuple[str, ...] = ("query", "key")  # of attention and relations
 
 
 _TEXTBREWER = "TextBrewer (arXiv 2002.12620)"
@@ -199,9 +201,10 @@ _TABLE = (
         "relations",
         "mean over relation heads and tokens of sum(T log(T/S)), softmax(QQ'/sqrt(d))",
         _MINILM2,
+        reads=("query",),
     ),
-    Loss(key_relations, "relations", "the same, softmax(KK'/sqrt(d))", _MINILM2),
-    Loss(value_relations, "relations", "the same, softmax(VV'/sqrt(d))", _MINILM2),
+    Loss(key_relations, "relations", "the same, softmax(KK'/sqrt(d))", _MINILM2, reads=("key",)),
+    Loss(value_relations, "relations", "the same, softmax(VV'/sqrt(d))", _MINILM2, reads=("value",)),
     Loss(
         soft_cross_entropy,
         "logits",
