@@ -8,7 +8,8 @@ import typer
 
 from glue_tasks.command_line import Version
 from glue_tasks.errors import UserError
-from tinydistill.options import DISTILLATION, TRAINING, About, Options, Training, about
+from tinydistill.option_fields import About, about
+from tinydistill.options import DISTILLATION, TRAINING, Options, Training
 from tinydistill.phases import ALL, PHASES, Phase
 
 # Of --teacher-lr and the like.

@@ -5,82 +5,16 @@ checks (`settings.py`), what `--dry-run` prints, what identifies a run and what 
 the table in docs/options.md. An option is added by adding a field.
 """
 
-import dataclasses
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from glue_tasks.errors import UserError
-
-# What an option's value has to do with the trained weights:
-#   result    it decides them; a run with another value is another run
-#   machine   it moves their last digits: an unfinished run keeps to it, a finished one does not ask
-#   source    it names what is compared by its content, such as the digest of a model's weights
-#   nothing   it does not change them
-Decides = Literal["result", "machine", "source", "nothing"]
+from tinydistill.option_fields import about, names_in, option
 
 TRAINING, DISTILLATION, AUGMENTATION, RUN = "Training", "Distillation", "Augmentation (--phase all)", "Run"
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of an option besides its name, type and default."""
-
-    help: str
-    group: str = ""  # the panel of --help
-    unit: str = ""  # what the number or text is, shown behind the flag
-    choices: tuple[str, ...] = ()
-    above: float | None = None  # values must be larger
-    least: float | None = None
-    most: float | None = None
-    whole_from: float | None = None  # values from here on must be whole numbers
-    decides: Decides = "result"
-    serves: str = ""  # which phases use it, as `Phase.uses` calls them; "" is all
-    strict: bool = False  # whether the flag is refused with a phase that does not use it
-    needs: str = ""  # a flag without which this one means nothing
-    flags: tuple[str, ...] = ()  # where they are not --its-name
-    in_recipe: bool = True
-    several: bool = False  # may be given several times; its value is then the texts with a comma between
-    of_several_tasks: bool = False  # means something in a run of several tasks alone
-
-    def check(self, name: str, value: Any) -> str:
-        """What is wrong with a value, as a sentence, or ""."""
-        if self.choices and value not in self.choices:
-            return f"{name} is {value!r}; it can be {', '.join(self.choices)}"
-        if self.above is not None and not value > self.above:
-            return f"{name} is {value}; it must be more than {self.above:.10g}"
-        if self.least is not None and not value >= self.least:
-            return f"{name} is {value}; it must be {self.least:.10g} or more"
-        if self.most is not None and not value <= self.most:
-            return f"{name} is {value}; it must be {self.most:.10g} or less"
-        if self.whole_from is not None and value >= self.whole_from and value % 1 != 0:
-            return f"{name} is {value}; from {self.whole_from:.10g} on it must be a whole number of {self.unit}"
-        return ""
-
-    def range(self) -> str:
-        """The values that are allowed, in words."""
-        if self.choices:
-            return ", ".join(f"`{choice}`" for choice in self.choices)
-        lowest = (
-            f"> {self.above:g}" if self.above is not None else f">= {self.least:g}" if self.least is not None else ""
-        )
-        highest = f"<= {self.most:g}" if self.most is not None else ""
-        whole = f"whole from {self.whole_from:g}" if self.whole_from is not None else ""
-        return ", ".join(part for part in (lowest, highest, whole) if part)
-
-
-def option(default: Any, help: str, **about: Any) -> Any:
-    """A field of a dataclass of options. `about`: the fields of About."""
-    return dataclasses.field(default=default, metadata={"about": About(help, **about)})
-
-
-def about(options: type | Any) -> Iterator[tuple[dataclasses.Field, About]]:
-    """The fields of a dataclass of options, in their order."""
-    for field in dataclasses.fields(options):
-        yield field, field.metadata["about"]
-
 
 # Those of transformers that a number of steps is enough for. Others follow the dev score or need numbers of their own.
 SCHEDULES = (
@@ -295,8 +229,8 @@ class Options:
     teacher_precision: str = option(
         "auto",
         "`auto` (default): as --precision; or `int8`: the teacher's blocks multiply 8-bit integers, with an error of "
-        "about 3%. 1.5 times as fast as bf16 for a teacher of BERT-base's width (docs/speed.md). Needs an x86 "
-        "processor with AVX512-VNNI and a C++ compiler.",
+        "about 3%. 1.5 times as fast as bf16 for a teacher of BERT-base's width where the processor has AVX512-VNNI "
+        "(docs/speed.md). Needs an x86 processor and a C++ compiler.",
         group=DISTILLATION,
         choices=("auto", "int8"),
         serves="teacher",
@@ -448,12 +382,6 @@ class Options:
 
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")  # NAME=MODEL
-COMMA = ", "  # between the texts of an option that may be given several times
-
-
-def names_in(text: str) -> tuple[str, ...]:
-    """The texts of an option that may be given several times."""
-    return tuple(part.strip() for part in text.split(COMMA.strip()) if part.strip())
 
 
 def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from glue_tasks.places import AUGMENTED, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill import noise
-from tinydistill.options import COMMA, Options, Training, about, names_in
+from tinydistill.option_fields import COMMA, about, names_in
+from tinydistill.options import Options, Training
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
 
 

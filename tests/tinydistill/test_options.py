@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 import run_tinybert
 from glue_tasks.errors import UserError
 from tinydistill import flags
-from tinydistill.options import RUN, Options, Training, about, compared, identity, option
+from tinydistill.option_fields import about, option
+from tinydistill.options import RUN, Options, Training, compared, identity
 from tinydistill.phases import PHASES
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import resolve

@@ -11,7 +11,7 @@ from tinydistill.distiller import Distiller
 from tinydistill.multi_task.distiller import MultiTask, TeachersByTask
 from tinydistill.multi_task.sampling import AllRows, collate_by_task
 from tinydistill.multi_task.trainer import MultiTaskTrainer
-from tinydistill.options import COMMA
+from tinydistill.option_fields import COMMA
 from tinydistill.phase_run import PhaseRun
 from tinydistill.phases import Phase
 from tinydistill.preparation import common_tokenizer, names_of

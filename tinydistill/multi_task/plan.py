@@ -10,7 +10,8 @@ from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill.objectives import nearest
-from tinydistill.options import COMMA, Options
+from tinydistill.option_fields import COMMA
+from tinydistill.options import Options
 from tinydistill.settings import Plan, resolve, with_augmented
 
 

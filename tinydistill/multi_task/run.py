@@ -9,7 +9,7 @@ from glue_tasks.errors import UserError
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.multi_task.phase_run import MultiTaskRun
 from tinydistill.multi_task.report import print_report
-from tinydistill.options import COMMA
+from tinydistill.option_fields import COMMA
 from tinydistill.phases import Phase
 from tinydistill.preparation import check_ahead, common_tokenizer
 from tinydistill.run import check_folder, tell_next

@@ -1,6 +1,7 @@
 """Products prepared once give what the model's own give."""
 
 import contextlib
+import platform
 
 import pytest
 import torch
@@ -11,10 +12,17 @@ from tinydistill.encoders.cpu import products
 from tinydistill.encoders.cpu.products import PackedLinear, packed_products, prepare_products
 from tinydistill.encoders.precision import autocast
 
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 needs_bf16 = pytest.mark.skipif(not products._has_bf16(), reason="oneDNN has no bf16 products for this processor")
 PACKED = ["float32", pytest.param("bf16", marks=needs_bf16)]
+
+
+@pytest.fixture(autouse=True)
+def avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed products run with AVX2 too, and are tested there; they are only slower."""
+    monkeypatch.setattr(products, "_has_avx512", lambda: True)
 
 
 @pytest.mark.parametrize("precision", PACKED)
@@ -108,6 +116,15 @@ def test_another_kind_of_processor_packs_nothing(precision: str, monkeypatch: py
         assert {type(layer) for layer in _layers(bert)} == {nn.Linear}
     prepare_products(bert, precision)
     assert {layer.weight.dtype for layer in _layers(bert)} == {DTYPES[precision]}
+
+
+@pytest.mark.parametrize(("capability", "packs"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_float32_is_packed_where_that_is_faster(capability: str, packs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    bert = model()
+    prepare_products(bert, "float32")
+    assert {type(layer) for layer in _layers(bert)} == {PackedLinear if packs and X86 else nn.Linear}
 
 
 def _layers(bert: nn.Module) -> list[nn.Module]:
