@@ -88,7 +88,7 @@ def _ways(batches: list) -> dict[str, Callable[[PreTrainedModel], Run]]:
     }
     if importlib.util.find_spec("torchao"):
         ways["int8, torchao"] = _torchao
-        ways["int8, torchao, compiled"] = lambda model: torch.compile(_torchao(model), dynamic=True)
+        ways["compiled int8, torchao"] = lambda model: torch.compile(_torchao(model), dynamic=True)
     return ways
 
 

@@ -16,7 +16,7 @@ Scores = tuple[Tensor, Tensor, float]  # queries and keys (B, H, L, d), and thei
 
 
 def masked_squared_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Σ (S − T)² over the tokens that the mask (B, L) selects, of states (B, L, D): (B,), in float32.
+    """Σ (S − T)² over the tokens that the mask (B, L) selects, of states (B, L, D): (B,), in float32 (float64 of such).
 
     No gradient goes to the teacher's.
     """
@@ -37,7 +37,7 @@ def masked_score_error(student: Scores, teacher: Scores, mask: Tensor) -> Tensor
 
 
 def _plain_squared_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    return (student.float() - teacher.float()).masked_fill(~mask[:, :, None], 0.0).square().sum((1, 2))
+    return (_wide(student) - _wide(teacher)).masked_fill(~mask[:, :, None], 0.0).square().sum((1, 2))
 
 
 def _plain_score_error(
@@ -49,15 +49,15 @@ def _plain_score_error(
     teacher_scale: float,
     mask: Tensor,
 ) -> Tensor:
-    own = query.float() @ key.float().transpose(-1, -2) * scale  # (B, H, L, L)
-    others = teacher_query.float() @ teacher_key.float().transpose(-1, -2) * teacher_scale
+    own = _wide(query) @ _wide(key).transpose(-1, -2) * scale  # (B, H, L, L)
+    others = _wide(teacher_query) @ _wide(teacher_key).transpose(-1, -2) * teacher_scale
     return (own - others).masked_fill(~mask[:, None], 0.0).square().sum((1, 2, 3))
 
 
 class _SquaredError(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-        difference = _zero_masked(student.float() - teacher.float(), mask[:, :, None])
+        difference = _zero_masked(_wide(student) - _wide(teacher), mask[:, :, None])
         ctx.save_for_backward(difference)
         ctx.dtype = student.dtype
         return _sum_of_squares(difference)
@@ -99,13 +99,18 @@ class _ScoreError(torch.autograd.Function):
 
 
 def _by_head(states: Tensor) -> Tensor:
-    """(B, H, L, d) -> (B·H, L, d) in float32."""
-    return states.float().flatten(0, 1)
+    """(B, H, L, d) -> (B·H, L, d) in float32, or float64 as they are."""
+    return _wide(states).flatten(0, 1)
+
+
+def _wide(states: Tensor) -> Tensor:
+    return states if states.dtype == torch.float64 else states.float()
 
 
 def _zero_masked(values: Tensor, mask: Tensor) -> Tensor:
-    """Values in float32, in place: those that the mask leaves out become 0."""
-    values.view(torch.int32).bitwise_and_(-mask.to(torch.int32))  # -1 is all bits
+    """Values in float32 or float64, in place: those that the mask leaves out become 0."""
+    integer = torch.int64 if values.dtype == torch.float64 else torch.int32
+    values.view(integer).bitwise_and_(-mask.to(integer))  # -1 is all bits
     return values
 
 
