@@ -1,6 +1,8 @@
 """What the machine can do, and how long and how much memory something took."""
 
+import math
 import multiprocessing
+import os
 import resource
 import threading
 import time
@@ -89,3 +91,33 @@ def alone(measure: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
         pool.close()
         pool.join()
     return measured
+
+
+def times_as_long(
+    measure: Callable[..., dict[str, Any]], args: tuple[Any, ...], usual: dict[str, str], other: dict[str, str]
+) -> float:
+    """Processor seconds with the environment variables `other`, as a multiple of those with `usual`.
+
+    Both run at once, a thread on a core each, and again with the cores exchanged: what else the machine does slows
+    both, so that the ratio is good to some hundredths where equal runs in turns differ by a quarter.
+    """
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    ratios = []
+    for first, second in (cores, cores[::-1]):
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            runs = [
+                pool.apply_async(_on_a_core, (core, variables, measure, args))
+                for core, variables in ((first, usual), (second, other))
+            ]
+            with_usual, with_other = (run.get()["processor"] for run in runs)
+        ratios.append(with_other / with_usual)
+    return math.sqrt(ratios[0] * ratios[1])
+
+
+def _on_a_core(
+    core: int, variables: dict[str, str], measure: Callable[..., dict[str, Any]], args: tuple[Any, ...]
+) -> dict[str, Any]:
+    os.sched_setaffinity(0, {core})
+    os.environ.update(variables)
+    torch.set_num_threads(1)
+    return measure(*args)
