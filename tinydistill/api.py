@@ -1,6 +1,7 @@
 """Distillation from Python: models and datasets in memory, or by name, in; a student out."""
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinydistill.encoders.pretrained import quiet
 from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
+from tinydistill.multi_task.run import run as run_several
 from tinydistill.objectives import TEACHER
 from tinydistill.phases import PHASES, Phase, check_phases
 from tinydistill.run import run
@@ -25,6 +27,7 @@ from tinydistill.settings import Plan, check_ranges, resolve
 
 TEXT, PAIR, LABEL = "text", "text_pair", "label"
 _FILES = {"train": "train.parquet", "dev": "dev.parquet"}
+_TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _INPUTS = "inputs"  # the folder below the run's of what came from memory
 
 
@@ -32,8 +35,8 @@ _INPUTS = "inputs"  # the folder below the run's of what came from memory
 def distill(
     teacher: PreTrainedModel | str | Mapping[str, PreTrainedModel | str],
     student: PreTrainedModel | str,
-    train_dataset: Dataset,
-    eval_dataset: Dataset,
+    train_dataset: Dataset | Mapping[str, Dataset],
+    eval_dataset: Dataset | Mapping[str, Dataset],
     output_dir: str | Path = "",
     tokenizer: PreTrainedTokenizerBase | None = None,
     phases: Sequence[str | Phase] = ("intermediate", "prediction"),
@@ -42,8 +45,11 @@ def distill(
     metrics: Sequence[str] = (),
     callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
-) -> PreTrainedModel:
+) -> PreTrainedModel | dict[str, PreTrainedModel]:
     """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
+
+    Of several tasks, teachers and datasets are given by the tasks' names, and so are the students that are returned:
+    one for each task, which have their body in common.
 
     teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
     id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
@@ -71,25 +77,54 @@ def distill(
         raise UserError("give the tokenizer with a teacher that is a loaded model, and only then")
     models = {**teachers, "student": student}
     names = {who: model if isinstance(model, str) else str(inputs / who) for who, model in models.items()}
-    first = next(iter(teachers.values()))
-    config = load_config(first) if isinstance(first, str) else first.config
-    task = _task(config, eval_dataset, columns or {}, metrics)
+    splits = _by_task(train_dataset, eval_dataset, teacher)
+    tasks = []
+    for name, (_, dev) in splits.items():
+        own = teachers[name] if len(splits) > 1 else next(iter(teachers.values()))
+        config = load_config(own) if isinstance(own, str) else own.config
+        tasks.append(dataclasses.replace(_task(config, dev, columns or {}, metrics), name=name))
     given: dict[str, Any] = {**_options_of(args, phases), **options}
     named = [names[who] if len(teachers) == 1 else f"{who}={names[who]}" for who in teachers]
     given |= {"teacher": named, "student": names["student"], "data_dir": str(inputs), "output_dir": str(output)}
     if not given.get("overwrite"):
         given["resume"] = True
-    plan = resolve(task, {}, given)
+    plan = resolve(tasks if len(tasks) > 1 else tasks[0], {}, given)
     chosen = [_phase(plan, phase) for phase in phases]
     known = {**plan.phases, **{phase.name: phase for phase in chosen}}
     check_phases(known)
     for who, model in models.items():
         if not isinstance(model, str):
             _save(model, tokenizer, inputs / who)
-    for split, data in (("train", train_dataset), ("dev", eval_dataset)):
-        _write(task, data, columns or {}, inputs / task.name / _FILES[split])
-    folder = run(chosen, task, plan.options, known=known, callbacks=callbacks)
-    return kind_of(task).auto_model.from_pretrained(str(folder))
+    for task in tasks:
+        for split, data in zip(_FILES, splits[task.name], strict=True):
+            _write(task, data, columns or {}, inputs / task.name / _FILES[split])
+    if len(tasks) > 1:
+        folder = run_several(chosen, dataclasses.replace(plan, phases=known), callbacks)
+        return {task.name: kind_of(task).auto_model.from_pretrained(str(folder / task.name)) for task in tasks}
+    folder = run(chosen, tasks[0], plan.options, known=known, callbacks=callbacks)
+    found = kind_of(tasks[0]).auto_model.from_pretrained(str(folder))
+    return {tasks[0].name: found} if isinstance(train_dataset, Mapping) else found
+
+
+def _by_task(
+    train: Dataset | Mapping[str, Dataset], dev: Dataset | Mapping[str, Dataset], teacher: Any
+) -> dict[str, tuple[Dataset, Dataset]]:
+    """Task's name -> its two splits; a single one that has no name is called "custom". Raises UserError."""
+    if not isinstance(train, Mapping) and not isinstance(dev, Mapping):
+        return {"custom": (train, dev)}
+    given = {"train_dataset": train, "eval_dataset": dev, "teacher": teacher}
+    names = [sorted(each) if isinstance(each, Mapping) else None for each in given.values()]
+    if None in names or names != 3 * [names[0]]:
+        said = "; ".join(
+            f"{what} has {', '.join(own) if own else 'none'}" for what, own in zip(given, names, strict=True)
+        )
+        raise UserError(
+            f"of several tasks, train_dataset, eval_dataset and teacher have an entry for each task's name ({said}); "
+            "give one Dataset each for a single task"
+        )
+    if wrong := next((name for name in names[0] or () if not _TASK_NAME.fullmatch(name)), None):
+        raise UserError(f"the task's name {wrong!r} is a folder's name too; take letters, digits, hyphens")
+    return {name: (train[name], dev[name]) for name in train}
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, folder: Path) -> None:

@@ -91,6 +91,64 @@ def test_the_examples_of_the_docs(
     assert torch.equal(saved["head.weight"], scope["bigru"].head.weight)
 
 
+def test_several_tasks(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """One body, a head for each; the same call again returns what is finished."""
+
+    def call() -> Any:
+        both = {"SST-2": dataset(), "own": dataset()}
+        teachers = {"SST-2": trained, "own": trained}
+        return distill(teachers, "init:layers=2", both, both, tmp_path / "a", tokenizer, max_steps=4, max_length=32)
+
+    students = call()
+    assert list(students) == ["SST-2", "own"]
+    assert students["own"].config.id2label == students["SST-2"].config.id2label
+    bodies = [student.bert.state_dict() for student in students.values()]
+    assert all(torch.equal(tensor, bodies[1][name]) for name, tensor in bodies[0].items())
+    assert not torch.equal(students["own"].classifier.weight, students["SST-2"].classifier.weight)
+    assert set(json.loads((tmp_path / "a" / "report.json").read_text())["tasks"]) == {"SST-2", "own"}
+    written = (tmp_path / "a" / "prediction" / "run.json").stat().st_mtime_ns
+    again = call()
+    assert (tmp_path / "a" / "prediction" / "run.json").stat().st_mtime_ns == written
+    assert all(torch.equal(a, b) for a, b in zip(students["own"].parameters(), again["own"].parameters(), strict=True))
+
+    (alone,) = distill(
+        {"own": trained},
+        "init:layers=2",
+        {"own": dataset()},
+        {"own": dataset()},
+        tmp_path / "b",
+        tokenizer,
+        max_steps=4,
+    )
+    assert alone == "own"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"teacher": None}, "teacher has none"),
+        ({"eval_dataset": {"a": dataset()}}, "eval_dataset has a;"),
+        ({"eval_dataset": dataset()}, "eval_dataset has none"),
+        ({name: {"a/b": dataset(), "c": dataset()} for name in ("train_dataset", "eval_dataset")}, "teacher has a, b"),
+    ],
+)
+def test_several_tasks_that_do_not_fit(
+    given: dict[str, Any],
+    told: str,
+    trained: BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+) -> None:
+    both = {"a": dataset(), "b": dataset()}
+    usual = {"teacher": {"a": trained, "b": trained}, "train_dataset": both, "eval_dataset": both}
+    usual |= {name: trained if value is None else value for name, value in given.items()}
+    with pytest.raises(UserError, match=re.escape(told)):
+        distill(student="init:layers=2", output_dir=tmp_path / "new", tokenizer=tokenizer, **usual)
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_same_call_again_returns_what_is_finished(
     trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
