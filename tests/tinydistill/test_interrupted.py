@@ -3,19 +3,16 @@
 What an interrupted run leaves in the end: tests/invariants/test_interrupted.py.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.tinydistill.runs import NARROW, QUICK, record, refused, run
 from tinydistill.data import Collator
 from tinydistill.progress import Progress
 from tinydistill.trainer import DistillationTrainer
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stop(Progress):
@@ -34,13 +31,7 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
     command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
     limited = "import resource, sys, run_tinybert; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(["-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", tmp_path])
     assert done.returncode == 2
     assert "error: the disk is full" in done.stderr.splitlines()[-1]
     assert "--resume" in done.stderr.splitlines()[-1]
