@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ _IMPORTED = ("transformers.models.bert.modeling_bert", "tinydistill.report", "ti
 class Forked:
     """A process that was started; after its end `returncode`, `stdout` and `stderr` are set."""
 
-    def __init__(self, connection: socket.socket, pid: int, outputs: Sequence):
+    def __init__(self, connection: socket.socket, pid: int, outputs: Sequence["_Pipe"]):
         self.pid, self.returncode = pid, None
         self.stdout = self.stderr = ""
         self._connection, self._outputs = connection, outputs
@@ -47,11 +48,9 @@ class Forked:
             self._connection.settimeout(timeout)
             self.returncode = int(self._connection.recv(16, socket.MSG_WAITALL))
             self._connection.close()
-            for file in self._outputs:
-                file.seek(0)
-            self.stdout, self.stderr = (file.read() for file in self._outputs)
-            for file in self._outputs:
-                file.close()
+            for pipe in self._outputs:
+                pipe.join(timeout)
+            self.stdout, self.stderr = [pipe.text for pipe in self._outputs] or ["", ""]
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -59,6 +58,20 @@ class Forked:
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
+
+
+class _Pipe(threading.Thread):
+    """What comes out of a process. No file, which a limit on the size of files would end."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.text = ""
+        self._out, self.end = os.pipe()
+        self.start()
+
+    def run(self) -> None:
+        with open(self._out, encoding="utf-8", errors="replace") as file:
+            self.text = file.read()
 
 
 def start(
@@ -70,11 +83,15 @@ def start(
     """
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_server())
-    outputs = [open(log, "w+")] * 2 if log else [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
+    pipes = [] if log else [_Pipe(), _Pipe()]
+    ends = [os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)] * 2 if log else [pipe.end for pipe in pipes]
     asked = {"arguments": list(map(str, arguments)), "cwd": str(cwd), "env": dict(os.environ if env is None else env)}
-    socket.send_fds(connection, [len(data := json.dumps(asked).encode()).to_bytes(8)], [f.fileno() for f in outputs])
+    data = json.dumps(asked).encode()
+    socket.send_fds(connection, [len(data).to_bytes(8)], ends)
     connection.sendall(data)
-    return Forked(connection, int(connection.recv(16, socket.MSG_WAITALL)), outputs)
+    for end in set(ends):
+        os.close(end)
+    return Forked(connection, int(connection.recv(16, socket.MSG_WAITALL)), pipes)
 
 
 def run(arguments: Sequence[object], cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Forked:
@@ -146,6 +163,8 @@ def _attended(connection: socket.socket) -> dict[str, Any]:
     size, outputs, _, _ = socket.recv_fds(connection, 8, 2)
     asked = json.loads(connection.recv(int.from_bytes(size), socket.MSG_WAITALL))
     if pid := os.fork():
+        for file in outputs:
+            os.close(file)
         connection.sendall(f"{pid:16}".encode())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         connection.sendall(f"{code:16}".encode())
@@ -153,6 +172,7 @@ def _attended(connection: socket.socket) -> dict[str, Any]:
     connection.close()
     for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
         os.dup2(file, number)
+        os.close(file)
     return asked
 
 
