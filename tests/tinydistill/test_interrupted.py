@@ -39,9 +39,8 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     assert record(tmp_path / "prediction")["steps"] == 4
 
 
-@pytest.mark.parametrize("at", [15, 45])  # in the first and in the second of two epochs of 27 steps
 def test_a_resumed_run_trains_on_the_rest_and_reads_nothing_else(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its batches are those of a run that was not stopped; those before them are not even fetched."""
     trained: list[list] = []
@@ -63,16 +62,18 @@ def test_a_resumed_run_trains_on_the_rest_and_reads_nothing_else(
     run("baseline", data_dir, tmp_path / "whole", *args)
     whole = list(trained)
     assert (len(whole), made.count(4)) == (54, 54)  # 108 rows; dev's batches are larger
-    monkeypatch.setattr(Stop, "at", at)
-    with monkeypatch.context() as patch:
-        patch.setattr("tinydistill.phase_run.Progress", Stop)
-        with pytest.raises(SystemExit):
-            run("baseline", data_dir, tmp_path / "cut", *args)
-    trained.clear()
-    made.clear()
-    run("baseline", data_dir, tmp_path / "cut", *args, "--resume")
-    assert trained == whole[at // 10 * 10 :]
-    assert made.count(4) == len(trained)
+    for at in (15, 45):  # in the first and in the second of two epochs of 27 steps
+        cut = tmp_path / f"cut-at-{at}"
+        monkeypatch.setattr(Stop, "at", at)
+        with monkeypatch.context() as patch:
+            patch.setattr("tinydistill.phase_run.Progress", Stop)
+            with pytest.raises(SystemExit):
+                run("baseline", data_dir, cut, *args)
+        trained.clear()
+        made.clear()
+        run("baseline", data_dir, cut, *args, "--resume")
+        assert trained == whole[at // 10 * 10 :]
+        assert made.count(4) == len(trained)
 
 
 def test_prediction_does_not_pass_over_an_unfinished_intermediate_phase(
