@@ -5,13 +5,13 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM, BertTokenizer
+
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
@@ -49,15 +49,7 @@ def run(command: str, place: Path) -> str:
     assert program == "python"
     if words[0] == "run_tinybert.py":
         words[0] = str(ROOT / words[0])
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    done = forked.run(words, place, {**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

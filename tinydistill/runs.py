@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -229,6 +230,11 @@ def _is_digest(name: str) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of Python, the packages and TinyDistill, and the commit of a checkout."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "tinydistill": __version__}
     found |= {name: version(name) for name in _PACKAGES}
     here = Path(__file__).resolve().parent

@@ -1,14 +1,13 @@
 """Runs killed at random moments, and runs on a disk that is full, end in the bytes of an undisturbed run."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-# Forks its runs, so that torch and transformers are imported once: a run then takes a second and not ten.
+from tests import forked
+
+# Forks its runs, so that they are stopped at moments that the imports do not decide.
 _FORKS = """
 import json, os, random, resource, signal, sys, time
 import augment.pipeline, glue_tasks.task_file
@@ -74,12 +73,7 @@ def disturb(tmp_path: Path, tiny_mlm: str, tiny_vectors: Path):
         job |= {"undisturbed": [*common, "--output-dir", str(expected)], "folder": str(found)}
         job |= {"record": str(expected / "SST-2" / "train_aug.json")}
         job |= {"disturbed": [*common, "--output-dir", str(found.parent), "--resume"], "seed": 1}
-        process = subprocess.run(
-            [sys.executable, "-c", _FORKS, json.dumps(job)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        process = forked.run(["-c", _FORKS, json.dumps(job)])
         assert process.returncode == 0, process.stderr
         told = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
         assert told.pop() == {"last": 0}, process.stderr

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import demo.__main__
-from demo import pretrain
+from demo import pretrain, side_by_side
 from demo.__main__ import _claim, _run
 from demo.commands import Command, preparations, students
 from demo.grammar import Grammar
@@ -16,12 +16,19 @@ from demo.side_by_side import run_side_by_side
 from demo.sizes import FULL, QUICK
 from glue_tasks import UserError
 from glue_tasks.writers import write_json
+from tests import forked
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    _run(folder, QUICK)
+
+    def start(command: Command, log: Path) -> forked.Forked:
+        return forked.start([command.program, *command.arguments], log=log)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(side_by_side, "_start", start)
+        _run(folder, QUICK)
     return folder
 
 

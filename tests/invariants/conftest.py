@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,12 +86,6 @@ class Result:
         assert self.losses == other.losses
         assert all(torch.equal(value, other.weights[key]) for key, value in self.weights.items())
         assert self.predictions == other.predictions
-
-
-def torchrun(number: int) -> list[str]:
-    """What launches run_tinybert.py in so many processes of this machine."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)] if number > 1 else []
-    return [sys.executable, *launcher, "run_tinybert.py"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Settings that must not change the result: losses, weights and answers agree to rounding."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 
+from tests import forked
 from tests.tinydistill.conftest import make_tokenizer
 
-from .conftest import ROOT, Command, Result, torchrun
+from .conftest import Command, Result
 
 VARIANTS = {
     "accumulated": ["--batch-size", "4", "--accumulate", "2"],
@@ -48,12 +48,11 @@ def test_the_same_baseline(command: Command, data_dir: Path, tmp_path: Path, var
 @pytest.mark.slow
 def test_two_processes(command: Command, plain: Result, data_dir: Path, tmp_path: Path) -> None:
     """Of half the batch each; in the last step of an epoch one of them has nothing."""
-    args = command.of(tmp_path, "--batch-size", "4")
-    done = subprocess.run([*torchrun(2), *args], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = forked.run_together(2, ["run_tinybert.py", *command.of(tmp_path, "--batch-size", "4")])
+    assert [process.returncode for process in done] == [0, 0], done[0].stderr
     Result.read(tmp_path, data_dir).agrees_with(plain)
-    assert done.stdout.count("teacher on dev") == 2  # once in each phase
-    assert done.stdout.count("report.json") == 1
+    assert [process.stdout.count("teacher on dev") for process in done] == [2, 0]  # once in each phase
+    assert [process.stdout.count("report.json") for process in done] == [1, 0]
 
 
 def test_stored_logits_are_those_of_the_teacher(command: Command, plain: Result) -> None:

@@ -3,16 +3,12 @@
 Here a few of the operations, in both phases and in a teacher's; the command in `kill_points` goes through all of them.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.tinydistill.runs import NARROW, QUICK
-
-from .conftest import ROOT
 
 PHASES = {
     "teacher": (["--epochs", "2", "--learning-rate", "5e-3"], 17, 6),
@@ -27,14 +23,7 @@ def test_killed_at_file_operations(
     args, every, first = PHASES[phase]
     start = ["--pretrained", str(masked_lm_dir)] if phase == "teacher" else ["--teacher", str(teacher_dir)]
     command = ["--phase", phase, "--task", "SST-2", "--data-dir", str(data_dir), *start, *QUICK, *args]
-    kills = [sys.executable, "-m", "tests.invariants.kill_points", str(tmp_path / "runs"), str(every), str(first)]
-    done = subprocess.run(
-        [*kills, "--", *command, "--eval-steps", "3"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    kills = ["-m", "tests.invariants.kill_points", tmp_path / "runs", every, first]
+    done = forked.run([*kills, "--", *command, "--eval-steps", "3"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": equal") >= 4

@@ -1,8 +1,5 @@
 """Of several tasks too: how a run is done does not change what it leaves."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +10,13 @@ from safetensors.torch import load_file
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 import run_tinybert
+from tests import forked
 from tests.tinydistill import several_tasks
 from tests.tinydistill.conftest import tiny_bert_config
 from tests.tinydistill.runs import NARROW, record
 from tests.tinydistill.test_interrupted import Stop
 
-from .conftest import PHASES, ROOT, torchrun
+from .conftest import PHASES
 
 TASKS = ("SST-2", "RTE", "STS-B")
 LENGTHS = ["--intermediate-epochs", "2", "--prediction-epochs", "2", "--logging-steps", "2", "--batch-size", "8"]
@@ -106,10 +104,10 @@ def test_gradient_checkpointing(command: list[str], plain: Path, tmp_path: Path)
 def test_two_processes(command: list[str], plain: Path, tmp_path: Path) -> None:
     """Of half the batch each; in a short step one of them has nothing."""
     args = [*command, "--output-dir", str(tmp_path / "out"), "--batch-size", "4"]
-    done = subprocess.run([*torchrun(2), *args], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = forked.run_together(2, ["run_tinybert.py", *args])
+    assert [process.returncode for process in done] == [0, 0], done[0].stderr
     agree(tmp_path / "out", plain)
-    assert done.stdout.count("report.json") == 1
+    assert [process.stdout.count("report.json") for process in done] == [1, 0]
 
 
 @pytest.mark.parametrize(("phase", "at"), [("intermediate", 29), ("prediction", 5)])  # of two epochs of 21 steps
@@ -138,15 +136,8 @@ def test_interrupted(
 def test_killed_at_file_operations(command: list[str], tmp_path: Path) -> None:
     """Of a student with dropout, as `test_kill_points.py` does it for one task."""
     args = command[: command.index("--student")]
-    kills = [sys.executable, "-m", "tests.invariants.kill_points", str(tmp_path / "runs"), "105", "33"]
+    kills = ["-m", "tests.invariants.kill_points", tmp_path / "runs", 105, 33]
     quick = ["--student", NARROW, "--batch-size", "8", "--logging-steps", "2", "--max-steps", "7", "--eval-steps", "3"]
-    done = subprocess.run(
-        [*kills, "--", *args, *quick],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = forked.run([*kills, "--", *args, *quick])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": equal") >= 2

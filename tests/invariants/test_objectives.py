@@ -1,18 +1,18 @@
 """Objectives of every kind at once, and noise: what must not change their result does not, nor does a resume."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertForSequenceClassification
 
+from tests import forked
 from tests.tinydistill.conftest import make_tokenizer, tiny_bert_config
 from tests.tinydistill.runs import record
 from tests.tinydistill.test_interrupted import Stop
 
-from .conftest import ROOT, Command, Result, torchrun
+from .conftest import Command, Result
 
 RECIPE = """
 [prediction]
@@ -36,7 +36,7 @@ objectives = [
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def args(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two teachers, of which one is wider and knows nothing."""
     folder = tmp_path_factory.mktemp("objectives")
@@ -49,7 +49,7 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*given, "--noise", "ngrams,deleting=0.2,long-shuffle=0.2:4,short-shuffle=0.2,masking=0.2"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def usual(command: Command, args: list[str], data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
     out = tmp_path_factory.mktemp("usual")
     command(out, *args)
@@ -67,8 +67,8 @@ def test_the_same_student(
 @pytest.mark.slow
 def test_two_processes(command: Command, args: list[str], usual: Result, data_dir: Path, tmp_path: Path) -> None:
     given = command.of(tmp_path, *args, "--batch-size", "4")
-    done = subprocess.run([*torchrun(2), *given], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = forked.run_together(2, ["run_tinybert.py", *given])
+    assert [process.returncode for process in done] == [0, 0], done[0].stderr
     Result.read(tmp_path, data_dir, ["prediction"]).agrees_with(usual)
 
 

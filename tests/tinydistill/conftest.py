@@ -112,10 +112,11 @@ def teacher_dir(data_dir: Path, masked_lm_dir: Path, made_once: Callable[[str, C
 
 
 @pytest.fixture(scope="session")
-def finished(data_dir: Path, teacher_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("all")
-    run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("30", "5e-3"))
-    return out
+def finished(data_dir: Path, teacher_dir: Path, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    def distil(out: Path) -> None:
+        run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("12", "1e-2"))
+
+    return made_once("all", distil)
 
 
 @pytest.fixture(scope="session")

@@ -183,10 +183,19 @@ def test_an_output_folder_that_is_deleted_under_the_run(
     run("prediction", data_dir, tmp_path / "out", *args)
 
 
-@pytest.mark.parametrize("phase", ["intermediate", "prediction"])
+@pytest.fixture(scope="module", params=["intermediate", "prediction"])
+def with_labels(
+    data_dir: Path, teacher_dir: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A phase of four steps."""
+    out = tmp_path_factory.mktemp("with-labels")
+    run(request.param, data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4")
+    return out / request.param
+
+
 @pytest.mark.parametrize("labels", ["no column", "empty", "-1"])
 def test_phases_that_need_no_labels(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, phase: str, labels: str, capsys: pytest.CaptureFixture
+    data_dir: Path, teacher_dir: Path, with_labels: Path, tmp_path: Path, labels: str, capsys: pytest.CaptureFixture
 ) -> None:
     """The student is the same as with labels, which it never sees."""
     lines = (data_dir / "SST-2" / "train.tsv").read_text().splitlines()
@@ -195,9 +204,8 @@ def test_phases_that_need_no_labels(
     path = tmp_path / "unlabelled.tsv"
     path.write_text("\n".join(text + ends[i > 0] for i, text in enumerate(texts)) + "\n")
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4"]
-    run(phase, data_dir, tmp_path / "with", *args)
-    run(phase, data_dir, tmp_path / "without", *args, "--train-file", str(path))
-    same(tmp_path / "with" / phase, tmp_path / "without" / phase)
+    run(with_labels.name, data_dir, tmp_path, *args, "--train-file", str(path))
+    same(with_labels, tmp_path / with_labels.name)
     capsys.readouterr()
     told = refused(capsys, "baseline", data_dir, tmp_path / "baseline", *args, "--train-file", str(path))
     assert "label" in told

@@ -3,19 +3,16 @@
 What an interrupted run leaves in the end: tests/invariants/test_interrupted.py.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.tinydistill.runs import NARROW, QUICK, record, refused, run
 from tinydistill.data import Collator
 from tinydistill.progress import Progress
 from tinydistill.trainer import DistillationTrainer
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stop(Progress):
@@ -34,13 +31,7 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4", "--eval-steps", "2"]
     command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
     limited = "import resource, sys, run_tinybert; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(["-c", f"{limited}run_tinybert.main(sys.argv[1:])", *command, "--output-dir", tmp_path])
     assert done.returncode == 2
     assert "error: the disk is full" in done.stderr.splitlines()[-1]
     assert "--resume" in done.stderr.splitlines()[-1]
@@ -48,9 +39,8 @@ def test_a_full_disk_loses_nothing(data_dir: Path, teacher_dir: Path, tmp_path: 
     assert record(tmp_path / "prediction")["steps"] == 4
 
 
-@pytest.mark.parametrize("at", [15, 45])  # in the first and in the second of two epochs of 27 steps
 def test_a_resumed_run_trains_on_the_rest_and_reads_nothing_else(
-    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its batches are those of a run that was not stopped; those before them are not even fetched."""
     trained: list[list] = []
@@ -72,16 +62,18 @@ def test_a_resumed_run_trains_on_the_rest_and_reads_nothing_else(
     run("baseline", data_dir, tmp_path / "whole", *args)
     whole = list(trained)
     assert (len(whole), made.count(4)) == (54, 54)  # 108 rows; dev's batches are larger
-    monkeypatch.setattr(Stop, "at", at)
-    with monkeypatch.context() as patch:
-        patch.setattr("tinydistill.phase_run.Progress", Stop)
-        with pytest.raises(SystemExit):
-            run("baseline", data_dir, tmp_path / "cut", *args)
-    trained.clear()
-    made.clear()
-    run("baseline", data_dir, tmp_path / "cut", *args, "--resume")
-    assert trained == whole[at // 10 * 10 :]
-    assert made.count(4) == len(trained)
+    for at in (15, 45):  # in the first and in the second of two epochs of 27 steps
+        cut = tmp_path / f"cut-at-{at}"
+        monkeypatch.setattr(Stop, "at", at)
+        with monkeypatch.context() as patch:
+            patch.setattr("tinydistill.phase_run.Progress", Stop)
+            with pytest.raises(SystemExit):
+                run("baseline", data_dir, cut, *args)
+        trained.clear()
+        made.clear()
+        run("baseline", data_dir, cut, *args, "--resume")
+        assert trained == whole[at // 10 * 10 :]
+        assert made.count(4) == len(trained)
 
 
 def test_prediction_does_not_pass_over_an_unfinished_intermediate_phase(

@@ -1,7 +1,9 @@
 """Several tasks and one student: which rows each step takes, the shared body, whole runs, and every mistake."""
 
 import json
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -349,10 +351,8 @@ LENGTHS += ["--intermediate-lr", "5e-3"]
 
 
 @pytest.fixture(scope="module")
-def finished(args: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out")
-    several_tasks.run("all", args, out, *LENGTHS)
-    return out
+def finished(args: list[str], made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    return made_once("several-tasks", lambda out: several_tasks.run("all", args, out, *LENGTHS))
 
 
 def body(folder: Path) -> dict[str, torch.Tensor]:
@@ -432,12 +432,15 @@ def test_the_report(finished: Path) -> None:
     assert page.count("| distilled student |") == 4
 
 
-def test_what_is_finished_is_left_alone(args: list[str], finished: Path, capsys: pytest.CaptureFixture) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (finished / "prediction").rglob("*")}
-    several_tasks.run("all", args, finished, *LENGTHS)
+def test_what_is_finished_is_left_alone(
+    args: list[str], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "copy")
+    before = {path: path.stat().st_mtime_ns for path in (out / "prediction").rglob("*")}
+    several_tasks.run("all", args, out, *LENGTHS)
     assert capsys.readouterr().out.count("already finished") == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    again = ["--output-dir", str(finished), "--student", NARROW, "--batch-size", "8", *LENGTHS]
+    again = ["--output-dir", str(out), "--student", NARROW, "--batch-size", "8", *LENGTHS]
     error = fails(capsys, "--phase", "prediction", *args, *again, "--task-sampling", "0.5")
     assert "task_sampling was 1.0 and is now 0.5" in error
 

@@ -78,7 +78,7 @@ def test_the_same_objectives_give_the_same_student(
     """TinyBERT's first phase written out in a recipe is TinyBERT's first phase."""
     recipe = tmp_path / "written.toml"
     recipe.write_text(
-        '[phases.written]\nkeeps = "last"\nepochs = 30\nlearning_rate = 5e-3\nschedule = "constant"\nwarmup = 0\n'
+        '[phases.written]\nkeeps = "last"\nepochs = 12\nlearning_rate = 1e-2\nschedule = "constant"\nwarmup = 0\n'
         'objectives = [{ feature = "attention", loss = "attention_mse" }, '
         '{ feature = "hidden", loss = "hidden_mse" }]\n'
     )

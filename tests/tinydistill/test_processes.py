@@ -1,14 +1,11 @@
 """Processes that work together, started without a launcher: nobody ends them but they themselves."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import forked
+
 WORK = """
 import sys, torch
 from glue_tasks.errors import UserError, exit_on_user_error
@@ -23,25 +20,9 @@ with exit_on_user_error(), processes.together():
 """
 
 
-def start(*command: str, count: int = 2) -> list[tuple[int, str, str]]:
-    """Exit code, output and errors of each process of a Python command."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    where = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
-    said = [process.communicate(timeout=100) for process in started]
-    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+def start(*command: str) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of each of two processes of a Python command."""
+    return [(each.returncode, each.stdout, each.stderr) for each in forked.run_together(2, command)]
 
 
 def test_what_they_share(tmp_path: Path) -> None:

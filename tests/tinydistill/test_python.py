@@ -416,7 +416,7 @@ def state():
 before = state()
 import tinydistill
 from tinydistill import DistillationTrainer, Objective, Phase, distill
-import tinydistill.predict, tinydistill.report
+import tinydistill.encoders.cpu.int8, tinydistill.predict, tinydistill.report, augment.augmenter
 after = state()
 assert before == after, [pair for pair in zip(before, after) if pair[0] != pair[1]]
 """

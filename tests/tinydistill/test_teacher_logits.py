@@ -1,8 +1,6 @@
 """The teacher's outputs on disk: those of the teacher, taken up after a stop, shared by processes."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
+from tests import forked
 from tests.tinydistill.of_tasks import encode_table
 from tests.tinydistill.runs import NARROW, QUICK, refused, run
 from tinydistill import teacher_logits as module
@@ -23,7 +22,7 @@ from tinydistill.models import weights_digest
 from tinydistill.runs import PhaseFolder
 from tinydistill.teacher_logits import teacher_logits
 
-from .test_processes import ROOT, start
+from .test_processes import start
 
 
 @pytest.fixture(autouse=True)
@@ -136,9 +135,7 @@ def test_a_killed_run_goes_on(
 ) -> None:
     args = ["--teacher", str(teacher_dir), "--student", NARROW, "--max-steps", "4"]
     command = ["--phase", "prediction", "--task", "SST-2", "--data-dir", str(data_dir), *QUICK, *args]
-    killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, *command, "--output-dir", str(tmp_path / "cut")], cwd=ROOT, check=False
-    )
+    killed = forked.run(["-c", _KILLED, *command, "--output-dir", tmp_path / "cut"])
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "cut" / "cache").rglob("*.npy"))) == 3
     counted = Counted(monkeypatch)
@@ -168,6 +165,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
 from tinydistill import processes, teacher_logits as module
+from tests import forked
 from tests.tinydistill.of_tasks import encode_table
 from tinydistill.data import Collator
 from tinydistill.models import weights_digest

@@ -73,11 +73,15 @@ def quiet() -> Iterator[None]:
     A pretrained body under a new head is what is asked for here; its table of missing weights says nothing new.
     """
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    set_level = level != logging.ERROR  # inside another one it is; to set a level takes milliseconds
+    if set_level:
+        logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        if set_level:
+            logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()

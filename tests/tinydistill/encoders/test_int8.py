@@ -2,8 +2,6 @@
 
 import copy
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from glue_tasks.errors import UserError
+from tests import forked
 from tests.tinydistill.of_tasks import intermediate
 from tests.tinydistill.test_processes import start
 from tinydistill.encoders.cpu import int8
@@ -23,7 +22,6 @@ from tinydistill.encoders.precision import autocast
 from tinydistill.features import FeatureReader
 from tinydistill.layer_map import LayerMap
 
-ROOT = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 needs_int8 = pytest.mark.skipif(not int8.steps(), reason="8-bit products need an x86 processor and oneDNN")
@@ -339,16 +337,15 @@ def test_other_errors_are_not_taken_for_a_missing_compiler(monkeypatch: pytest.M
 @needs_int8
 def test_without_a_compiler(tmp_path: Path) -> None:
     work = """
+import torch._inductor.config
 from glue_tasks.errors import exit_on_user_error
 from tests.tinydistill.encoders.test_int8 import batch_of, model_of, use_int8
 
+torch._inductor.config.cpp.cxx = ("/nowhere/g++",)  # as CXX in the environment has it
 with exit_on_user_error():
     use_int8(model_of("bert"), [batch_of([3, 2])], "float32")
 """
-    where = {**os.environ, "CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", work], cwd=ROOT, env=where, capture_output=True, text=True, check=False
-    )
+    done = forked.run(["-c", work], env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: 8-bit products could not be compiled; install a C++ compiler such as g++")

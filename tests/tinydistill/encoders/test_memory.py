@@ -1,11 +1,10 @@
 """Keeping freed memory: blocks of tens of megabytes come from what was freed, and not from the system again."""
 
 import platform
-import subprocess
-import sys
 
 import pytest
 
+from tests import forked
 from tinydistill.encoders.cpu import memory
 
 # Page faults while a block of 64 MB is taken, written and freed ten times, once the heap has grown as far as it needs.
@@ -24,7 +23,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    done = forked.run(["-c", FAULTS, how])
+    assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
