@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glue_tasks.errors import UserError
-from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, shown, suffix_of
+from glue_tasks.lines import Fault, Numbered, decoded, raw_lines, read_lines, shown, suffix_of
 from glue_tasks.tally import warn_once
 
 Cells = tuple[str, ...]
 SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}  # for a person
 
 
-def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Iterator[tuple[int, Cells | Fault]]:
+def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Numbered[Cells]:
     """The line on which each row begins, and its cells.
 
     Tab-separated rows know no quoting and no escapes, as GLUE's do, so that quotation marks are ordinary characters;
@@ -50,7 +50,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _BLANK = Fault("a blank line between rows of one column", "remove it, or give the row a text")
 
 
-def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tuple[int, Cells | Fault]]:
+def _read_plain(path: Path, separator: str, as_published: bool) -> Numbered[Cells]:
     before = width = rows = quoted = unquoted = in_rows = escaped = 0
     example = (0, "")
     for line, text in read_lines(path):
@@ -98,7 +98,7 @@ def _is_quoted(path: Path) -> bool:
     return len(cells) > 1 and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
-def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Fault]]:
+def _read_quoted(path: Path, separator: str) -> Numbered[Cells]:
     """RFC 4180: a cell may stand in quotation marks, and those inside it are doubled; it may then hold line breaks.
 
     Raises UserError where a quotation does not end: which rows it swallowed is not known.
@@ -126,9 +126,10 @@ def _csv_rows(
 
     def lines() -> Iterator[str]:
         for raw in raw_lines(path):
-            text = decoded(raw)
-            if isinstance(text, Fault):
-                faults.append(text)
+            try:
+                text = decoded(raw)
+            except Fault as fault:
+                faults.append(fault)
                 text = raw.decode(errors="replace")
             written.append(text)
             yield text

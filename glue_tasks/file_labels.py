@@ -21,19 +21,19 @@ class FileLabels:
         self._first: tuple[int, str] | None = None  # the line of the first label, and the label as it is written
         self._numbered = False  # whether it is a number of the hub's
 
-    def read(self, line: int, written: str) -> Label | Fault:
-        """The label that a cell holds. Raises UserError where some labels are the hub's numbers and others are not:
-        which they all are is not known then."""
+    def read(self, line: int, written: str) -> Label:
+        """The label that a cell holds. Raises Fault; UserError where some labels are the hub's numbers and others are
+        not: which they all are is not known then."""
         if self.task.is_multi_label:
-            ids = [self._id(line, each) for each in split_labels(self.task, written)]
-            faults = (each for each in ids if isinstance(each, Fault))
-            return next(faults, None) or tuple(sorted({each for each in ids if isinstance(each, int)}))
+            return tuple(sorted({self._id(line, each) for each in split_labels(self.task, written)}))
         if self.task.is_regression:
             value = read_label(self.task, written)
-            return Fault(f"{self._where(written)} is not a number") if value is None else value
+            if value is None:
+                raise Fault(f"{self._where(written)} is not a number")
+            return value
         return self._id(line, written)
 
-    def _id(self, line: int, written: str) -> int | Fault:
+    def _id(self, line: int, written: str) -> int:
         if (known := self._ids.get(written)) is not None:
             return known
         task = self.task
@@ -48,7 +48,7 @@ class FileLabels:
         cure = f"{task.name} has {', '.join(task.label_codes or task.labels)}"
         if task.hub is None and not task.label_codes and plain(written).isdigit():
             cure += "; if the file numbers them, say how in label_codes of the task"
-        return Fault(f"unknown label {self._where(written)}", cure)
+        raise Fault(f"unknown label {self._where(written)}", cure)
 
     def _where(self, written: str) -> str:
         return f"{shown(written)!r} in column {self.task.label_column.removeprefix('column ')}"

@@ -14,7 +14,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.file_labels import FileLabels, check_names
 from glue_tasks.header import find_header
 from glue_tasks.labels import Label, is_no_label, is_unscored
-from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
+from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
@@ -48,7 +48,7 @@ class Table:
     text_positions: tuple[int, ...]
     label_position: int | None
     called: tuple[str, ...]  # what the file calls the texts and the label, where it has names
-    read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
+    read: Callable[[], Numbered[Cells]] = field(repr=False)  # the rows below the header
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
@@ -61,41 +61,40 @@ class Table:
         self._report()
 
     def _rows(self, tally: Tally) -> Iterator[Row]:
-        # Names for what every row needs: files of millions of rows are read.
-        task, width, label_position = self.task, len(self.columns), self.label_position
-        one, *two = self.text_positions
-        labels = FileLabels(task, self.path)
+        labels = FileLabels(self.task, self.path)
         for line, cells in self.read():
-            if isinstance(cells, tuple) and len(cells) != width:
-                if len(cells) < width and task.has_torn_rows:
-                    tally.torn += 1
-                    continue
-                cells = self._trimmed(cells)
-            if isinstance(cells, Fault):
-                tally.add_fault(line, cells)
+            try:
+                row = self._row(line, cells, labels, tally)
+            except Fault as fault:
+                tally.add_fault(line, fault)
                 continue
-            label: Label | None = None
-            if label_position is not None:
-                written = cells[label_position]
-                if task.unscored_labels and is_unscored(task, written):
-                    tally.unscored += 1
-                    continue
-                read = labels.read(line, written)
-                if isinstance(read, Fault):
-                    tally.add_fault(line, read)
-                    continue
-                label = read
-            texts = (cells[one], cells[two[0]]) if two else (cells[one],)
-            if not (texts[0].strip() and texts[-1].strip()):
-                if self.skip_bad_rows:
-                    tally.add_fault(line, Fault("a row without a text"))
-                    continue
-                tally.empty += 1
-                tally.first_empty = tally.first_empty or line
-            if tally.skipped and not self.skip_bad_rows:
-                continue  # only what else is wrong is still of interest
-            tally.rows += 1
-            yield Row(line, cells, texts, label)
+            if row and (self.skip_bad_rows or not tally.skipped):  # else only what else is wrong is still of interest
+                tally.rows += 1
+                yield row
+
+    def _row(self, line: int, cells: Cells | Fault, labels: FileLabels, tally: Tally) -> Row | None:
+        """The row, or None if it is one that is left out as the task has it. Raises Fault."""
+        if isinstance(cells, Fault):
+            raise cells
+        if len(cells) != len(self.columns):
+            if len(cells) < len(self.columns) and self.task.has_torn_rows:
+                tally.torn += 1
+                return None
+            cells = self._trimmed(cells)
+        label: Label | None = None
+        if self.label_position is not None:
+            written = cells[self.label_position]
+            if self.task.unscored_labels and is_unscored(self.task, written):
+                tally.unscored += 1
+                return None
+            label = labels.read(line, written)
+        texts = tuple([cells[at] for at in self.text_positions])
+        if "" in [text.strip() for text in texts]:
+            if self.skip_bad_rows:
+                raise Fault("a row without a text")
+            tally.empty += 1
+            tally.first_empty = tally.first_empty or line
+        return Row(line, cells, texts, label)
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
@@ -104,8 +103,8 @@ class Table:
             cells[position] = text
         return tuple(cells)
 
-    def _trimmed(self, cells: Cells) -> Cells | Fault:
-        """The row without empty cells after its last column, if that is the label's.
+    def _trimmed(self, cells: Cells) -> Cells:
+        """The row without empty cells after its last column, if that is the label's. Raises Fault.
 
         If it is a text's, a separator inside another cell may have shifted an empty text out.
         """
@@ -113,7 +112,7 @@ class Table:
         more = cells[width:]
         if more and not any(more) and self.label_position == width - 1:
             return cells[:width]
-        return Fault(
+        raise Fault(
             f"{len(cells)} column{'s' * (len(cells) != 1)} where {width} are expected",
             f"the columns are {shown(', '.join(self.columns))}; a row is one line, and no cell holds what separates "
             "them",
@@ -219,17 +218,17 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
     texts = tuple(header.index(name) for name in task.text_columns)
     label = header.index(task.label_column) if labelled else None
 
-    def read() -> Iterator[tuple[int, Cells | Fault]]:
+    def read() -> Numbered[Cells]:
         return cells_of_records(task, header, read_records(path))
 
     return Table(task, path, header, header, texts, label, called, read, skip_bad_rows)
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
-    def read_all() -> Iterator[tuple[int, Cells | Fault]]:
+    def read_all() -> Numbered[Cells]:
         return read_cells(path, task.separator, task.has_torn_rows)
 
-    def read() -> Iterator[tuple[int, Cells | Fault]]:
+    def read() -> Numbered[Cells]:
         return without_others(
             task, labelled, columns if has_header else None, itertools.islice(read_all(), has_header, None)
         )
