@@ -11,9 +11,8 @@ from pathlib import Path
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import cells_of_records, find_columns, wanted_columns, without_others
 from glue_tasks.errors import UserError
-from glue_tasks.file_labels import FileLabels, check_names
 from glue_tasks.header import find_header
-from glue_tasks.labels import Label, is_no_label, is_unscored
+from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
 from glue_tasks.tally import Tally, warn_once
