@@ -160,18 +160,18 @@ def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> 
     sign = re.compile(rb'(^|%b) +"' % re.escape(separator.encode()))
     if not any(sign.search(line) for line in raw_lines(path)):
         return False  # as nearly always
+    example = ""
     try:
         for line, cells, written, _ in _csv_rows(path, separator, skip_spaces=False):
-            for cell in cells:
-                # Text of a quoted cell may begin so too.
-                if re.match(' +"', cell) and '"' + cell.replace('"', '""') + '"' not in "".join(written):
-                    return _can_skip_spaces(path, separator, f"such as {shown(cell.strip(), 60)} on line {line}")
+            # Text of a quoted cell may begin so too.
+            quoted = {cell: '"' + cell.replace('"', '""') + '"' for cell in cells if re.match(' +"', cell)}
+            if cell := next((cell for cell in quoted if quoted[cell] not in "".join(written)), ""):
+                example = f"such as {shown(cell.strip(), 60)} on line {line}"
+                break
     except UserError:
         pass  # the reading itself raises it again
-    return False
-
-
-def _can_skip_spaces(path: Path, separator: str, example: str) -> bool:
+    if not example:
+        return False
     try:
         for _ in _csv_rows(path, separator, skip_spaces=True):
             pass

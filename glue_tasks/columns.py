@@ -56,9 +56,9 @@ def letters_of(name: str) -> str:
     return composed("".join(name.split()).strip("\ufeff").casefold())
 
 
-def without_others(task: Task, labelled: bool, header: Cells | None, rows: Numbered[Cells]) -> Numbered[Cells]:
+def without_others(task: Task, labelled: bool, header: Cells, rows: Numbered[Cells]) -> Numbered[Cells]:
     """The rows; a Fault in place of one that, by its other columns, is none of the task's or has another label."""
-    if header is None or not {*task.only, *_NAMES_BESIDE} & {*header}:
+    if not {*task.only, *_NAMES_BESIDE} & {*header}:
         return rows
     check = _check_of_others(task, labelled)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import cells_of_records, find_columns, wanted_columns, without_others
 from glue_tasks.errors import UserError
-from glue_tasks.header import find_header
+from glue_tasks.header import FIRST_ROWS, find_header
 from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
@@ -228,34 +228,33 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
         return read_cells(path, task.separator, task.has_torn_rows)
 
     def read() -> Numbered[Cells]:
-        return without_others(
-            task, labelled, columns if has_header else None, itertools.islice(read_all(), has_header, None)
-        )
+        below = itertools.islice(read_all(), has_header, None)
+        return without_others(task, labelled, columns, below) if has_header else below
 
-    empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
-    line, first = next(read_all(), (0, ()))
-    if not line:
-        raise empty
-    if isinstance(first, Fault):
-        raise UserError(first.at(path, line))
-    found = find_header(task, split, labelled, (cells for _, cells in read_all() if not isinstance(cells, Fault)))
+    start = list(itertools.islice(read_all(), FIRST_ROWS))
+    no_rows = UserError(f"{path} has no rows; the file is empty or holds a header alone")
+    if not start:
+        raise no_rows
+    line, first = start[0]
+    rows = [cells for _, cells in start if not isinstance(cells, Fault)]
+    found = first if isinstance(first, Fault) else find_header(task, split, labelled, rows)
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
     has_header, columns, positions = found
+    if len(start) == has_header:
+        raise no_rows
     if not has_header and (split not in task.headerless or columns != (task.columns or columns)):
         warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
-    line, row = next(read(), (0, ()))
-    if not line:
-        raise empty
-    if task.from_record and not isinstance(row, Fault):
-        for cell in row:
-            if cell.startswith(("['", '["', "{'", '{"')):
-                raise UserError(
-                    f"{path}, line {line}: {shown(cell, 40)!r} is a list or record written as text, and {task.name}'s "
-                    "texts are made of it; write the file as JSON lines or Parquet"
-                )
-    while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
-        columns = columns[:-1]  # separators after the last name, and none below
+    line, row = start[has_header]
+    if not isinstance(row, Fault):
+        packed = next((cell for cell in row if cell.startswith(("['", '["', "{'", '{"'))), "")
+        if packed and task.from_record:
+            raise UserError(
+                f"{path}, line {line}: {shown(packed, 40)!r} is a list or record written as text, and {task.name}'s "
+                "texts are made of it; write the file as JSON lines or Parquet"
+            )
+        while len(columns) > len(row) and not columns[-1]:
+            columns = columns[:-1]  # separators after the last name, and none below
     texts, label = positions[: len(task.text_columns)], positions[-1] if labelled else None
     called = tuple(columns[at] for at in positions)
     return Table(task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows)
