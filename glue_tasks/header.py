@@ -1,6 +1,6 @@
 """Whether a table has a header, and which columns it has: also of copies of published tables whose header was lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from glue_tasks.cells import SEPARATORS, Cells
 from glue_tasks.columns import find_columns, letters_of, wanted_columns
@@ -100,31 +100,27 @@ def _columns_by_number(task: Task, labelled: bool, rows: Sequence[Cells]) -> Cel
     """What the columns of a published task's table without a header are called, if that is certain.
 
     `rows` are the first ones. By the number of columns and by where all of them have a label or, in a test split, the
-    number of the row: where a header has none.
-    """
-    fitting = set()
-    sign = task.label_column if labelled else task.id_column
-    for columns in _known_columns(task):
-        if len(columns) == len(rows[0]) and sign in columns and (labelled or task.label_column not in columns):
-            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
-            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
-                fitting.add(columns)
-    return fitting.pop() if len(fitting) == 1 else None
-
-
-def _known_columns(task: Task) -> Iterator[tuple[str, ...]]:
-    """The columns of such tables: of a split as published, or a copy of fewer columns.
-
-    None for a task whose records are mapped: its text in a table would be without that.
+    number of the row: where a header has none. None for a task whose records are mapped: its text in a table would be
+    without that.
     """
     if task.hub is None or task.from_record is not None:
-        return
-    yield from (tuple(columns.split(",")) for columns in _PUBLISHED.get(task.name, ()))
-    yield (*task.text_columns, task.label_column)
-    yield (task.label_column, *task.text_columns)
-    yield (task.id_column or "id", *task.text_columns, task.label_column)
-    # QQP as Wang et al. (2017, arXiv 1702.03814) parted it.
-    yield (task.label_column, *task.text_columns, task.id_column or "id")
+        return None
+    texts, label, number = task.text_columns, task.label_column, task.id_column or "id"
+    known = {
+        *(tuple(columns.split(",")) for columns in _PUBLISHED.get(task.name, ())),
+        (*texts, label),
+        (label, *texts),
+        (number, *texts, label),
+        (label, *texts, number),  # QQP as Wang et al. (2017, arXiv 1702.03814) parted it
+    }
+    fitting = []
+    sign = label if labelled else task.id_column
+    for columns in known:
+        if len(columns) == len(rows[0]) and sign in columns and (labelled or label not in columns):
+            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
+            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
+                fitting.append(columns)
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _is_label(task: Task, written: str) -> bool:
