@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.lines import Fault, Numbered, decoded, raw_lines, read_lines, shown, suffix_of
-from glue_tasks.tally import warn_once
 
 Cells = tuple[str, ...]
 SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}  # for a person

@@ -4,19 +4,20 @@ A cell is read as it stands. What cannot be read without guessing is a UserError
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import cells_of_records, find_columns, wanted_columns, without_others
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.header import FIRST_ROWS, find_header
 from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
-from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
+
+_FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,40 @@ class Row:
     cells: Cells
     texts: tuple[str, ...]
     label: Label | None
+
+
+@dataclass
+class Tally:
+    """The rows of one reading, and those left out; whole when the reading is."""
+
+    rows: int = 0  # given out
+    skipped: int = 0  # rows that cannot be read
+    unscored: int = 0  # rows whose label the benchmark does not score
+    torn: int = 0  # lines that are parts of rows torn as released
+    empty: int = 0  # rows without a text, which are given out all the same
+    first_empty: int = 0  # the line of the first of them
+    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        """Count a row that cannot be read."""
+        self.skipped += 1
+        if len(self.first_faults) < _FAULTS_SHOWN:
+            self.first_faults.append((line, fault))
+
+    def faults(self) -> str:
+        """The first rows that cannot be read, and how many more there are."""
+        first = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
+        more = self.skipped - len(self.first_faults)
+        return first + (f" and {more:,} more" if more else "")
+
+    def left_out(self) -> dict[str, int]:
+        """What was left out, by the reason, for a report."""
+        return {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
+    return "".join(f", {left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
 
 
 @dataclass(frozen=True)

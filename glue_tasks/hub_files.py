@@ -5,7 +5,7 @@ forbids the network. No code of a repository is run.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,11 +140,6 @@ class HubSplit:
     num_rows: int
     is_named_by_card: bool  # the README.md has the names of the labels, and the files do not
 
-    @property
-    def label_names(self) -> Mapping[str, list[str]]:
-        """The names of each ClassLabel column."""
-        return class_labels(self.schema)
-
     def batches(self) -> Iterator[Any]:
         """The rows as `pyarrow.RecordBatch`es."""
         for path in self.shards:
@@ -208,7 +203,7 @@ def _fault(task: Task, is_test: bool, split: HubSplit) -> str:
     if isinstance(found, Fault):
         return f"{found.what}; {found.cure}"
     label = columns[found[-1]] if len(wanted) > len(task.text_columns) else ""
-    names = split.label_names.get(label)
+    names = class_labels(split.schema).get(label)
     if names and output_order(task, names) is None:
         return f"the labels are {', '.join(names)}, those of {task.name} are {', '.join(task.labels)}"
     labels: set[Any] = set()

@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.lines import Fault, shown
-from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 
 # What a model that was fine-tuned without label names calls its outputs.

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.seals import check_file
-from glue_tasks.tally import warn_once
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import find_file, load_pretrained
 
