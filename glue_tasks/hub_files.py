@@ -41,12 +41,18 @@ class Repositories:
         """A folder laid out as the repository, with the files of the hub's splits. Raises UserError or Unreachable."""
         if self.source is not None:
             return _find_clone(self.source, hub, splits)
-        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub import HfApi, constants, snapshot_download
 
         self.offline = self.offline or constants.HF_HUB_OFFLINE
-        if not self.offline and not _answers(hub):
-            self.offline = True
-            self.say("the hub does not answer; looking in its cache")
+        if not self.offline and not constants.ENDPOINT.startswith(("http://", "https://")):
+            raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no web address")
+        if not self.offline:
+            try:
+                with _explained(hub):
+                    HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
+            except Unreachable:
+                self.offline = True
+                self.say("the hub does not answer; looking in its cache")
         patterns = ["README.md", *(pattern for split in splits for pattern in _patterns(hub, split))]
         with _explained(hub):
             path = snapshot_download(
@@ -57,23 +63,6 @@ class Repositories:
                 raise Unreachable(f"the cache does not have {missing} of {hub.repository}")
             raise UserError(f"{hub.repository} has no files {missing}; give a copy that has them with --source")
         return Path(path)
-
-
-def _answers(hub: Hub) -> bool:
-    """Whether the hub, or the mirror in HF_ENDPOINT, answers within some seconds.
-
-    Raises UserError if it does and does not have the repository.
-    """
-    from huggingface_hub import HfApi, constants
-
-    if not constants.ENDPOINT.startswith(("http://", "https://")):
-        raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no web address")
-    try:
-        with _explained(hub):
-            HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
-    except Unreachable:
-        return False
-    return True
 
 
 @contextlib.contextmanager

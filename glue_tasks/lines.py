@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -106,7 +107,10 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     """
     ends_in_cr = _ends_in_cr(path)
     with open_bytes(path) as file:
-        lines = _split_at_cr(file) if ends_in_cr else iter(file)
+        lines = iter(file)
+        if ends_in_cr:
+            # Latin-1 has a character for every byte, and gives each back.
+            lines = (line.encode("latin-1") for line in io.TextIOWrapper(file, "latin-1", newline="\r"))
         first = next(lines, b"")
         for sign, cure in _OTHER_KINDS.items():
             if first.startswith(sign):
@@ -115,14 +119,6 @@ def raw_lines(path: Path) -> Iterator[bytes]:
             raise UserError(f"{path} {_UTF_16}")
         yield first.removeprefix(_BYTE_ORDER_MARK)
         yield from lines
-
-
-def _split_at_cr(file: BinaryIO) -> Iterator[bytes]:
-    rest = b""
-    while chunk := file.read(_CHUNK):
-        *lines, rest = (rest + chunk).split(b"\r")
-        yield from (line + b"\r" for line in lines)
-    yield rest
 
 
 def _ends_in_cr(path: Path) -> bool:

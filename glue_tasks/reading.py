@@ -12,17 +12,7 @@ from glue_tasks import TASKS
 from glue_tasks.task import Task
 
 # Of a task what is neither read nor scored, beside how it is trained. `from_record` is compared by its source.
-_OTHER_FIELDS = (
-    "name",
-    "summary",
-    "folders",
-    "other_files",
-    "from_record",
-    "hub",
-    "submission",
-    "language",
-    "homepage",
-)
+_UNREAD = ("name", "summary", "folders", "other_files", "from_record", "hub", "submission", "language", "homepage")
 _TABLES = ("task", "glue", "clue", "chinese", "demo")  # and the modules of this package that are so
 _OF_TRAINING = ("max_length", "variants", "_epochs", "_rate")
 
@@ -41,7 +31,7 @@ def reading_digest(task: Task) -> str:
 
 
 def _reading(task: Task) -> dict[str, Any]:
-    names = (field.name for field in dataclasses.fields(task) if field.name not in _OTHER_FIELDS)
+    names = (field.name for field in dataclasses.fields(task) if field.name not in _UNREAD)
     described = {name: getattr(task, name) for name in names if not name.endswith(_OF_TRAINING)}
     return described | ({"from_record": code_digest(task.from_record)} if task.from_record else {})
 
