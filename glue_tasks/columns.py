@@ -127,8 +127,6 @@ def cells_of_records(task: Task, wanted: Sequence[str], records: Numbered[Record
 
 def _cell(task: Task, ours: str, field: str, value: Any) -> str:
     """A field as text. Raises Fault if it holds something else, or is no id where the column is that of ids."""
-    if isinstance(value, list) and ours == task.label_column and task.is_multi_label:
-        return task.label_separator.join(map(str, value))
     if isinstance(value, str):
         try:
             value.encode()
@@ -143,4 +141,6 @@ def _cell(task: Task, ours: str, field: str, value: Any) -> str:
         return ""
     if isinstance(value, int | float | Decimal):
         return str(value)
+    if isinstance(value, list) and ours == task.label_column and task.is_multi_label:
+        return task.label_separator.join(map(str, value))
     raise Fault(f"column {field} holds a {type(value).__name__}, not text", "each column holds a text or a number")
