@@ -16,9 +16,9 @@ from augment.record import describe_inputs, read_record, record_path, write_reco
 from augment.settings import Counts, Settings, Shard
 from augment.variants import draw_variants
 from glue_tasks import UserError
+from glue_tasks.errors import warn_once
 from glue_tasks.files import Row, Table, open_table
 from glue_tasks.seals import is_whole
-from glue_tasks.tally import warn_once
 
 _SAMPLED_ROWS = 1000  # rows, before the work
 

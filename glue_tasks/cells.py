@@ -9,15 +9,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from glue_tasks.errors import UserError
-from glue_tasks.lines import Fault, decoded, raw_lines, read_lines, shown, suffix_of
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import UserError, warn_once
+from glue_tasks.lines import Fault, Numbered, decoded, raw_lines, read_lines, shown, suffix_of
 
 Cells = tuple[str, ...]
 SEPARATORS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a space", "|": "a bar"}  # for a person
 
 
-def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Iterator[tuple[int, Cells | Fault]]:
+def read_cells(path: Path, separator: str = "", as_published: bool = False) -> Numbered[Cells]:
     """The line on which each row begins, and its cells.
 
     Tab-separated rows know no quoting and no escapes, as GLUE's do, so that quotation marks are ordinary characters;
@@ -50,7 +49,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _BLANK = Fault("a blank line between rows of one column", "remove it, or give the row a text")
 
 
-def _read_plain(path: Path, separator: str, as_published: bool) -> Iterator[tuple[int, Cells | Fault]]:
+def _read_plain(path: Path, separator: str, as_published: bool) -> Numbered[Cells]:
     before = width = rows = quoted = unquoted = in_rows = escaped = 0
     example = (0, "")
     for line, text in read_lines(path):
@@ -98,7 +97,7 @@ def _is_quoted(path: Path) -> bool:
     return len(cells) > 1 and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
-def _read_quoted(path: Path, separator: str) -> Iterator[tuple[int, Cells | Fault]]:
+def _read_quoted(path: Path, separator: str) -> Numbered[Cells]:
     """RFC 4180: a cell may stand in quotation marks, and those inside it are doubled; it may then hold line breaks.
 
     Raises UserError where a quotation does not end: which rows it swallowed is not known.
@@ -126,9 +125,10 @@ def _csv_rows(
 
     def lines() -> Iterator[str]:
         for raw in raw_lines(path):
-            text = decoded(raw)
-            if isinstance(text, Fault):
-                faults.append(text)
+            try:
+                text = decoded(raw)
+            except Fault as fault:
+                faults.append(fault)
                 text = raw.decode(errors="replace")
             written.append(text)
             yield text
@@ -159,18 +159,18 @@ def _begin_after_spaces(path: Path, separator: str, size: int, changed: int) -> 
     sign = re.compile(rb'(^|%b) +"' % re.escape(separator.encode()))
     if not any(sign.search(line) for line in raw_lines(path)):
         return False  # as nearly always
+    example = ""
     try:
         for line, cells, written, _ in _csv_rows(path, separator, skip_spaces=False):
-            for cell in cells:
-                # Text of a quoted cell may begin so too.
-                if re.match(' +"', cell) and '"' + cell.replace('"', '""') + '"' not in "".join(written):
-                    return _can_skip_spaces(path, separator, f"such as {shown(cell.strip(), 60)} on line {line}")
+            # Text of a quoted cell may begin so too.
+            quoted = {cell: '"' + cell.replace('"', '""') + '"' for cell in cells if re.match(' +"', cell)}
+            if cell := next((cell for cell in quoted if quoted[cell] not in "".join(written)), ""):
+                example = f"such as {shown(cell.strip(), 60)} on line {line}"
+                break
     except UserError:
         pass  # the reading itself raises it again
-    return False
-
-
-def _can_skip_spaces(path: Path, separator: str, example: str) -> bool:
+    if not example:
+        return False
     try:
         for _ in _csv_rows(path, separator, skip_spaces=True):
             pass

@@ -1,13 +1,12 @@
 """Which column of a file is which of a task, by name or by an alias; and the cells of a record."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from glue_tasks.cells import Cells
 from glue_tasks.labels import composed, label_id, read_id
-from glue_tasks.lines import Fault, shown
+from glue_tasks.lines import Fault, Numbered, read_each, shown
 from glue_tasks.records import Record
 from glue_tasks.task import Task
 
@@ -57,107 +56,91 @@ def letters_of(name: str) -> str:
     return composed("".join(name.split()).strip("\ufeff").casefold())
 
 
-def without_others(
-    task: Task, labelled: bool, header: Cells | None, rows: Iterator[tuple[int, Cells | Fault]]
-) -> Iterator[tuple[int, Cells | Fault]]:
+def without_others(task: Task, labelled: bool, header: Cells, rows: Numbered[Cells]) -> Numbered[Cells]:
     """The rows; a Fault in place of one that, by its other columns, is none of the task's or has another label."""
-    if header is None or not {*task.only, *_NAMES_BESIDE} & {*header}:
+    if not {*task.only, *_NAMES_BESIDE} & {*header}:
         return rows
-    fault_of = _other_columns(task, labelled)
-    return (
-        (line, cells if isinstance(cells, Fault) else fault_of(dict(zip(header, cells, strict=False))) or cells)
-        for line, cells in rows
-    )
+    check = _check_of_others(task, labelled)
+
+    def checked(cells: Cells) -> Cells:
+        check(dict(zip(header, cells, strict=False)))
+        return cells
+
+    return read_each(rows, checked)
 
 
-def _other_columns(task: Task, labelled: bool) -> Callable[[Record], Fault | None]:
-    """What a record's other columns say against it: `task.only`, and the name of the label beside its number."""
+def _check_of_others(task: Task, labelled: bool) -> Callable[[Record], None]:
+    """Raises a Fault by what a record's other columns say: `task.only`, and the label's name beside its number."""
     agree: set[tuple[str, str]] = set()
 
-    def fault_of(record: Record) -> Fault | None:
+    def check(record: Record) -> None:
         for column, ours in task.only.items():
             if record.get(column, ours) != ours:
-                return Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
-        one_label = labelled and not task.is_multi_label
-        beside = next((column for column in _NAMES_BESIDE if column in record), "") if one_label else ""
-        if beside and task.label_column in record:
-            both = label, name = str(record[task.label_column]), str(record[beside])
-            if both not in agree:
-                meant = read_id(task, label)
-                if meant is not None and label_id(task, name) not in (meant, None):
-                    reading = f"the label {label!r} is {task.labels[meant]}, and {beside} says {shown(name)}"
-                    return Fault(reading, "the labels are numbered in another order than the task's; write their names")
-                agree.add(both)
-        return None
+                raise Fault(f"{column} is {shown(str(record[column]))!r} and not {ours!r}", "take such rows out")
+        beside = next((column for column in _NAMES_BESIDE if column in record), "")
+        if not (labelled and beside and task.label_column in record) or task.is_multi_label:
+            return
+        both = label, name = str(record[task.label_column]), str(record[beside])
+        if both not in agree:
+            meant = read_id(task, label)
+            if meant is not None and label_id(task, name) not in (meant, None):
+                reading = f"the label {label!r} is {task.labels[meant]}, and {beside} says {shown(name)}"
+                raise Fault(reading, "the labels are numbered in another order than the task's; write their names")
+            agree.add(both)
 
-    return fault_of
+    return check
 
 
-def cells_of_records(
-    task: Task, wanted: Sequence[str], records: Iterator[tuple[int, Record | Fault]]
-) -> Iterator[tuple[int, Cells | Fault]]:
+def cells_of_records(task: Task, wanted: Sequence[str], records: Numbered[Record]) -> Numbered[Cells]:
     """The wanted columns of each record, as text.
 
     `task.from_record` maps a record as published. One of nothing but the task's columns is read by their names.
     """
     columns = {*task.text_columns, task.label_column, task.id_column}
-    positions: dict[tuple[str, ...], tuple[str, ...] | Fault] = {}  # of each set of fields that occurs
-    fault_of = _other_columns(task, task.label_column in wanted)
-    label = wanted.index(task.label_column) if task.is_multi_label and task.label_column in wanted else -1
-    for line, record in records:
-        if isinstance(record, Fault):
-            yield line, record
-            continue
-        if fault := fault_of(record):
-            yield line, fault
-            continue
+    fields_of: dict[tuple[str, ...], tuple[str, ...]] = {}  # of each set of fields that occurs
+    check = _check_of_others(task, task.label_column in wanted)
+
+    def cells_of(record: Record) -> Cells:
+        check(record)
         if task.from_record is not None:
             try:
                 record = task.from_record(record)
             except KeyError as error:
                 if not columns.issuperset(record):  # else it is a table that was written from the task's columns
-                    yield line, Fault(f"no field {error}, with which {task.name} was published")
-                    continue
+                    raise Fault(f"no field {error}, with which {task.name} was published") from None
             except (TypeError, ValueError, AttributeError, IndexError) as error:
-                yield line, Fault(f"a record that is not as {task.name} was published ({error})")
-                continue
+                raise Fault(f"a record that is not as {task.name} was published ({error})") from None
         names = tuple(record)
-        if names not in positions:
+        if names not in fields_of:
             found = find_columns(task, wanted, names)
-            if len(positions) == _SETS_KEPT:
-                positions.clear()
-            positions[names] = found if isinstance(found, Fault) else tuple(names[at] for at in found)
-        fields = positions[names]
-        if label >= 0 and not isinstance(fields, Fault) and isinstance(several := record[fields[label]], list):
-            record = {**record, fields[label]: task.label_separator.join(map(str, several))}
-        yield line, _cells(record, fields, wanted.index(task.id_column) if task.id_column in wanted else -1)
+            if isinstance(found, Fault):
+                raise found
+            if len(fields_of) == _SETS_KEPT:
+                fields_of.clear()
+            fields_of[names] = tuple(names[at] for at in found)
+        return tuple(
+            _cell(task, ours, field, record[field]) for ours, field in zip(wanted, fields_of[names], strict=True)
+        )
+
+    return read_each(records, cells_of)
 
 
-def _cells(record: Record, names: tuple[str, ...] | Fault, id_at: int) -> Cells | Fault:
-    if isinstance(names, Fault):
-        return names
-    cells = []
-    for at, name in enumerate(names):
-        value = record[name]
-        is_empty = value is None or value != value  # NaN: what a table makes of nothing
-        cell = "" if is_empty and at != id_at else _text(value)
-        if isinstance(cell, Fault):
-            return Fault(f"column {name} holds {cell.what}", cell.cure)
-        cells.append(cell)
-    return tuple(cells)
-
-
-def _text(value: Any) -> str | Fault:
+def _cell(task: Task, ours: str, field: str, value: Any) -> str:
+    """A field as text. Raises Fault if it holds something else, or is no id where the column is that of ids."""
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
-            return Fault("half a character (a lone surrogate)")
+            raise Fault(f"column {field} holds half a character (a lone surrogate)") from None
         return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | Decimal) or (isinstance(value, float) and not math.isnan(value)):
+    if value is None or value != value:  # NaN: what a table makes of nothing
+        if ours == task.id_column:
+            raise Fault(f"column {field} holds nothing", "take the row out, or number it")
+        return ""
+    if isinstance(value, int | float | Decimal):
         return str(value)
-    if value is None or isinstance(value, float):
-        return Fault("nothing", "take the row out, or number it")
-    return Fault(f"a {type(value).__name__}, not text", "each column holds a text or a number")
+    if isinstance(value, list) and ours == task.label_column and task.is_multi_label:
+        return task.label_separator.join(map(str, value))
+    raise Fault(f"column {field} holds a {type(value).__name__}, not text", "each column holds a text or a number")

@@ -173,8 +173,7 @@ def _understood(table: Table) -> Iterator[str]:
 
 
 def _percentiles(lengths: Counter[int]) -> list[str]:
-    names = {percent: "max" if percent == 100 else f"{percent}%" for percent in PERCENTILES}
-    return [f"{name} {percentile(lengths, percent)}" for percent, name in names.items()]
+    return [f"{'max' if percent == 100 else f'{percent}%'} {percentile(lengths, percent)}" for percent in PERCENTILES]
 
 
 def _label(row: Row, task: Task) -> str:

@@ -1,7 +1,9 @@
-"""How a user's mistake is reported: one sentence on standard error, and exit code 2."""
+"""How a user is told: a mistake is one sentence on standard error and exit code 2, a warning is given once."""
 
 import contextlib
 import errno
+import functools
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -13,8 +15,17 @@ except ImportError:  # Windows has none
     resource = None  # type: ignore[assignment]
 
 
+logger = logging.getLogger(__name__)
+
+
 class UserError(Exception):
     """A mistake the user can correct. The message is one sentence: what is wrong, where, and what to do."""
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Log a warning, unless it was logged before: a file may be read several times."""
+    logger.warning(message)
 
 
 # What safetensors, torch, Rust and the system say in exceptions of their own, or in one without a number.

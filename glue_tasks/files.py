@@ -4,20 +4,20 @@ A cell is read as it stands. What cannot be read without guessing is a UserError
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_tasks.cells import Cells, read_cells
 from glue_tasks.columns import cells_of_records, find_columns, wanted_columns, without_others
-from glue_tasks.errors import UserError
-from glue_tasks.file_labels import FileLabels, check_names
-from glue_tasks.header import find_header
-from glue_tasks.labels import Label, is_no_label, is_unscored
-from glue_tasks.lines import RECORDS, Fault, shown, suffix_of
+from glue_tasks.errors import UserError, warn_once
+from glue_tasks.header import FIRST_ROWS, find_header
+from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
+from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
-from glue_tasks.tally import Tally, warn_once
 from glue_tasks.task import Task
+
+_FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,40 @@ class Row:
     cells: Cells
     texts: tuple[str, ...]
     label: Label | None
+
+
+@dataclass
+class Tally:
+    """The rows of one reading, and those left out; whole when the reading is."""
+
+    rows: int = 0  # given out
+    skipped: int = 0  # rows that cannot be read
+    unscored: int = 0  # rows whose label the benchmark does not score
+    torn: int = 0  # lines that are parts of rows torn as released
+    empty: int = 0  # rows without a text, which are given out all the same
+    first_empty: int = 0  # the line of the first of them
+    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        """Count a row that cannot be read."""
+        self.skipped += 1
+        if len(self.first_faults) < _FAULTS_SHOWN:
+            self.first_faults.append((line, fault))
+
+    def faults(self) -> str:
+        """The first rows that cannot be read, and how many more there are."""
+        first = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
+        more = self.skipped - len(self.first_faults)
+        return first + (f" and {more:,} more" if more else "")
+
+    def left_out(self) -> dict[str, int]:
+        """What was left out, by the reason, for a report."""
+        return {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
+    return "".join(f", {left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
 
 
 @dataclass(frozen=True)
@@ -48,7 +82,7 @@ class Table:
     text_positions: tuple[int, ...]
     label_position: int | None
     called: tuple[str, ...]  # what the file calls the texts and the label, where it has names
-    read: Callable[[], Iterator[tuple[int, Cells | Fault]]] = field(repr=False)  # the rows below the header
+    read: Callable[[], Numbered[Cells]] = field(repr=False)  # the rows below the header
     skip_bad_rows: bool = False
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
@@ -61,41 +95,40 @@ class Table:
         self._report()
 
     def _rows(self, tally: Tally) -> Iterator[Row]:
-        # Names for what every row needs: files of millions of rows are read.
-        task, width, label_position = self.task, len(self.columns), self.label_position
-        one, *two = self.text_positions
-        labels = FileLabels(task, self.path)
+        labels = FileLabels(self.task, self.path)
         for line, cells in self.read():
-            if isinstance(cells, tuple) and len(cells) != width:
-                if len(cells) < width and task.has_torn_rows:
-                    tally.torn += 1
-                    continue
-                cells = self._trimmed(cells)
-            if isinstance(cells, Fault):
-                tally.add_fault(line, cells)
+            try:
+                row = self._row(line, cells, labels, tally)
+            except Fault as fault:
+                tally.add_fault(line, fault)
                 continue
-            label: Label | None = None
-            if label_position is not None:
-                written = cells[label_position]
-                if task.unscored_labels and is_unscored(task, written):
-                    tally.unscored += 1
-                    continue
-                read = labels.read(line, written)
-                if isinstance(read, Fault):
-                    tally.add_fault(line, read)
-                    continue
-                label = read
-            texts = (cells[one], cells[two[0]]) if two else (cells[one],)
-            if not (texts[0].strip() and texts[-1].strip()):
-                if self.skip_bad_rows:
-                    tally.add_fault(line, Fault("a row without a text"))
-                    continue
-                tally.empty += 1
-                tally.first_empty = tally.first_empty or line
-            if tally.skipped and not self.skip_bad_rows:
-                continue  # only what else is wrong is still of interest
-            tally.rows += 1
-            yield Row(line, cells, texts, label)
+            if row and (self.skip_bad_rows or not tally.skipped):  # else only what else is wrong is still of interest
+                tally.rows += 1
+                yield row
+
+    def _row(self, line: int, cells: Cells | Fault, labels: FileLabels, tally: Tally) -> Row | None:
+        """The row, or None if it is one that is left out as the task has it. Raises Fault."""
+        if isinstance(cells, Fault):
+            raise cells
+        if len(cells) != len(self.columns):
+            if len(cells) < len(self.columns) and self.task.has_torn_rows:
+                tally.torn += 1
+                return None
+            cells = self._trimmed(cells)
+        label: Label | None = None
+        if self.label_position is not None:
+            written = cells[self.label_position]
+            if self.task.unscored_labels and is_unscored(self.task, written):
+                tally.unscored += 1
+                return None
+            label = labels.read(line, written)
+        texts = tuple([cells[at] for at in self.text_positions])
+        if "" in [text.strip() for text in texts]:
+            if self.skip_bad_rows:
+                raise Fault("a row without a text")
+            tally.empty += 1
+            tally.first_empty = tally.first_empty or line
+        return Row(line, cells, texts, label)
 
     def replace_texts(self, row: Row, texts: tuple[str, ...]) -> Cells:
         """The row's cells with other texts; all else as it was."""
@@ -104,8 +137,8 @@ class Table:
             cells[position] = text
         return tuple(cells)
 
-    def _trimmed(self, cells: Cells) -> Cells | Fault:
-        """The row without empty cells after its last column, if that is the label's.
+    def _trimmed(self, cells: Cells) -> Cells:
+        """The row without empty cells after its last column, if that is the label's. Raises Fault.
 
         If it is a text's, a separator inside another cell may have shifted an empty text out.
         """
@@ -113,7 +146,7 @@ class Table:
         more = cells[width:]
         if more and not any(more) and self.label_position == width - 1:
             return cells[:width]
-        return Fault(
+        raise Fault(
             f"{len(cells)} column{'s' * (len(cells) != 1)} where {width} are expected",
             f"the columns are {shown(', '.join(self.columns))}; a row is one line, and no cell holds what separates "
             "them",
@@ -219,45 +252,44 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
     texts = tuple(header.index(name) for name in task.text_columns)
     label = header.index(task.label_column) if labelled else None
 
-    def read() -> Iterator[tuple[int, Cells | Fault]]:
+    def read() -> Numbered[Cells]:
         return cells_of_records(task, header, read_records(path))
 
     return Table(task, path, header, header, texts, label, called, read, skip_bad_rows)
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
-    def read_all() -> Iterator[tuple[int, Cells | Fault]]:
+    def read_all() -> Numbered[Cells]:
         return read_cells(path, task.separator, task.has_torn_rows)
 
-    def read() -> Iterator[tuple[int, Cells | Fault]]:
-        return without_others(
-            task, labelled, columns if has_header else None, itertools.islice(read_all(), has_header, None)
-        )
+    def read() -> Numbered[Cells]:
+        below = itertools.islice(read_all(), has_header, None)
+        return without_others(task, labelled, columns, below) if has_header else below
 
-    empty = UserError(f"{path} has no rows; the file is empty or holds a header alone")
-    line, first = next(read_all(), (0, ()))
-    if not line:
-        raise empty
-    if isinstance(first, Fault):
-        raise UserError(first.at(path, line))
-    found = find_header(task, split, labelled, (cells for _, cells in read_all() if not isinstance(cells, Fault)))
+    start = list(itertools.islice(read_all(), FIRST_ROWS))
+    no_rows = UserError(f"{path} has no rows; the file is empty or holds a header alone")
+    if not start:
+        raise no_rows
+    line, first = start[0]
+    rows = [cells for _, cells in start if not isinstance(cells, Fault)]
+    found = first if isinstance(first, Fault) else find_header(task, split, labelled, rows)
     if isinstance(found, Fault):
         raise UserError(found.at(path, line))
     has_header, columns, positions = found
+    if len(start) == has_header:
+        raise no_rows
     if not has_header and (split not in task.headerless or columns != (task.columns or columns)):
         warn_once(f"{path}: no header; its {len(columns)} columns are read as {', '.join(columns)}")
-    line, row = next(read(), (0, ()))
-    if not line:
-        raise empty
-    if task.from_record and not isinstance(row, Fault):
-        for cell in row:
-            if cell.startswith(("['", '["', "{'", '{"')):
-                raise UserError(
-                    f"{path}, line {line}: {shown(cell, 40)!r} is a list or record written as text, and {task.name}'s "
-                    "texts are made of it; write the file as JSON lines or Parquet"
-                )
-    while not isinstance(row, Fault) and len(columns) > len(row) and not columns[-1]:
-        columns = columns[:-1]  # separators after the last name, and none below
+    line, row = start[has_header]
+    if not isinstance(row, Fault):
+        packed = next((cell for cell in row if cell.startswith(("['", '["', "{'", '{"'))), "")
+        if packed and task.from_record:
+            raise UserError(
+                f"{path}, line {line}: {shown(packed, 40)!r} is a list or record written as text, and {task.name}'s "
+                "texts are made of it; write the file as JSON lines or Parquet"
+            )
+        while len(columns) > len(row) and not columns[-1]:
+            columns = columns[:-1]  # separators after the last name, and none below
     texts, label = positions[: len(task.text_columns)], positions[-1] if labelled else None
     called = tuple(columns[at] for at in positions)
     return Table(task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows)

@@ -1,7 +1,6 @@
 """Whether a table has a header, and which columns it has: also of copies of published tables whose header was lost."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from glue_tasks.cells import SEPARATORS, Cells
 from glue_tasks.columns import find_columns, letters_of, wanted_columns
@@ -9,7 +8,7 @@ from glue_tasks.labels import is_unscored, read_label
 from glue_tasks.lines import Fault
 from glue_tasks.task import Task, numbered_column
 
-_FIRST_ROWS = 100  # compared with known layouts where a header is missing
+FIRST_ROWS = 100  # compared with known layouts where a header is missing
 _MNLI = (
     "index,promptID,pairID,genre,sentence1_binary_parse,sentence2_binary_parse,sentence1_parse,sentence2_parse,"
     "sentence1,sentence2"
@@ -32,19 +31,19 @@ _PUBLISHED = {
 
 
 def find_header(
-    task: Task, split: str, labelled: bool, rows: Iterator[Cells]
+    task: Task, split: str, labelled: bool, rows: Sequence[Cells]
 ) -> tuple[bool, Cells, tuple[int, ...]] | Fault:
     """Whether the first row is a header, what the columns are called, and the positions of the wanted ones.
 
     `task.headerless` says whether there is a header. Where it is the other way round, that is recognised if it is
-    certain: a header has all the names, and no label where the task's files have theirs. `rows` are those of the file.
+    certain: a header has all the names, and no label where the task's files have theirs. `rows` are the first ones.
     """
-    first = next(rows)
+    first = rows[0]
     # As the task says, else by their numbers.
     columns = task.columns or tuple(numbered_column(at) for at in range(1, len(first) + 1))
     found = _header_or_row(task, split, labelled, first, columns)
     if isinstance(found, Fault) or (not found[0] and len(first) != len(columns)):
-        by_number = _columns_by_number(task, labelled, [first, *itertools.islice(rows, _FIRST_ROWS - 1)])
+        by_number = _columns_by_number(task, labelled, rows)
         if by_number:
             return False, by_number, tuple(by_number.index(name) for name in wanted_columns(task, labelled))
     return found
@@ -97,35 +96,31 @@ def _is_names(task: Task, cells: Cells) -> bool:
     return {*map(letters_of, cells)} <= known
 
 
-def _columns_by_number(task: Task, labelled: bool, rows: list[Cells]) -> Cells | None:
+def _columns_by_number(task: Task, labelled: bool, rows: Sequence[Cells]) -> Cells | None:
     """What the columns of a published task's table without a header are called, if that is certain.
 
     `rows` are the first ones. By the number of columns and by where all of them have a label or, in a test split, the
-    number of the row: where a header has none.
-    """
-    fitting = set()
-    sign = task.label_column if labelled else task.id_column
-    for columns in _known_columns(task):
-        if len(columns) == len(rows[0]) and sign in columns and (labelled or task.label_column not in columns):
-            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
-            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
-                fitting.add(columns)
-    return fitting.pop() if len(fitting) == 1 else None
-
-
-def _known_columns(task: Task) -> Iterator[tuple[str, ...]]:
-    """The columns of such tables: of a split as published, or a copy of fewer columns.
-
-    None for a task whose records are mapped: its text in a table would be without that.
+    number of the row: where a header has none. None for a task whose records are mapped: its text in a table would be
+    without that.
     """
     if task.hub is None or task.from_record is not None:
-        return
-    yield from (tuple(columns.split(",")) for columns in _PUBLISHED.get(task.name, ()))
-    yield (*task.text_columns, task.label_column)
-    yield (task.label_column, *task.text_columns)
-    yield (task.id_column or "id", *task.text_columns, task.label_column)
-    # QQP as Wang et al. (2017, arXiv 1702.03814) parted it.
-    yield (task.label_column, *task.text_columns, task.id_column or "id")
+        return None
+    texts, label, number = task.text_columns, task.label_column, task.id_column or "id"
+    known = {
+        *(tuple(columns.split(",")) for columns in _PUBLISHED.get(task.name, ())),
+        (*texts, label),
+        (label, *texts),
+        (number, *texts, label),
+        (label, *texts, number),  # QQP as Wang et al. (2017, arXiv 1702.03814) parted it
+    }
+    fitting = []
+    sign = label if labelled else task.id_column
+    for columns in known:
+        if len(columns) == len(rows[0]) and sign in columns and (labelled or label not in columns):
+            cells = [row[columns.index(sign)] for row in rows if len(row) == len(columns)]
+            if all(_is_label(task, cell) if labelled else cell.strip().isdigit() for cell in cells):
+                fitting.append(columns)
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _is_label(task: Task, written: str) -> bool:

@@ -122,7 +122,7 @@ def _write_text(split: HubSplit, path: Path, bar: tqdm) -> int:
     is_json = suffix_of(path) in RECORDS
     with TableWriter(path, None if is_json else split.schema.names) as table:
         for batch in split.batches():
-            for record in named_records(batch, split.label_names):
+            for record in named_records(batch):
                 if isinstance(record, Fault):
                     raise UserError(f"{split.shards[0]}: {record.what}")
                 if is_json:

@@ -5,7 +5,7 @@ forbids the network. No code of a repository is run.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,18 @@ class Repositories:
         """A folder laid out as the repository, with the files of the hub's splits. Raises UserError or Unreachable."""
         if self.source is not None:
             return _find_clone(self.source, hub, splits)
-        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub import HfApi, constants, snapshot_download
 
         self.offline = self.offline or constants.HF_HUB_OFFLINE
-        if not self.offline and not _answers(hub):
-            self.offline = True
-            self.say("the hub does not answer; looking in its cache")
+        if not self.offline and not constants.ENDPOINT.startswith(("http://", "https://")):
+            raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no web address")
+        if not self.offline:
+            try:
+                with _explained(hub):
+                    HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
+            except Unreachable:
+                self.offline = True
+                self.say("the hub does not answer; looking in its cache")
         patterns = ["README.md", *(pattern for split in splits for pattern in _patterns(hub, split))]
         with _explained(hub):
             path = snapshot_download(
@@ -57,23 +63,6 @@ class Repositories:
                 raise Unreachable(f"the cache does not have {missing} of {hub.repository}")
             raise UserError(f"{hub.repository} has no files {missing}; give a copy that has them with --source")
         return Path(path)
-
-
-def _answers(hub: Hub) -> bool:
-    """Whether the hub, or the mirror in HF_ENDPOINT, answers within some seconds.
-
-    Raises UserError if it does and does not have the repository.
-    """
-    from huggingface_hub import HfApi, constants
-
-    if not constants.ENDPOINT.startswith(("http://", "https://")):
-        raise UserError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no web address")
-    try:
-        with _explained(hub):
-            HfApi().dataset_info(hub.repository, timeout=_SECONDS_TO_ANSWER)
-    except Unreachable:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -140,11 +129,6 @@ class HubSplit:
     num_rows: int
     is_named_by_card: bool  # the README.md has the names of the labels, and the files do not
 
-    @property
-    def label_names(self) -> Mapping[str, list[str]]:
-        """The names of each ClassLabel column."""
-        return class_labels(self.schema)
-
     def batches(self) -> Iterator[Any]:
         """The rows as `pyarrow.RecordBatch`es."""
         for path in self.shards:
@@ -208,7 +192,7 @@ def _fault(task: Task, is_test: bool, split: HubSplit) -> str:
     if isinstance(found, Fault):
         return f"{found.what}; {found.cure}"
     label = columns[found[-1]] if len(wanted) > len(task.text_columns) else ""
-    names = split.label_names.get(label)
+    names = class_labels(split.schema).get(label)
     if names and output_order(task, names) is None:
         return f"the labels are {', '.join(names)}, those of {task.name} are {', '.join(task.labels)}"
     labels: set[Any] = set()

@@ -15,16 +15,18 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
+from glue_tasks.lines import Fault, shown
 from glue_tasks.task import Task
 
 # What a model that was fine-tuned without label names calls its outputs.
 _NO_NAME = re.compile(r"(label[ _-]?)?\d+", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}\.0*")  # "1.0": what a table with a missing value makes of 1
 _NUMBERS = tuple(map(str, range(1000)))  # more labels than any task has
-_TRUTH = {"true": "1", "false": "0"}  # what a table makes of a column of 0 and 1, or JSON of a condition
+_DIGITS, _WORDS = ("0", "1"), ("false", "true")  # of a column of 0 and 1 a table makes truth, as JSON of a condition
 # Beside a digit they may mean something: "1-2 stars" is not "12 stars".
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[ -]+(?=[^\W\d_])")
 
@@ -53,9 +55,16 @@ def split_labels(task: Task, written: str) -> list[str]:
 
 
 def read_label(task: Task, written: str) -> Label | None:
-    """The label that a cell of a file holds; None if it is none, or, in a multi-label task, one of them is none."""
+    """The label that a cell of a file holds; None if it is none, or, in a multi-label task, one of them is none.
+
+    The value of a regression is a finite number; Python's own 1_000 is none.
+    """
     if task.is_regression:
-        return _value(written)
+        try:
+            value = float(written)
+        except ValueError:
+            return None
+        return value if abs(value) < float("inf") and "_" not in written else None
     if not task.is_multi_label:
         return read_id(task, written)
     ids = {read_id(task, label) for label in split_labels(task, written)}
@@ -74,14 +83,9 @@ def number_of_hub(task: Task, written: str) -> int | None:
     None, too, for all numbers of a task some of whose codes or names are numbers of the hub's for other labels.
     """
     number, numbers = plain(written), _NUMBERS[: task.num_labels]
-    known = _by_plain(task.label_codes, task.labels)
-    if (
-        task.hub is None
-        or number not in numbers
-        or any(known.get(each, {at}) != {at} for at, each in enumerate(numbers))
-    ):
-        return None
-    return int(number) if number not in known else None
+    known = _by_plain(task.label_codes, task.labels, task.hub is not None)
+    is_other = any(known.get(each, {at}) != {at} for at, each in enumerate(numbers))
+    return int(number) if task.hub and number in numbers and number not in known and not is_other else None
 
 
 def is_no_label(task: Task, written: str) -> bool:
@@ -97,15 +101,6 @@ def is_unscored(task: Task, written: str) -> bool:
     return composed(written.strip()) in map(composed, task.unscored_labels)
 
 
-def _value(written: str) -> float | None:
-    """A finite number, or None. Python's own 1_000 is none."""
-    try:
-        value = float(written)
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") and "_" not in written else None
-
-
 def label_id(task: Task, written: str) -> int | None:
     """The id of the label that a file or a model writes so, or None if the task has no such label.
 
@@ -113,26 +108,20 @@ def label_id(task: Task, written: str) -> int | None:
     "polish") are read all the same; then what agrees in `plain`, if that is one label; then true and false for a task
     of two labels that knows them as 1 and 0, or the other way round, unless the hub numbers them in another order.
     """
-    if (exact := _exact(task, composed(written.strip()))) is not None:
-        return exact
-    by_plain = _by_plain(task.label_codes, task.labels)
-    wanted = plain(written)
-    other = _TRUTH.get(wanted) or next((word for word, digit in _TRUTH.items() if digit == wanted), "")
-    # Of a longer list of labels, 1 may be the second of many: not "true".
-    if wanted not in by_plain and other and task.num_labels == 2:
-        pair = _TRUTH.keys() if other in _TRUTH else set(_TRUTH.values())
-        # CLUEWSC2020's 1 is the hub's number of "false".
-        is_of_hub = task.hub is not None and wanted in _NUMBERS
-        wanted = other if pair <= by_plain.keys() and not is_of_hub else wanted
-    found = by_plain.get(wanted, frozenset())
+    exact = _exact(task, written)
+    found = (
+        _by_plain(task.label_codes, task.labels, task.hub is not None).get(plain(written), set())
+        if exact is None
+        else {exact}
+    )
     return next(iter(found)) if len(found) == 1 else None
 
 
 def _exact(task: Task, written: str) -> int | None:
-    for known in (_composed(task.label_codes), _composed(task.labels)):
-        if written in known:
-            return known.index(written)
-    return None
+    """The label of that code or name to the letter, accents aside."""
+    written = composed(written.strip())
+    by_name = (known.index(written) for known in map(_composed, (task.label_codes, task.labels)) if written in known)
+    return next(by_name, None)
 
 
 @functools.cache
@@ -141,13 +130,19 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @functools.cache  # a file may ask for every row
-def _by_plain(*lists: tuple[str, ...]) -> dict[str, frozenset[int]]:
-    """Plain name or code -> the labels that go by it."""
+def _by_plain(codes: tuple[str, ...], names: tuple[str, ...], is_of_hub: bool) -> dict[str, set[int]]:
+    """Plain name or code -> the labels that go by it; true and false too where they are known as 1 and 0."""
     found: dict[str, set[int]] = {}
-    for known in lists:
+    for known in (codes, names):
         for label, name in enumerate(known):
             found.setdefault(plain(name), set()).add(label)
-    return {name: frozenset(ids) for name, ids in found.items()}
+    # Of a longer list of labels, 1 may be the second of many: not "true". CLUEWSC2020's 1 is the hub's "false".
+    pairs = {_DIGITS: _WORDS} if is_of_hub else {_DIGITS: _WORDS, _WORDS: _DIGITS}
+    for there, others in pairs.items() if len(names) == 2 else ():
+        if found.keys() >= {*there}:
+            for name, other in zip(there, others, strict=True):
+                found.setdefault(other, found[name])
+    return found
 
 
 def output_names(id2label: Mapping[int, str], label2id: Mapping[str, Any] | None, model: str) -> tuple[str, ...]:
@@ -190,3 +185,80 @@ def output_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
 def written_labels(task: Task) -> tuple[str, ...]:
     """What predictions say for each label, in the order of their ids: for a benchmark's server what its files have."""
     return (task.label_codes if task.submission else ()) or task.labels
+
+
+class FileLabels:
+    """Reads the labels of a file, each distinct one once: names and codes of the task, or the hub's numbers, of which a
+    warning says what they are read as; never some of both."""
+
+    def __init__(self, task: Task, path: Path):
+        self.task = task
+        self.path = path
+        self._ids: dict[str, int] = {}  # of labels as they are written
+        self._first: tuple[int, str] | None = None  # the line of the first label, and the label as it is written
+        self._numbered = False  # whether it is a number of the hub's
+
+    def read(self, line: int, written: str) -> Label:
+        """The label that a cell holds. Raises Fault; UserError where some labels are the hub's numbers and others are
+        not: which they all are is not known then."""
+        if self.task.is_multi_label:
+            return tuple(sorted({self._id(line, each) for each in split_labels(self.task, written)}))
+        if not self.task.is_regression:
+            return self._id(line, written)
+        value = read_label(self.task, written)
+        if value is None:
+            raise Fault(f"{self._where(written)} is not a number")
+        return value
+
+    def _id(self, line: int, written: str) -> int:
+        if (known := self._ids.get(written)) is not None:
+            return known
+        task = self.task
+        # A line break in a label is what a quotation mark too many swallowed.
+        label = None if "\n" in written else read_id(task, written)
+        is_digits = plain(written).isdigit()
+        if label is not None or (self._numbered and is_digits):
+            self._check_order(line, written)
+        if label is None:
+            cure = f"{task.name} has {', '.join(task.label_codes or task.labels)}"
+            if task.hub is None and not task.label_codes and is_digits:
+                cure += "; if the file numbers them, say how in label_codes of the task"
+            raise Fault(f"unknown label {self._where(written)}", cure)
+        self._ids[written] = label
+        return label
+
+    def _where(self, written: str) -> str:
+        return f"{shown(written)!r} in column {self.task.label_column.removeprefix('column ')}"
+
+    def _check_order(self, line: int, written: str) -> None:
+        """Raises UserError unless this label and the file's first are both numbers of the hub's, or neither."""
+        task, hub = self.task, self.task.hub.repository if self.task.hub else ""
+        is_number = number_of_hub(task, written) is not None
+        codes = f", or the codes {shown(', '.join(task.label_codes))}" if task.label_codes else ""
+        cure = f"write the names {shown(', '.join(task.labels))}{codes}"
+        if self._first is None:
+            self._first, self._numbered = (line, written), is_number
+            if is_number:
+                order = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
+                warn_once(
+                    f"{self.path}: the labels are numbers, and are read in the order of {hub}: {shown(order, 400)}; if "
+                    f"they mean something else, {cure}"
+                )
+        elif is_number != self._numbered:
+            first_line, first = self._first
+            number, other = (first, written) if self._numbered else (written, first)
+            raise UserError(
+                f"{self.path}, line {line}: the label {written!r}, and {first!r} on line {first_line}: {number!r} "
+                f"would be {task.labels[number_of_hub(task, number) or 0]} in the order of {hub}, and {other!r} is "
+                f"none of its numbers; the file's labels are in one of two orders, so {cure}"
+            )
+
+
+def check_names(task: Task, path: Path, names: Sequence[str]) -> None:
+    """Raises UserError if a file names its labels, and none of them is one of the task's."""
+    if names and not task.is_regression and all(read_id(task, name) is None for name in names):
+        codes = f" (codes {shown(', '.join(task.label_codes))})" if task.label_codes else ""
+        raise UserError(
+            f"{path} names its labels {shown(', '.join(names))}, and {task.name} has {shown(', '.join(task.labels))}"
+            f"{codes}; rename them in the file, for its numbers need not be in the task's order"
+        )

@@ -2,20 +2,22 @@
 
 import contextlib
 import gzip
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from glue_tasks.errors import UserError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+_UTF_16 = "is UTF-16, not UTF-8; save it as UTF-8"
 # Of the starts of files of another kind, what to do.
 _OTHER_KINDS = {
-    b"\xff\xfe": "is UTF-16, not UTF-8; save it as UTF-8",
-    b"\xfe\xff": "is UTF-16, not UTF-8; save it as UTF-8",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
     b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as .tsv or .csv",
     b"PAR1\x15": "is Parquet, not text; give it a name that ends in .parquet",
 }
@@ -28,9 +30,10 @@ TEXT_SUFFIXES = (".txt", ".txt.gz")  # tables with tabs, as they are passed arou
 SUFFIXES = (*GRIDS, *RECORDS, *(f"{suffix}.gz" for suffix in (".tsv", ".csv", ".json", ".jsonl")))
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a row cannot be read, and what to do."""
+@dataclass(eq=False)
+class Fault(Exception):
+    """Why a row cannot be read, and what to do. Raised by what reads one row; rows that are passed on have it in the
+    place of such a one."""
 
     what: str
     cure: str = ""
@@ -38,6 +41,20 @@ class Fault:
     def at(self, path: Path, line: int) -> str:
         """The sentence."""
         return f"{path}, line {line}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+Numbered = Iterator[tuple[int, _Out | Fault]]  # rows, each with its line, from 1
+
+
+def read_each(rows: Iterable[tuple[int, _In | Fault]], read: Callable[[_In], _Out]) -> Numbered[_Out]:
+    """What `read` makes of each row. A Fault that it raises stands in the row's place; one that is there stays."""
+    for line, row in rows:
+        try:
+            yield line, row if isinstance(row, Fault) else read(row)
+        except Fault as fault:
+            yield line, fault
 
 
 def suffix_of(path: Path) -> str:
@@ -65,21 +82,21 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             raise UserError(f"{path} is a damaged gzip file ({error}); get or make it anew") from None
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str | Fault]]:
+def read_lines(path: Path) -> Numbered[str]:
     """Each line's number, from 1, and its text without its end; blank lines are counted and left out."""
-    for line, raw in enumerate(raw_lines(path), start=1):
-        raw = raw.rstrip(b"\r\n")  # \r\r\n too: CRLF written through a system that makes CRLF of LF
-        if raw:
-            yield line, decoded(raw)
+    # \r\r\n too: CRLF written through a system that makes CRLF of LF
+    lines = ((line, raw.rstrip(b"\r\n")) for line, raw in enumerate(raw_lines(path), start=1))
+    return read_each(((line, raw) for line, raw in lines if raw), decoded)
 
 
-def decoded(raw: bytes) -> str | Fault:
-    """A line as text."""
+def decoded(raw: bytes) -> str:
+    """A line as text. Raises Fault."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         at = error.start
-        return Fault(f"byte {at + 1} of the line (0x{raw[at]:02x}) is not UTF-8", "save the file as UTF-8")
+        what = f"byte {at + 1} of the line (0x{raw[at]:02x}) is not UTF-8"
+        raise Fault(what, "save the file as UTF-8") from None
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
@@ -90,23 +107,18 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     """
     ends_in_cr = _ends_in_cr(path)
     with open_bytes(path) as file:
-        lines = _split_at_cr(file) if ends_in_cr else iter(file)
+        lines = iter(file)
+        if ends_in_cr:
+            # Latin-1 has a character for every byte, and gives each back.
+            lines = (line.encode("latin-1") for line in io.TextIOWrapper(file, "latin-1", newline="\r"))
         first = next(lines, b"")
         for sign, cure in _OTHER_KINDS.items():
             if first.startswith(sign):
                 raise UserError(f"{path} {cure}")
         if len(first) > 3 and (not any(first[:20:2]) or not any(first[1:20:2])):
-            raise UserError(f"{path} is UTF-16, not UTF-8; save it as UTF-8")
+            raise UserError(f"{path} {_UTF_16}")
         yield first.removeprefix(_BYTE_ORDER_MARK)
         yield from lines
-
-
-def _split_at_cr(file: BinaryIO) -> Iterator[bytes]:
-    rest = b""
-    while chunk := file.read(_CHUNK):
-        *lines, rest = (rest + chunk).split(b"\r")
-        yield from (line + b"\r" for line in lines)
-    yield rest
 
 
 def _ends_in_cr(path: Path) -> bool:

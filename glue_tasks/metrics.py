@@ -50,6 +50,9 @@ METRICS: dict[str, Metric] = {
     "macro_f1": _of_labels(metrics.f1_score, average="macro", zero_division=0.0),
 }
 
-OF_VALUES = frozenset({"pearson", "spearman"})  # of a regression; the others are of labels
-OF_TWO_LABELS = frozenset({"f1"})  # of the second one
-OF_MULTI_LABEL = frozenset({"micro_f1", "macro_f1"})
+OF_KIND = {
+    "classification": ("accuracy", "f1", "matthews"),
+    "regression": ("pearson", "spearman"),
+    "multi-label": ("micro_f1", "macro_f1"),
+}
+OF_TWO_LABELS = ("f1",)  # of the second one

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.labels import composed
 from glue_tasks.lines import SUFFIXES, TEXT_SUFFIXES, shown
-from glue_tasks.tally import warn_once
 from glue_tasks.task import Task
 
 AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it

@@ -4,25 +4,16 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from glue_tasks import TASKS, files
+from glue_tasks import TASKS
 from glue_tasks.task import Task
 
 # Of a task what is neither read nor scored, beside how it is trained. `from_record` is compared by its source.
-_OTHER_FIELDS = (
-    "name",
-    "summary",
-    "folders",
-    "other_files",
-    "from_record",
-    "hub",
-    "submission",
-    "language",
-    "homepage",
-)
+_UNREAD = ("name", "summary", "folders", "other_files", "from_record", "hub", "submission", "language", "homepage")
+_TABLES = ("task", "glue", "clue", "chinese", "demo")  # and the modules of this package that are so
 _OF_TRAINING = ("max_length", "variants", "_epochs", "_rate")
 
 
@@ -40,7 +31,7 @@ def reading_digest(task: Task) -> str:
 
 
 def _reading(task: Task) -> dict[str, Any]:
-    names = (field.name for field in dataclasses.fields(task) if field.name not in _OTHER_FIELDS)
+    names = (field.name for field in dataclasses.fields(task) if field.name not in _UNREAD)
     described = {name: getattr(task, name) for name in names if not name.endswith(_OF_TRAINING)}
     return described | ({"from_record": code_digest(task.from_record)} if task.from_record else {})
 
@@ -74,15 +65,14 @@ def _sources(function: Callable, seen: set[Any]) -> Iterator[str]:
 
 @functools.cache
 def _of_package() -> str:
-    """The digest of the modules that read files: `files`, and those of this package it uses, but for `Task`'s."""
-    found, waiting = set(), [files.__name__]
-    while waiting:
-        name = waiting.pop()
-        if name in found or not name.startswith(f"{__package__}.") or name == Task.__module__:
-            continue
-        found.add(name)
-        waiting += [getattr(value, "__module__", "") or "" for value in vars(sys.modules[name]).values()]
-    return _digest(*(inspect.getsource(sys.modules[name]) for name in sorted(found)))
+    """The digest of this package's code but for the tables of tasks and what a task is: its fields are compared."""
+    return _digest(
+        *(
+            path.read_text(encoding="utf-8")
+            for path in sorted(Path(__file__).parent.glob("*.py"))
+            if path.stem not in _TABLES
+        )
+    )
 
 
 def _digest(*parts: str) -> str:

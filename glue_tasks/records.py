@@ -5,22 +5,23 @@ A record that cannot be read is a Fault in its place, where it is known where th
 
 import codecs
 import contextlib
+import io
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from glue_tasks.errors import UserError
-from glue_tasks.lines import Fault, open_bytes, read_lines, shown, suffix_of
+from glue_tasks.lines import Fault, Numbered, open_bytes, read_each, read_lines, shown, suffix_of
 
 Record = Mapping[str, Any]
 _ROWS_OF_PARQUET = 1_000  # read at a time
 _CHUNK = 1 << 20  # bytes of an array read at a time
+_SPACE = " \t\r\n"  # JSON's white space is these four
 _LARGEST_OBJECT = 1 << 24  # characters that an array may hold before one of its objects ends
 
 
-def read_records(path: Path) -> Iterator[tuple[int, Record | Fault]]:
+def read_records(path: Path) -> Numbered[Record]:
     """Each record and its line, or in Parquet its row, from 1."""
     return _read_parquet(path) if suffix_of(path) == ".parquet" else _read_json(path)
 
@@ -37,73 +38,56 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _read_json(path: Path) -> Iterator[tuple[int, Record | Fault]]:
+def _read_json(path: Path) -> Numbered[Record]:
     """JSON lines, an object on each; or one array of objects."""
     with open_bytes(path) as file:
         start = file.read(1 << 12).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):
-        yield from _read_array(path)
-        return
-    for line, text in read_lines(path):
-        if isinstance(text, Fault):
-            yield line, text
-        elif text.strip():
-            yield line, _parsed(text)
+        return _read_array(path)
+    lines = ((line, text) for line, text in read_lines(path) if isinstance(text, Fault) or text.strip())
+    return read_each(lines, _parsed)
 
 
-def _parsed(text: str) -> Record | Fault:
+def _parsed(text: str) -> Record:
     try:
         record = _JSON.decode(text)
     except json.JSONDecodeError as error:
-        return Fault(f"no JSON object ({error.msg} at character {error.pos + 1})", "each line is an object {...}")
+        what = f"no JSON object ({error.msg} at character {error.pos + 1})"
+        raise Fault(what, "each line is an object {...}") from None
     except (ValueError, RecursionError) as error:
-        return Fault(f"no JSON object that can be read ({error})")
-    return record if isinstance(record, dict) else Fault("JSON, but no object", "each line is an object {...}")
+        raise Fault(f"no JSON object that can be read ({error})") from None
+    if not isinstance(record, dict):
+        raise Fault("JSON, but no object", "each line is an object {...}")
+    return record
 
 
-_SPACE = re.compile(r"[ \t\r\n]*")  # JSON's white space is these four
 _AFTER = {"[": "{]", "{": ",]", ",": "{", "]": ""}  # what may come after what in an array of objects
 
 
 def _read_array(path: Path) -> Iterator[tuple[int, Record]]:
     """The objects of an array, of which a piece is held at a time. Raises UserError where it is broken."""
-    decode = codecs.getincrementaldecoder("utf-8-sig")().decode
     text, at, line = "", 0, 1  # read so far, up to where it is understood, and in which line that is
     allowed = "["
     with open_bytes(path) as file:
-
-        def go_to(end: int) -> None:
-            """Leave behind what is before `end`."""
-            nonlocal at, line
-            line += text.count("\n", at, end)
-            at = end
+        characters = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
         def read_more() -> bool:
             nonlocal text, at
             try:
-                text, at = text[at:] + decode(chunk := file.read(_CHUNK), final=not chunk), 0
+                text, at = text[at:] + (piece := characters.read(_CHUNK)), 0
             except UnicodeDecodeError:
                 raise UserError(f"{path} is not UTF-8; save it as UTF-8") from None
-            return bool(chunk)
+            return bool(piece)
 
-        while True:
-            go_to(_SPACE.match(text, at).end())  # type: ignore[union-attr]  # it matches nothing, too
-            if at == len(text):
-                if read_more():
-                    continue
-                if allowed:
-                    raise UserError(f"{path}, line {line}: the array has no end; the file is cut off")
-                return
-            token = text[at]
-            if token not in allowed:
+        while at < len(text) or read_more():
+            token, end = text[at], at + 1
+            if token not in allowed + _SPACE:
                 wanted = " or ".join(allowed) or "its end"
                 raise UserError(
                     f"{path}, line {line}: {shown(text[at:], 20)!r} in an array, where {wanted} is expected; write an "
                     "object {...} on each line instead"
                 )
-            if token != "{":
-                go_to(at + 1)
-            else:
+            if token == "{":
                 try:
                     record, end = _JSON.raw_decode(text, at)
                 except json.JSONDecodeError as error:
@@ -114,16 +98,16 @@ def _read_array(path: Path) -> Iterator[tuple[int, Record]]:
                 except (ValueError, RecursionError) as error:
                     raise UserError(f"{path}, line {line}: no JSON object that can be read ({error})") from None
                 yield line, record
-                go_to(end)
-            allowed = _AFTER[token]
+            line += text.count("\n", at, end)
+            at, allowed = end, _AFTER.get(token, allowed)
+    if allowed:
+        raise UserError(f"{path}, line {line}: the array has no end; the file is cut off")
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, Record | Fault]]:
+def _read_parquet(path: Path) -> Numbered[Record]:
     """Rows of Parquet; a ClassLabel of `datasets` by its name."""
-    row = 0
-    for batch in parquet_batches(path, _ROWS_OF_PARQUET):
-        for record in named_records(batch, class_labels(batch.schema)):
-            yield (row := row + 1), record
+    rows = (row for batch in parquet_batches(path, _ROWS_OF_PARQUET) for row in named_records(batch))
+    return enumerate(rows, start=1)
 
 
 @contextlib.contextmanager
@@ -150,30 +134,31 @@ def parquet_batches(path: Path, rows: int) -> Iterator[Any]:
         yield from file.iter_batches(rows)
 
 
-def named_records(batch: Any, names: Mapping[str, list[str]]) -> Iterator[Record | Fault]:
+def named_records(batch: Any) -> Iterator[Record | Fault]:
     """The rows of a `pyarrow.RecordBatch` as records, ClassLabels by their names; -1, which says that there is none,
     stays. A number of 32 bits is written with as few digits as tell it from its neighbours: 3.8, not
     3.799999952316284."""
     import numpy as np
 
     short = [field.name for field in batch.schema if str(field.type) == "float"]
-    for record in batch.to_pylist():
+    names = class_labels(batch.schema)
+
+    def named(record: dict[str, Any]) -> Record:
         for column in short:
             if record[column] is not None:
                 record[column] = float(str(np.float32(record[column])))
-        yield _named(record, names)
+        for column, known in names.items():
+            value = record[column]
+            numbers = value if isinstance(value, list) else [value]  # several in a multi-label column
+            for at, number in enumerate(numbers):
+                if isinstance(number, int) and number != -1:
+                    if not 0 <= number < len(known):
+                        raise Fault(f"column {column} holds {number}, and the file names {len(known)} labels, from 0")
+                    numbers[at] = known[number]
+            record[column] = numbers if isinstance(value, list) else numbers[0]
+        return record
 
-
-def _named(record: dict[str, Any], names: Mapping[str, list[str]]) -> Record | Fault:
-    for column, known in names.items():
-        value = record[column]
-        numbers = value if isinstance(value, list) else [value]  # several in a multi-label column
-        for number in numbers:
-            if isinstance(number, int) and not -1 <= number < len(known):
-                return Fault(f"column {column} holds {number}, and the file names {len(known)} labels, from 0")
-        named = [known[number] if isinstance(number, int) and number != -1 else number for number in numbers]
-        record[column] = named if isinstance(value, list) else named[0]
-    return record
+    return (row for _, row in read_each(enumerate(batch.to_pylist()), named))
 
 
 def label_names(path: Path) -> dict[str, list[str]]:

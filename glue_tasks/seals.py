@@ -34,32 +34,23 @@ def damage(record: Path) -> str:
         expected = {record.with_name(name): (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{record} is damaged"
-    for path, (size, _) in expected.items():
+    for path, (size, digest) in expected.items():
         if not path.is_file():
             return f"there is no {path}"
-        if path.stat().st_size != size:
-            return f"{path} is damaged: it has {path.stat().st_size:,} bytes, not {size:,}"
-    for path, (_, digest) in expected.items():
-        if fingerprint(path)["sha256"] != digest:
+        found = fingerprint(path)
+        if found["bytes"] != size:
+            return f"{path} is damaged: it has {found['bytes']:,} bytes, not {size:,}"
+        if found["sha256"] != digest:
             return f"{path} is damaged: it is not what was written"
     return ""
 
 
-def check_file(path: Path) -> None:
-    """Raises UserError if there is a record of the file beside it, of its name, and the file is not as it was."""
-    _check(path.with_suffix(".json"), path.name)
-
-
-def check_weights(folder: Path) -> None:
-    """Raises UserError if the folder is that of a finished phase, and its weights are not those that were saved."""
-    _check(folder / "run.json", "model.safetensors")
-
-
-def _check(record: Path, name: str) -> None:
-    if record.name == name or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
+def check_file(path: Path, record: Path) -> None:
+    """Raises UserError if the record, of a file beside it, is there and has its name, and the file is not as it was."""
+    if record == path or not record.is_file() or record.stat().st_size > _LARGEST_RECORD:
         return
     with contextlib.suppress(ValueError, AttributeError):  # a file of another kind
-        if name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (wrong := damage(record)):
+        if path.name in json.loads(record.read_text(encoding="utf-8")).get("files", ()) and (wrong := damage(record)):
             raise UserError(
                 f"{wrong}, by the record {record}; make it anew, or remove {record} if it was changed on purpose"
             )

@@ -19,8 +19,8 @@ import pydantic
 from glue_tasks import TASKS, get_task
 from glue_tasks.errors import UserError
 from glue_tasks.labels import composed
-from glue_tasks.metrics import METRICS, OF_MULTI_LABEL, OF_TWO_LABELS, OF_VALUES
-from glue_tasks.task import KINDS, TSV_SPLITS, Task, numbered_column
+from glue_tasks.metrics import METRICS, OF_KIND, OF_TWO_LABELS
+from glue_tasks.task import TSV_SPLITS, Task, numbered_column
 
 # Of a task's fields those that a file cannot say; `header` it says in place of `headerless`.
 _OF_PYTHON_ALONE = ("headerless", "has_torn_rows", "only", "from_record", "hub", "submission")
@@ -29,18 +29,6 @@ _NEEDED = ("name", "text_columns", "label_column", "labels")
 _FIELDS: dict[str, Any] = {key: (kind, None) for key, kind in typing.get_type_hints(Task).items() if key in KEYS}
 _STRICT = pydantic.ConfigDict(strict=True)  # "5e-5" is no number
 _TaskFile: type[pydantic.BaseModel] = pydantic.create_model("_TaskFile", __config__=_STRICT, **_FIELDS)
-
-# For each kind its metrics, and those of a task that names none.
-_METRICS = {
-    "classification": METRICS.keys() - OF_VALUES - OF_MULTI_LABEL,
-    "regression": OF_VALUES,
-    "multi-label": OF_MULTI_LABEL,
-}
-_USUAL_METRICS = {
-    "classification": ("accuracy",),
-    "regression": ("pearson", "spearman"),
-    "multi-label": ("micro_f1", "macro_f1"),
-}
 
 
 def load_task(path: Path) -> Task:
@@ -128,8 +116,8 @@ def _faults(task: Task) -> Iterator[str]:
 
 def _faults_of_labels(task: Task) -> Iterator[str]:
     codes, separator = task.label_codes, task.label_separator
-    if task.kind not in KINDS:
-        yield f"has the kind {task.kind!r}; there are {', '.join(KINDS)}{_near(task.kind, KINDS)}"
+    if task.kind not in OF_KIND:
+        yield f"has the kind {task.kind!r}; there are {', '.join(OF_KIND)}{_near(task.kind, OF_KIND)}"
     if task.is_multi_label and not task.labels:
         yield "has no labels; name them"
     if len(task.labels) == 1:
@@ -156,10 +144,9 @@ def _faults_of_metrics(task: Task) -> Iterator[str]:
     for metric in task.metrics:
         if metric not in METRICS:
             yield f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}"
-        if metric not in _METRICS[task.kind]:
+        if metric not in OF_KIND[task.kind]:
             scored = "labels" if task.kind == "classification" else f"a {task.kind}" + " task" * task.is_multi_label
-            fitting = [known for known in METRICS if known in _METRICS[task.kind]]
-            yield f"scores {scored} by {metric}; there are {', '.join(fitting)}"
+            yield f"scores {scored} by {metric}; there are {', '.join(OF_KIND[task.kind])}"
         if metric in OF_TWO_LABELS and task.num_labels > 2:
             yield f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews"
 
@@ -173,12 +160,16 @@ def _task(given: dict[str, Any], path: Path) -> Task:
         values = _TaskFile.model_validate(_as_fields(given)).model_dump(exclude_unset=True)
     except pydantic.ValidationError as error:
         raise ValueError(_sentence(error.errors()[0], given)) from None
-    _check_name(values["name"])
+    name = values["name"]
+    if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
+        raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
+    if any(name.casefold() == known.casefold() for known in TASKS):
+        raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
     kind = "regression" if given["labels"] == "regression" else values.get("kind", "classification")
     usual = {
         "summary": f"a task of your own, from {path.name}",
         "homepage": "",
-        "metrics": _USUAL_METRICS.get(kind, ()),
+        "metrics": ("accuracy",) if kind == "classification" else OF_KIND.get(kind, ()),
         "headerless": _headerless(given),
     }
     task = Task(**{**usual, **values})
@@ -243,13 +234,6 @@ def _headerless(given: Mapping[str, Any]) -> tuple[str, ...]:
     return () if header else tuple(given.get("files", TSV_SPLITS))
 
 
-def _check_name(name: str) -> None:
-    if not name.isprintable() or name != name.strip() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
-        raise ValueError(f"has the name {name!r}; it is that of a folder too, such as Tickets")
-    if any(name.casefold() == known.casefold() for known in TASKS):
-        raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
-
-
 # What pydantic expects, as a person would say it.
 _EXPECTED = {
     "string_type": "a text in quotes",
@@ -276,12 +260,9 @@ def _sentence(error: Any, given: Mapping[str, Any]) -> str:
 _MEANT = {
     "text": "text_columns",
     "texts": "text_columns",
-    "text_column": "text_columns",
     "label": "label_column",
     "target": "label_column",
     "codes": "label_codes",
-    "metric": "metrics",
-    "lang": "language",
     "sep": "separator",
     "delimiter": "separator",
     "epochs": "intermediate_epochs",
@@ -291,7 +272,6 @@ _MEANT = {
     "dev": "files",
     "test": "files",
     "multi_label": "kind",
-    "multilabel": "multi-label",
 }
 
 

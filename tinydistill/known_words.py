@@ -4,8 +4,8 @@ from itertools import islice
 
 from transformers import PreTrainedTokenizerBase
 
+from glue_tasks.errors import warn_once
 from glue_tasks.files import Table
-from glue_tasks.tally import warn_once
 
 _ROWS = 1_000  # of a file are looked at, the first
 # Of the pieces or words. Text that fits has under 0.1% (SST-2, MRPC, RTE, TNEWS under a vocabulary of their language),

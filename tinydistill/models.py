@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from glue_tasks.errors import UserError
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.task import Task
 from tinydistill.activations import apply_stated, forget_activation
 from tinydistill.encoders.config import load_config

@@ -51,7 +51,7 @@ def load_data(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBa
     task = kind.task
     train_path = Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train")
     cache = Path(options.output_dir) / "cache"
-    check_file(train_path)
+    check_file(train_path, train_path.with_suffix(".json"))
     tables = {
         "train": open_table(task, train_path, "train", options.skip_bad_rows, needs_labels),
         **_open_dev(kind, options),

@@ -24,7 +24,7 @@ from augment import Augmenter, CandidateOptions
 from augment.masked_lm import MaskedLM
 from augment.words import is_content_word
 from glue_tasks import UserError
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import warn_once
 from tinydistill.encoders.limits import accepted_inputs
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

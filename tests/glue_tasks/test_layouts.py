@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glue_tasks.layouts import joined_keywords, marked_spans
+from glue_tasks.clue import joined_keywords, marked_spans
 
 
 def record(text: str, first: tuple[str, Any], second: tuple[str, Any]) -> dict[str, Any]:

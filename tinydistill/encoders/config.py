@@ -2,8 +2,7 @@
 
 from transformers import AutoConfig, BertConfig, PreTrainedConfig
 
-from glue_tasks.errors import UserError
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import UserError, warn_once
 from tinydistill.encoders.pretrained import load_pretrained, quiet
 
 

@@ -6,8 +6,7 @@ from typing import Any
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, TokenizersBackend
 
-from glue_tasks.errors import UserError
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import UserError, warn_once
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import find_file, load_pretrained
 

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from glue_tasks.errors import UserError
-from glue_tasks.seals import check_weights
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import UserError, warn_once
+from glue_tasks.seals import check_file
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import find_file, load_pretrained
 
@@ -24,7 +23,7 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     # Sizes that do not fit are left to the caller: the error of transformers only points to a table in its log.
     how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     how["config"] = load_config(name, **options)
-    check_weights(Path(name))
+    check_file(Path(name) / "model.safetensors", Path(name) / "run.json")
     model, info = load_pretrained(auto_class, name, **how)
     if wrapped := {match[0] for key in info["unexpected_keys"] if (match := _WRAPPER.match(key))}:
         warn_once(

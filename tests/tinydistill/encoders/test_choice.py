@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import warn_once
 from tinydistill.encoders.cpu import attention, choice, dropout, memory, products, squared_errors
 from tinydistill.encoders.cpu.choice import PLAIN, uses
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from glue_tasks.errors import is_outside
-from glue_tasks.tally import warn_once
+from glue_tasks.errors import is_outside, warn_once
 
 # This environment variable, set to 1, turns every faster way off; set to names of files here, such as
 # "dropout,products", it turns off those.
