@@ -11,7 +11,7 @@ def training(plan: Plan, phase: str) -> tuple:
     return dataclasses.astuple(plan.phases[phase].training)
 
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 
 
 def test_defaults_are_the_tasks() -> None:
