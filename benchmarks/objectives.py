@@ -2,15 +2,13 @@
 
 A step is the teacher's forward pass, the student's, the loss and its gradient, of 32 sentences without padding; the
 teacher is the small real encoder, the student has 3 blocks of width 312. Objectives take turns in one process, and the
-fewest processor seconds count; memory is the most that a process held which made two such steps of the longest
-sentences.
+fewest processor seconds count. Memory is the most that a step holds beside the models.
 
     python -m benchmarks.objectives
     python -m benchmarks.objectives --lengths 128 --names hidden_mse,minilm,bert-emd
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.distillation import MINILM
-from benchmarks.machine import alone, check_inputs, peak_memory_mb
+from benchmarks.machine import MemoryWatch, alone, check_inputs
 from glue_tasks import get_task
 from glue_tasks.errors import exit_on_user_error
 from tinydistill.distiller import Distiller
@@ -52,16 +50,15 @@ def main(
     check_inputs(minilm=minilm)
     wanted = list(dict.fromkeys([FIRST, *names.split(",")]))
     pieces = [int(length) for length in lengths.split(",")]
-    times = {length: alone(_times, str(minilm), wanted, length, rounds, precision) for length in pieces}
-    print("| objectives | " + " | ".join(f"{length} pieces" for length in pieces) + " | memory |")
-    print("|---" * (len(pieces) + 2) + "|")
+    found = {length: alone(_measure, str(minilm), wanted, length, rounds, precision) for length in pieces}
+    print("| objectives | " + " | ".join(f"{length} pieces" for length in pieces) + " |")
+    print("|---" * (len(pieces) + 1) + "|")
     for name in wanted:
-        memory = alone(_memory, str(minilm), name, max(pieces), precision)["memory"]
         cells = [
-            f"{times[length][name] * 1e3:.0f} ms, {times[length][name] / times[length][FIRST]:.2f}x"
-            for length in pieces
+            f"{own[name][0] * 1e3:.0f} ms, {own[name][0] / own[FIRST][0]:.2f}x, {own[name][1]} MB"
+            for own in (found[length] for length in pieces)
         ]
-        print(f"| {name} | {' | '.join(cells)} | {memory} MB |", flush=True)
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 class _Step:
@@ -93,27 +90,21 @@ class _Step:
         return time.process_time() - began
 
 
-def _times(minilm: str, names: list[str], length: int, rounds: int, precision: str) -> dict[str, Any]:
-    keep_freed_memory()
+def _measure(minilm: str, names: list[str], length: int, rounds: int, precision: str) -> dict[str, Any]:
+    """Processor seconds and MB of each name's step."""
     steps = {name: _Step(minilm, name, length, precision) for name in names}
-    return {name: min(taken) for name, taken in _in_turns(steps, rounds)}
-
-
-def _in_turns(steps: dict[str, _Step], rounds: int) -> Iterator[tuple[str, list[float]]]:
+    steps[FIRST]()  # what the libraries set up at first use is no step's
+    memory = {}
+    for name, step in steps.items():
+        with MemoryWatch() as watch:
+            step()
+        memory[name] = watch.anonymous_mb
+    keep_freed_memory()  # as runs do; from here on memory tells nothing
     taken: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for name, step in steps.items():
-            seconds = step()
-            if turn:  # the first one allocates
-                taken[name].append(seconds)
-    yield from taken.items()
-
-
-def _memory(minilm: str, name: str, length: int, precision: str) -> dict[str, Any]:
-    step = _Step(minilm, name, length, precision)
-    step()
-    step()
-    return {"memory": peak_memory_mb()}
+            taken[name].append(step())
+    return {name: (min(taken[name]), memory[name]) for name in steps}
 
 
 if __name__ == "__main__":
