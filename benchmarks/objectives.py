@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.distillation import MINILM
-from benchmarks.machine import MemoryWatch, alone, check_inputs
+from benchmarks.machine import MemoryWatch, alone, check_inputs, give_back
 from glue_tasks import get_task
 from glue_tasks.errors import exit_on_user_error
 from tinydistill.distiller import Distiller
@@ -96,6 +96,7 @@ def _measure(minilm: str, names: list[str], length: int, rounds: int, precision:
     steps[FIRST]()  # what the libraries set up at first use is no step's
     memory = {}
     for name, step in steps.items():
+        give_back()
         with MemoryWatch() as watch:
             step()
         memory[name] = watch.anonymous_mb
