@@ -26,9 +26,11 @@ from tinydistill.run import run
 from tinydistill.settings import Plan, check_ranges, resolve
 
 TEXT, PAIR, LABEL = "text", "text_pair", "label"
+STUDENT = "student"
 _FILES = {"train": "train.parquet", "dev": "dev.parquet"}
 _TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _INPUTS = "inputs"  # the folder below the run's of what came from memory
+_DATA = "data.tasks"  # in it, beside the models, whose names have no dot
 
 
 @quiet()
@@ -75,7 +77,9 @@ def distill(
     teachers = dict(teacher) if isinstance(teacher, Mapping) else {TEACHER: teacher}
     if all(isinstance(each, str) for each in teachers.values()) == (tokenizer is not None):
         raise UserError("give the tokenizer with a teacher that is a loaded model, and only then")
-    models = {**teachers, "student": student}
+    if STUDENT in teachers:
+        raise UserError(f"a teacher or a task is called {STUDENT!r}, which is the student's name; choose another")
+    models = {**teachers, STUDENT: student}
     names = {who: model if isinstance(model, str) else str(inputs / who) for who, model in models.items()}
     splits = _by_task(train_dataset, eval_dataset, teacher)
     tasks = []
@@ -85,7 +89,7 @@ def distill(
         tasks.append(dataclasses.replace(_task(config, dev, columns or {}, metrics), name=name))
     given: dict[str, Any] = {**_options_of(args, phases), **options}
     named = [names[who] if len(teachers) == 1 else f"{who}={names[who]}" for who in teachers]
-    given |= {"teacher": named, "student": names["student"], "data_dir": str(inputs), "output_dir": str(output)}
+    given |= {"teacher": named, "student": names[STUDENT], "data_dir": str(inputs / _DATA), "output_dir": str(output)}
     if not given.get("overwrite"):
         given["resume"] = True
     plan = resolve(tasks if len(tasks) > 1 else tasks[0], {}, given)
@@ -97,7 +101,7 @@ def distill(
             _save(model, tokenizer, inputs / who)
     for task in tasks:
         for split, data in zip(_FILES, splits[task.name], strict=True):
-            _write(task, data, columns or {}, inputs / task.name / _FILES[split])
+            _write(task, data, columns or {}, inputs / _DATA / task.name / _FILES[split])
     if len(tasks) > 1:
         folder = run_several(chosen, dataclasses.replace(plan, phases=known), callbacks)
         return {task.name: kind_of(task).auto_model.from_pretrained(str(folder / task.name)) for task in tasks}
@@ -123,7 +127,7 @@ def _by_task(
             "give one Dataset each for a single task"
         )
     if wrong := next((name for name in names[0] or () if not _TASK_NAME.fullmatch(name)), None):
-        raise UserError(f"the task's name {wrong!r} is a folder's name too; take letters, digits, hyphens")
+        raise UserError(f"the task's name {wrong!r} is a folder's too; take letters, digits, _ and -")
     return {name: (train[name], dev[name]) for name in train}
 
 

@@ -125,6 +125,15 @@ def test_several_tasks(
     assert alone == "own"
 
 
+def test_no_teacher_is_called_as_the_student(
+    trained: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """It would be taken for it."""
+    with pytest.raises(UserError, match="is called 'student'"):
+        distill({"a": trained, "student": trained}, "init:layers=2", dataset(), dataset(), tmp_path / "new", tokenizer)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
