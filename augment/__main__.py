@@ -12,8 +12,8 @@ from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import check_memory_limit, exit_on_user_error
-from glue_tasks.files import in_words
 from glue_tasks.places import AUGMENTED, find_file, find_folder
+from glue_tasks.rows import in_words
 
 app = typer.Typer(pretty_exceptions_enable=False)
 

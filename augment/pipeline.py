@@ -17,7 +17,8 @@ from augment.settings import Counts, Settings, Shard
 from augment.variants import draw_variants
 from glue_tasks import UserError
 from glue_tasks.errors import warn_once
-from glue_tasks.files import Row, Table, open_table
+from glue_tasks.files import Table, open_table
+from glue_tasks.rows import Row
 from glue_tasks.seals import is_whole
 
 _SAMPLED_ROWS = 1000  # rows, before the work

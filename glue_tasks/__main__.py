@@ -11,8 +11,9 @@ from rich.table import Table
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import exit_on_user_error
-from glue_tasks.files import in_words, open_table
+from glue_tasks.files import open_table
 from glue_tasks.places import find_file, present_splits
+from glue_tasks.rows import in_words
 
 _WIDE = 240  # characters of a line of `list` where it is not shown on a terminal: each task has one line
 app = typer.Typer(

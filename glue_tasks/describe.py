@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from glue_tasks.cells import SEPARATORS, separator_of
 from glue_tasks.columns import wanted_columns
 from glue_tasks.errors import UserError
-from glue_tasks.files import Row, Table
+from glue_tasks.files import Table
 from glue_tasks.lines import RECORDS, shown, suffix_of
+from glue_tasks.rows import Row
 from glue_tasks.task import Task
 
 PERCENTILES = (50, 90, 99, 100)

@@ -4,7 +4,7 @@ A cell is read as it stands. What cannot be read without guessing is a UserError
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,84 +15,24 @@ from glue_tasks.header import FIRST_ROWS, find_header
 from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.records import label_names, read_records
+from glue_tasks.rows import Row, Split, Tally
 from glue_tasks.task import Task
-
-_FAULTS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One example. `cells` are all columns as the file has them.
-
-    `label` is an id, a value, the ids of a multi-label task in their order (perhaps none), or None in a test split.
-    """
-
-    line: int  # 1-based, in the file
-    cells: Cells
-    texts: tuple[str, ...]
-    label: Label | None
-
-
-@dataclass
-class Tally:
-    """The rows of one reading, and those left out; whole when the reading is."""
-
-    rows: int = 0  # given out
-    skipped: int = 0  # rows that cannot be read
-    unscored: int = 0  # rows whose label the benchmark does not score
-    torn: int = 0  # lines that are parts of rows torn as released
-    empty: int = 0  # rows without a text, which are given out all the same
-    first_empty: int = 0  # the line of the first of them
-    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
-
-    def add_fault(self, line: int, fault: Fault) -> None:
-        """Count a row that cannot be read."""
-        self.skipped += 1
-        if len(self.first_faults) < _FAULTS_SHOWN:
-            self.first_faults.append((line, fault))
-
-    def faults(self) -> str:
-        """The first rows that cannot be read, and how many more there are."""
-        first = ", ".join(f"line {line} ({fault.what})" for line, fault in self.first_faults)
-        more = self.skipped - len(self.first_faults)
-        return first + (f" and {more:,} more" if more else "")
-
-    def left_out(self) -> dict[str, int]:
-        """What was left out, by the reason, for a report."""
-        return {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
-
-
-def in_words(left_out: Mapping[str, int]) -> str:
-    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
-    return "".join(f", {left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
 
 
 @dataclass(frozen=True)
-class Table:
-    """An opened split: which columns it has. Iterating reads its rows one at a time, again from the start each time.
+class Table(Split):
+    """A split of sentences or pairs, and which columns it has."""
 
-    A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
-    with `skip_bad_rows` a warning. Rows without a text are counted in a warning; `skip_bad_rows` leaves them out.
-    """
-
-    task: Task
-    path: Path
     header: tuple[str, ...] | None
     columns: tuple[str, ...]  # the header, or what the columns are called where there is none
     text_positions: tuple[int, ...]
     label_position: int | None
     called: tuple[str, ...]  # what the file calls the texts and the label, where it has names
     read: Callable[[], Numbered[Cells]] = field(repr=False)  # the rows below the header
-    skip_bad_rows: bool = False
-    tally: Tally = field(default_factory=Tally, repr=False, compare=False)  # of the last reading
 
-    def __iter__(self) -> Iterator[Row]:
-        tally = Tally()
-        try:
-            yield from self._rows(tally)
-        finally:
-            vars(self.tally).update(vars(tally))
-        self._report()
+    @property
+    def is_labelled(self) -> bool:
+        return self.label_position is not None
 
     def _rows(self, tally: Tally) -> Iterator[Row]:
         labels = FileLabels(self.task, self.path)
@@ -151,34 +91,6 @@ class Table:
             f"the columns are {shown(', '.join(self.columns))}; a row is one line, and no cell holds what separates "
             "them",
         )
-
-    def _report(self) -> None:
-        """What was left out: a warning, or where it may not be a UserError."""
-        tally, task = self.tally, self.task
-        if tally.skipped and not (self.skip_bad_rows and tally.rows):
-            line, fault = tally.first_faults[0]
-            if tally.skipped == 1:
-                raise UserError(fault.at(self.path, line))
-            raise UserError(
-                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; correct them"
-                + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
-            )
-        if tally.skipped:
-            warn_once(f"{self.path}: skipped what cannot be read, {tally.skipped:,} in all: {tally.faults()}")
-        if tally.empty:
-            warn_once(
-                f"{self.path}: {tally.empty:,} of {tally.rows:,} rows have no text in a column that should hold one, "
-                f"line {tally.first_empty} the first; they are kept; --skip-bad-rows of training leaves them out"
-            )
-        if tally.torn:
-            warn_once(
-                f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
-            )
-        if tally.unscored:
-            labels = " or ".join(map(repr, task.unscored_labels))
-            warn_once(f"{self.path}: left out what is labelled {labels} and not scored, {tally.unscored:,} in all")
-        if not tally.rows:
-            raise UserError(f"{self.path} has no rows that can be used")
 
 
 def open_table(
@@ -255,7 +167,7 @@ def _open_records(task: Task, path: Path, split: str, labelled: bool, skip_bad_r
     def read() -> Numbered[Cells]:
         return cells_of_records(task, header, read_records(path))
 
-    return Table(task, path, header, header, texts, label, called, read, skip_bad_rows)
+    return Table(task, path, header, header, texts, label, called, read, skip_bad_rows=skip_bad_rows)
 
 
 def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows: bool) -> Table:
@@ -292,4 +204,6 @@ def _open_grid(task: Task, path: Path, split: str, labelled: bool, skip_bad_rows
             columns = columns[:-1]  # separators after the last name, and none below
     texts, label = positions[: len(task.text_columns)], positions[-1] if labelled else None
     called = tuple(columns[at] for at in positions)
-    return Table(task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows)
+    return Table(
+        task, path, columns if has_header else None, columns, texts, label, called, read, skip_bad_rows=skip_bad_rows
+    )

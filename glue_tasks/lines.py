@@ -37,10 +37,14 @@ class Fault(Exception):
 
     what: str
     cure: str = ""
+    place: str = ""  # where there are better names than lines: an article and a question
+
+    def where(self, line: int) -> str:
+        return self.place or f"line {line}"
 
     def at(self, path: Path, line: int) -> str:
         """The sentence."""
-        return f"{path}, line {line}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+        return f"{path}, {self.where(line)}: {self.what}" + (f"; {self.cure}" if self.cure else "")
 
 
 _In = TypeVar("_In")

@@ -38,7 +38,8 @@ class Task:
     """A labelled task: its files, columns, labels, metrics and the settings published for it.
 
     A task of classification names its labels in the order of their ids, and a row has one of them, or, in a multi-label
-    task, any number. A regression has a value instead.
+    task, any number. A regression has a value instead. Of tokens each has a tag, and the labels are the tags of BIO, O
+    the first. Of spans a row is a question about a context, and its answers are parts of that.
     """
 
     name: str  # also the folder's name below the data directory
@@ -47,7 +48,9 @@ class Task:
     label_column: str
     labels: tuple[str, ...]  # names, in the order of their ids; none in a regression
     metrics: tuple[str, ...]  # names in metrics.METRICS; the first one selects the best checkpoint
-    kind: str = "classification"  # "regression" where there are no labels; or "multi-label", several of them a row
+    # "regression" where there are no labels; or "multi-label", several of them a row; "tokens" or "spans".
+    kind: str = "classification"
+    span_score: str = "squad"  # whose rules score spans: "squad", "squad2" (a question may have no answer) or "cmrc"
     label_separator: str = ","  # between the labels of a row, in a multi-label task
     label_codes: tuple[str, ...] = ()  # what the files write for each label; () means the names themselves
     files: Mapping[str, str] = field(default_factory=lambda: TSV_SPLITS)  # split -> file name
@@ -91,9 +94,13 @@ class Task:
         return self.kind == "multi-label"
 
     @property
+    def may_lack_answer(self) -> bool:
+        return self.kind == "spans" and self.span_score == "squad2"
+
+    @property
     def num_labels(self) -> int:
-        """Outputs of a model's head: one for each label, or one for a regression."""
-        return len(self.labels) or 1
+        """Outputs of a model's head: one for each label, one for a regression, of spans one for start and end each."""
+        return 2 if self.kind == "spans" else len(self.labels) or 1
 
     @property
     def main_metric(self) -> str:

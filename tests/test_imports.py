@@ -71,7 +71,7 @@ def test_no_module_is_named_after_nothing() -> None:
 @pytest.mark.parametrize(
     ("part", "source", "wrong"),
     [
-        ("augment", "from glue_tasks.files import Row", set()),
+        ("augment", "from glue_tasks.rows import Row", set()),
         ("augment", "import tinydistill.losses", {"tinydistill"}),
         ("augment", "from tinydistill import encoders\nfrom tinydistill.encoders.config import load_config", set()),
         ("tinydistill.encoders", "from tinydistill.losses import mse", {"tinydistill"}),

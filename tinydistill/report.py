@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
-from glue_tasks.files import in_words
+from glue_tasks.rows import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, processes

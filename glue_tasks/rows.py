@@ -1,0 +1,137 @@
+"""Rows of a task's files, of any kind, and what a reading of a file came to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from glue_tasks.cells import Cells
+from glue_tasks.errors import UserError, warn_once
+from glue_tasks.labels import Label
+from glue_tasks.lines import Fault
+from glue_tasks.task import Task
+
+_FAULTS_SHOWN = 5
+
+
+class Answer(NamedTuple):
+    """A span of a question's context."""
+
+    text: str
+    start: int  # characters from the start of the context
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example. `cells` are all columns as the file has them; none where it has no columns.
+
+    `texts` is a sentence, or the two of a pair; of tokens each is a text; of a question it and its context. `label` is
+    an id, a value, the ids of a multi-label task in their order (perhaps none), or those of the tokens' tags; or None
+    in a test split.
+    """
+
+    line: int  # 1-based, in the file
+    cells: Cells
+    texts: tuple[str, ...]
+    label: Label | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Row):
+    """A question about a context: `texts` are both. Without an answer in the context it has none, `()`."""
+
+    id: str
+    answers: tuple[Answer, ...] | None  # None in a test split
+
+
+@dataclass
+class Tally:
+    """The rows of one reading, and those left out; whole when the reading is."""
+
+    rows: int = 0  # given out
+    skipped: int = 0  # rows that cannot be read
+    unscored: int = 0  # rows whose label the benchmark does not score
+    torn: int = 0  # lines that are parts of rows torn as released
+    empty: int = 0  # rows without a text, which are given out all the same
+    first_empty: int = 0  # the line of the first of them
+    first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        """Count a row that cannot be read."""
+        self.skipped += 1
+        if len(self.first_faults) < _FAULTS_SHOWN:
+            self.first_faults.append((line, fault))
+
+    def faults(self) -> str:
+        """The first rows that cannot be read, and how many more there are."""
+        first = ", ".join(f"{fault.where(line)} ({fault.what})" for line, fault in self.first_faults)
+        more = self.skipped - len(self.first_faults)
+        return first + (f" and {more:,} more" if more else "")
+
+    def left_out(self) -> dict[str, int]:
+        """What was left out, by the reason, for a report."""
+        return {"skipped": self.skipped, "unscored": self.unscored, "torn": self.torn}
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """What was left out, for a person: ", 3 skipped, 50 unscored"; "" if nothing was."""
+    return "".join(f", {left_out[reason]:,} {reason}" for reason in Tally().left_out() if left_out.get(reason))
+
+
+@dataclass(frozen=True)
+class Split:
+    """An opened file of a task's split. Iterating reads its rows one at a time, again from the start each time.
+
+    A row that cannot be read is a UserError at the end of the reading, which names the first such rows and counts them;
+    with `skip_bad_rows` a warning. Rows without a text are counted in a warning; `skip_bad_rows` leaves them out.
+    """
+
+    task: Task
+    path: Path
+    skip_bad_rows: bool = field(default=False, kw_only=True)
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False, kw_only=True)  # of the last reading
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its rows have labels."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Row]:
+        tally = Tally()
+        try:
+            yield from self._rows(tally)
+        finally:
+            vars(self.tally).update(vars(tally))
+        self._report()
+
+    def _rows(self, tally: Tally) -> Iterator[Row]:
+        """The rows, counted. Those that cannot be read are counted alone."""
+        raise NotImplementedError
+
+    def _report(self) -> None:
+        """What was left out: a warning, or where it may not be a UserError."""
+        tally, task = self.tally, self.task
+        if tally.skipped and not (self.skip_bad_rows and tally.rows):
+            line, fault = tally.first_faults[0]
+            if tally.skipped == 1:
+                raise UserError(fault.at(self.path, line))
+            raise UserError(
+                f"{self.path}: {tally.skipped:,} rows cannot be read: {tally.faults()}; correct them"
+                + (", or leave them out with --skip-bad-rows" if not self.skip_bad_rows else "")
+            )
+        if tally.skipped:
+            warn_once(f"{self.path}: skipped what cannot be read, {tally.skipped:,} in all: {tally.faults()}")
+        if tally.empty:
+            warn_once(
+                f"{self.path}: {tally.empty:,} of {tally.rows:,} rows have no text in a column that should hold one, "
+                f"line {tally.first_empty} the first; they are kept; --skip-bad-rows of training leaves them out"
+            )
+        if tally.torn:
+            warn_once(
+                f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"
+            )
+        if tally.unscored:
+            labels = " or ".join(map(repr, task.unscored_labels))
+            warn_once(f"{self.path}: left out what is labelled {labels} and not scored, {tally.unscored:,} in all")
+        if not tally.rows:
+            raise UserError(f"{self.path} has no rows that can be used")
