@@ -50,6 +50,7 @@ from tinydistill.encoders.cpu.memory import keep_freed_memory
 from tinydistill.encoders.cpu.products import prepare_products
 from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
+from tinydistill.kinds.kind import Lengths
 from tinydistill.objectives import TEACHER
 from tinydistill.phases import PHASES
 from tinydistill.resolving import Sizes, resolve
@@ -184,7 +185,7 @@ class Setup:
         path = find_file(self.task, Path(case.data_dir), split)
         self.folder = tempfile.TemporaryDirectory()
         rows = kind_of(self.task).encode(
-            open_table(self.task, path, split), self.tokenizer, case.max_length, Path(self.folder.name)
+            open_table(self.task, path, split), self.tokenizer, Lengths(case.max_length), Path(self.folder.name)
         )
         chosen = np.random.default_rng(0).permutation(len(rows))[: case.rows if split == "train" else None]
         self.rows: Dataset = rows.select(chosen).flatten_indices()

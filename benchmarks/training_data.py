@@ -35,6 +35,7 @@ from glue_tasks.files import open_table
 from glue_tasks.places import find_file
 from tinydistill.data import Collator, LengthBucketSampler, column
 from tinydistill.kinds import kind_of
+from tinydistill.kinds.kind import Lengths
 
 BATCH, BATCHES, STEPS, MAX_LENGTH = 32, 500, 50, 64
 MOST_OF_THE_REFERENCE = 200_000  # rows
@@ -136,7 +137,7 @@ def measure_tokenising(file: Path, model: Path, cache: Path) -> dict[str, Any]:
     tokenizer, table = _tokenizer(model), open_table(get_task("SST-2"), file)
     with MemoryWatch() as memory:
         began = time.perf_counter()
-        data = kind_of(table.task).encode(table, tokenizer, MAX_LENGTH, cache)
+        data = kind_of(table.task).encode(table, tokenizer, Lengths(MAX_LENGTH), cache)
         seconds = time.perf_counter() - began
     return {
         "seconds": round(seconds, 2),
@@ -154,7 +155,7 @@ def measure_parts(file: Path, model: Path, cache: Path) -> dict[str, Any]:
     seconds = []
     with MemoryWatch() as memory:
         seconds.append(time.perf_counter())
-        data = kind_of(table.task).encode(table, tokenizer, MAX_LENGTH, cache)
+        data = kind_of(table.task).encode(table, tokenizer, Lengths(MAX_LENGTH), cache)
         lengths = column(data, "length")
         seconds.append(time.perf_counter())
         order = LengthBucketSampler(lengths, BATCH, seed=42).order()

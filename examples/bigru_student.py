@@ -210,7 +210,7 @@ def main(
 
 
 def _score(data: Data, outputs: np.ndarray) -> float:
-    return data.kind.score(outputs, data.kind.references(data.main_dev))[data.kind.task.main_metric]
+    return data.kind.score(outputs, data.main_dev)[data.kind.task.main_metric]
 
 
 def _show(teacher: PreTrainedModel, student: BiGRU, scores: Mapping[str, float], metric: str, data: Data) -> None:

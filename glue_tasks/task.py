@@ -51,6 +51,7 @@ class Task:
     # "regression" where there are no labels; or "multi-label", several of them a row; "tokens" or "spans".
     kind: str = "classification"
     span_score: str = "squad"  # whose rules score spans: "squad", "squad2" (a question may have no answer) or "cmrc"
+    answer_pieces: int = 30  # the longest answer that is given, in word pieces, of kind spans
     label_separator: str = ","  # between the labels of a row, in a multi-label task
     label_codes: tuple[str, ...] = ()  # what the files write for each label; () means the names themselves
     files: Mapping[str, str] = field(default_factory=lambda: TSV_SPLITS)  # split -> file name

@@ -103,7 +103,7 @@ def predict(
     with quiet():
         for written in write_predictions(*given):
             cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""
-            print(f"{written.split}: {written.rows:,} predictions{cut} in {written.path}")
+            print(f"{written.split}: {written.rows:,} predictions{cut} in {' and '.join(map(str, written.paths))}")
             for name, value in written.scores.items():
                 print(f"{written.split}: {name} {value!r}")
 

@@ -1,37 +1,28 @@
 """What is looked at before a step is taken: mistakes that would otherwise train quietly to nothing."""
 
 import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks.errors import UserError
+from tinydistill.data import count_rows
 from tinydistill.encoders.limits import position_limit
 from tinydistill.kinds import TaskKind
 
-_SHUFFLES, _AS_GOOD = 200, 5  # of 200 shuffles of the labels at most 5 may score as well: p < 0.025
 
-
-def check_score(kind: TaskKind, name: str, outputs: np.ndarray, references: np.ndarray, required: bool = True) -> str:
+def check_score(kind: TaskKind, name: str, outputs: np.ndarray, data: Dataset, required: bool = True) -> str:
     """Compares the teacher's dev score with chance; returns a warning, or "" if all is well.
 
-    outputs: (N, C), references: N labels. Raises UserError, if `required`, for a teacher that does
-    not beat the best constant answer, or whose answers score as well when the labels are shuffled (a permutation test):
-    such as a head that was never trained. Other than a distance from the constant answer's score, this also tells a
-    good teacher where nearly all rows have the same label.
+    outputs: (P, C). Raises UserError, if `required`, for a teacher whose score could be luck, such as a head that was
+    never trained.
     """
+    if kind.beats_chance(outputs, data):
+        return ""
     metric = kind.task.main_metric
-    reached, chance = kind.score(outputs, references)[metric], kind.chance(references)
-    if reached > chance:
-        random = np.random.default_rng(0)
-        as_good = 0
-        for _ in range(_SHUFFLES):
-            as_good += kind.score(outputs, random.permutation(references))[metric] >= reached
-            if as_good >= _AS_GOOD:
-                break
-        else:
-            return ""
+    reached, chance = kind.score(outputs, data)[metric], kind.chance(data)
     sentence = (
         f"the teacher {name} scores {reached:.3f} ({metric}) on dev, no better than chance ({chance:.3f}) as far as "
-        f"{len(references):,} rows can tell"
+        f"{count_rows(data):,} rows can tell"
     )
     if required:
         raise UserError(

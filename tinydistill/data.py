@@ -1,6 +1,8 @@
 """Examples: tokenised once to disk (Arrow), read by length, padded to the longest of a batch."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
@@ -17,30 +20,53 @@ from torch.utils.data import Sampler
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.files import Table
 from glue_tasks.reading import reading_digest
-from glue_tasks.rows import Row
+from glue_tasks.rows import Row, Split
 from glue_tasks.seals import fingerprint, is_whole, seal
 from glue_tasks.writers import whole_file
+from tinydistill.outputs import COUNTED
 
 _ROWS_AT_ONCE = 1_000  # tokenised in one call, in parallel inside the tokenizer
 _BATCHES_SORTED_TOGETHER = 50  # of a shuffled epoch: wide enough for even lengths, narrow enough to stay random
 
 
 def encode(
-    table: Table,
+    table: Split,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     cache_dir: Path,
     label_type: Any,
     stored: Callable[[Any], Any] = lambda label: label,
 ) -> Dataset:
-    """The table as a memory-mapped dataset: `input_ids`, perhaps `token_type_ids`, `labels`, `length`, `cut`.
+    """The table of sentences or pairs as `cached_rows`: `input_ids`, perhaps `token_type_ids`, `labels`, `length`,
+    `cut`.
 
     `length` counts pieces, `cut` says that the row was longer than `max_length` pieces and lost its end (a pair loses
-    the end of its longer text first). The file in `cache_dir` is named by what it was made of, so that a second start
-    reads it at once, and appears only when it is whole; a record beside it, written last, tells whether it still is.
-    label_type: of the column `labels`; stored: a row's label as that column has it.
+    the end of its longer text first). label_type: of the column `labels`; stored: a row's label as that column has it.
+    """
+    columns = piece_columns(tokenizer) | ({"labels": label_type} if table.is_labelled else {})
+    blocks = lambda: ((block,) for block in _columns(table, tokenizer, max_length, stored))  # noqa: E731
+    return cached_rows(table, tokenizer, str(max_length), cache_dir, Features(columns), blocks)
+
+
+Columns = dict[str, list]  # the columns of some rows
+
+
+def cached_rows(
+    table: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    how: str,
+    cache_dir: Path,
+    features: Features,
+    blocks: Callable[[], Iterator[tuple[Columns, ...]]],
+    beside: Features | None = None,
+) -> Dataset:
+    """A memory-mapped dataset of a table's rows, made once.
+
+    The file in `cache_dir` is named by what it was made of, so that a second start reads it at once, and appears only
+    when it is whole; a record beside it, written last, tells whether it still is.
+    how: all that decides the rows beside the table and the tokenizer. blocks: makes them, in blocks of columns; with
+    the features `beside` also those of a second dataset, which `rows_beside` opens.
     """
     key = hashlib.sha256(
         "\0".join(
@@ -48,24 +74,37 @@ def encode(
                 fingerprint(table.path)["sha256"],
                 table.path.suffix,
                 reading_digest(table.task),
-                f"{table.label_position} {table.skip_bad_rows}",
+                f"{table.is_labelled} {table.skip_bad_rows}",
                 _pieces_of(tokenizer),
-                str(max_length),
+                how,
             ]
         ).encode()
     ).hexdigest()[:16]
     path = cache_dir / f"{table.path.stem}-{key}.arrow"
     record = _record_of(path)
     if not is_whole(record):
-        with (
-            whole_file(path) as partial,
-            ArrowWriter(path=str(partial), features=_features(table, tokenizer, label_type)) as writer,
-        ):
-            for columns in _columns(table, tokenizer, max_length, stored):
-                writer.write_batch(columns)
-            writer.finalize()
-        seal(record, path, left_out=table.tally.left_out())
+        parts = {path: features} | ({_beside(path): beside} if beside else {})
+        with contextlib.ExitStack() as stack:
+            partials = {part: stack.enter_context(whole_file(part)) for part in parts}
+            writers = [
+                stack.enter_context(ArrowWriter(path=str(partials[part]), features=of)) for part, of in parts.items()
+            ]
+            for columns in blocks():
+                for writer, own in zip(writers, columns, strict=True):
+                    writer.write_batch(own)
+            for writer in writers:
+                writer.finalize()
+        seal(record, *parts, left_out=table.tally.left_out(), rows=table.tally.rows)
     return Dataset.from_file(str(path))
+
+
+def rows_beside(data: Dataset) -> Dataset:
+    """The second dataset that `cached_rows` wrote with the first."""
+    return Dataset.from_file(str(_beside(Path(data.cache_files[0]["filename"]))))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".beside.arrow")
 
 
 def column(data: Dataset, name: str) -> np.ndarray:
@@ -74,10 +113,43 @@ def column(data: Dataset, name: str) -> np.ndarray:
     return values if data._indices is None else values[data._indices.column(0).to_numpy()]
 
 
+def flat_column(data: Dataset, name: str) -> np.ndarray:
+    """The values of a column of lists, one row's after the other's."""
+    values = data.data.column(name)
+    if data._indices is not None:
+        values = values.take(data._indices.column(0))
+    return pyarrow.compute.list_flatten(values).to_numpy()
+
+
+def counted_outputs(data: Dataset) -> np.ndarray:
+    """How many rows of outputs count of each example, (N,): one, or as many as it has `places`."""
+    if PLACES not in data.column_names:
+        return np.ones(len(data), dtype=np.int64)
+    values = data.data.column(PLACES)
+    if data._indices is not None:
+        values = values.take(data._indices.column(0))
+    return pyarrow.compute.list_value_length(values).to_numpy().astype(np.int64)
+
+
 def left_out(data: Dataset) -> dict[str, int]:
     """How many rows of its file an encoded dataset is without, by the reason."""
+    return _read_record(data)["left_out"]
+
+
+def count_rows(data: Dataset) -> int:
+    """How many rows of its file an encoded dataset is of: a long text is in several windows."""
+    return _read_record(data)["rows"]
+
+
+def count_cut(data: Dataset) -> int:
+    """How many rows of its file lost their end."""
+    cut = column(data, "cut")
+    return int(cut.sum()) if "row" not in data.column_names else len(np.unique(column(data, "row")[cut]))
+
+
+def _read_record(data: Dataset) -> dict[str, Any]:
     record = _record_of(Path(data.cache_files[0]["filename"]))
-    return json.loads(record.read_text(encoding="utf-8"))["left_out"]
+    return json.loads(record.read_text(encoding="utf-8"))
 
 
 def _record_of(path: Path) -> Path:
@@ -92,20 +164,17 @@ def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps({**state, "truncation": None, "padding": None, **own})
 
 
-def _features(table: Table, tokenizer: PreTrainedTokenizerBase, label_type: Any) -> Features:
-    """The columns, in the smallest types that hold them: millions of rows are mapped into memory."""
+def piece_columns(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The columns of all kinds, in the smallest types that hold them: millions of rows are mapped into memory."""
     piece = "uint16" if max(tokenizer.get_vocab().values()) < 1 << 16 else "int32"
-    columns = {"input_ids": List(Value(piece))}
+    columns: dict[str, Any] = {"input_ids": List(Value(piece))}
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = List(Value("int8"))
-    columns |= {"length": Value("int32"), "cut": Value("bool")}
-    if table.label_position is not None:
-        columns["labels"] = label_type
-    return Features(columns)
+    return columns | {"length": Value("int32"), "cut": Value("bool")}
 
 
 def _columns(
-    table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, stored: Callable[[Any], Any]
+    table: Split, tokenizer: PreTrainedTokenizerBase, max_length: int, stored: Callable[[Any], Any]
 ) -> Iterator[dict[str, list]]:
     """The table's columns, block by block. While one is tokenised the next is read and the one before made ready."""
     # One call through transformers sets the tokenizer's backend up; its own way back to Python is twice as long.
@@ -144,20 +213,28 @@ def _block(
 
 
 IDLE = "idle"  # in a batch whose examples do not count: it keeps a process busy
-_NO_INPUTS = ("attention_mask", "length", "cut")  # columns that a batch makes itself, or goes without
+PLACES = "places"  # a column: which pieces of an example have outputs that count
+# Columns that a batch makes itself, or goes without.
+_NO_INPUTS = ("attention_mask", "length", "cut", PLACES, "row", "first", "offsets")
+
+
+_NO_LABEL = -100  # as transformers has it
 
 
 class Collator:
     """Pads a batch to its longest example, or to `pad_to` pieces, and makes tensors of it.
 
     Gives `input_ids`, `attention_mask` and perhaps `token_type_ids` (B, L), and the dataset's other columns of numbers
-    as they are: `labels` (B,) or (B, C), a teacher's logits (B, C).
+    as they are: `labels` (B,) or (B, C), a teacher's logits (B, C). With the column `places`, `counted` (B, L) says
+    which pieces they are, and what there is one of for each of them is (B, L), or (B, L, C) of a teacher's logits:
+    `at_places` names such a column of labels, which are -100 elsewhere.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None, at_places: str = ""):
         self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         self.on_the_left = tokenizer.padding_side == "left"
         self.pad_to = pad_to
+        self.at_places = at_places
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         lengths = np.array([len(example["input_ids"]) for example in examples])
@@ -170,10 +247,34 @@ class Collator:
                 values = np.full(mask.shape, fill)
                 values[mask] = np.concatenate([example[name] for example in examples])
                 batch[name] = torch.from_numpy(values)
+        if PLACES in examples[0]:
+            counted = torch.zeros(mask.shape, dtype=torch.bool)
+            starts = width - lengths if self.on_the_left else np.zeros_like(lengths)
+            for row, example in enumerate(examples):
+                counted[row, torch.tensor(example[PLACES], dtype=torch.long) + int(starts[row])] = True
+            batch[COUNTED] = counted
         for name in examples[0]:
-            if name not in self.fill and name not in _NO_INPUTS:
-                batch[name] = torch.tensor([example[name] for example in examples])
+            if name in self.fill or name in _NO_INPUTS:
+                continue
+            of_examples = [example[name] for example in examples]
+            if name == self.at_places:
+                full = torch.full(mask.shape, _NO_LABEL)
+                full[batch[COUNTED]] = torch.tensor(list(itertools.chain.from_iterable(of_examples)))
+                batch[name] = full
+            elif isinstance(of_examples[0], bytes):
+                batch[name] = self._at_places(of_examples, batch[COUNTED])
+            else:
+                batch[name] = torch.tensor(of_examples)
         return batch
+
+    @staticmethod
+    def _at_places(values: list[bytes], counted: torch.Tensor) -> torch.Tensor:
+        """A teacher's logits (B, L, C), 0 where they do not count, of those that do, in half precision."""
+        flat = torch.from_numpy(np.frombuffer(b"".join(values), dtype=np.float16).astype(np.float32))
+        rows = flat.view(int(counted.sum()), -1)
+        full = rows.new_zeros(*counted.shape, rows.shape[1])
+        full[counted] = rows
+        return full
 
 
 class LengthBucketSampler(Sampler[int]):

@@ -15,15 +15,10 @@ from tinydistill.ensemble import Ensemble
 from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
 from tinydistill.objectives import ANY_TEACHER, Objective
 from tinydistill.of_last_step import Assignment, StepMean
+from tinydistill.outputs import OfExamples, Outputs
 from tinydistill.schedules import Schedule, at_share
 
 Width = int | Mapping[int, int]  # of all hidden states, or by layer
-Positions = Callable[[Mapping[str, Tensor]], Tensor]  # as TaskKind.positions
-
-
-def one_output_each(batch: Mapping[str, Tensor]) -> Tensor:
-    """The positions of a task whose examples have one row of outputs each: (B,), all of them."""
-    return torch.ones(len(batch["input_ids"]), dtype=torch.bool, device=batch["input_ids"].device)
 
 
 class Distiller(nn.Module):
@@ -37,7 +32,7 @@ class Distiller(nn.Module):
         student: Any,
         objectives: Sequence[Objective],
         teacher_widths: Mapping[str, Width] | None = None,
-        positions: Positions = one_output_each,
+        outputs: Outputs | None = None,
         ensemble: Ensemble | None = None,
         read: Reader | None = None,
         width: Width = 0,
@@ -46,12 +41,13 @@ class Distiller(nn.Module):
 
         objectives: resolved (`resolving.resolve`). teacher_widths: what hidden states are projected to, by teacher. A
         width is one of all layers, or one by layer.
+        outputs: which of them count, and how they are compared (`TaskKind.outputs`); one row an example by default.
         ensemble: what the mean of several teachers is.
         """
         super().__init__()
         self.student: Any = student
         self.objectives = list(objectives)
-        self.positions = positions
+        self.outputs: Outputs = outputs or OfExamples()
         self.ensemble = ensemble
         config = getattr(student, "config", None)
         replace_dropout(student)
@@ -151,57 +147,57 @@ class Distiller(nn.Module):
         batch: Mapping[str, Tensor],
         done: float,
     ) -> Tensor:
-        """The loss of each example (B,): of its output, or a mean over those of its tokens that count."""
+        """The loss of each example (B,): of its output, or a mean over those of its outputs that count."""
         assert features.logits is not None
-        counts, loss = self.positions(batch), self._losses[o.label]
-        chosen: Any = slice(None) if counts.ndim == 1 else counts
-        own = features.logits[chosen]
+        outputs, loss = self.outputs, self._losses[o.label]
+        own = outputs.rows(features.logits, batch)
         if o.feature == "labels":
-            values = loss(own, batch["labels"][chosen])
+            values = loss(own, outputs.gold(batch))
         else:
-            temperature = self._temperature(o, own, teachers, chosen, done, IDLE not in batch)
-            theirs = self._logits(o, teachers, chosen, temperature)
+            temperature = self._temperature(o, own, teachers, batch, done)
+            theirs = self._logits(o, teachers, batch, temperature)
             if theirs.shape[1:] != own.shape[1:] and isinstance(o.loss, str):
                 raise UserError(
                     f"the objective {o.label} compares {own.shape[-1]} logits of the student with {theirs.shape[-1]} "
                     "of the teacher; give the student an output for each of the teacher's"
                 )
             if o.probability_shift:
-                theirs = losses.shift_probability(theirs, batch["labels"][chosen])
+                theirs = losses.shift_probability(theirs, outputs.gold(batch))
             values = loss(own, theirs, temperature)
             if o.temperature_squared:
                 values = values * (temperature[:, 0] if isinstance(temperature, Tensor) else temperature) ** 2
-        if counts.ndim == 1:
-            return values
-        sums = values.new_zeros(len(counts)).index_add(0, counts.nonzero()[:, 0], values)
-        return sums / counts.sum(1).clamp(min=1)
+        classes = outputs.classes(batch)
+        if classes is not None and isinstance(o.loss, str) and losses.LOSSES[o.loss].mean_over_classes:
+            values = values * own.shape[1] / classes  # the others, which are alike, add nothing to the sum
+        return outputs.of_examples(values, batch)
 
     def _logits(
-        self, o: Objective, teachers: Mapping[str, Features], chosen: Any, temperature: float | Tensor
+        self, o: Objective, teachers: Mapping[str, Features], batch: Mapping[str, Tensor], temperature: float | Tensor
     ) -> Tensor:
-        """The teacher's logits, or the mean of all, (N, C)."""
+        """The teacher's logits, or the mean of all, (N, K)."""
         if o.teacher == ANY_TEACHER and len(teachers) > 1:
             assert self.ensemble is not None
-            parts = {name: of.logits[chosen] for name, of in teachers.items() if of.logits is not None}
+            given = {name: of.logits for name, of in teachers.items() if of.logits is not None}
+            parts = {name: self.outputs.rows(logits, batch) for name, logits in given.items()}
             return self.ensemble.mean(parts, temperature)
         logits = _of(teachers, o.teacher).logits
         assert logits is not None
-        return logits[chosen]
+        return self.outputs.rows(logits, batch)
 
     def _temperature(
-        self, o: Objective, own: Tensor, teachers: Mapping[str, Features], chosen: Any, done: float, counts: bool
+        self, o: Objective, own: Tensor, teachers: Mapping[str, Features], batch: Mapping[str, Tensor], done: float
     ) -> float | Tensor:
-        """A number, or (N, 1) by example. counts: whether the examples do."""
+        """A number, or (N, 1) by row of outputs."""
         schedule = o.temperature
         if not isinstance(schedule, Schedule):
             return schedule
         if not schedule.is_by_example:
             self.temperatures[o.label] = schedule.at_share(done)
             return schedule.at_share(done)
-        importance = schedule.importance(own, self._logits(o, teachers, chosen, schedule.value))
+        importance = schedule.importance(own, self._logits(o, teachers, batch, schedule.value))
         last = self.of_last_step[_key(o)]
         assert isinstance(last, StepMean)
-        if self.training and counts:
+        if self.training and IDLE not in batch:
             last.add(importance)
         mean = torch.where(last.is_known, last.mean, importance)  # in the first step all have the mean temperature
         found = schedule.temperatures(importance, mean)

@@ -1,6 +1,6 @@
 """A model's outputs on a dataset, and its scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -11,13 +11,17 @@ from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
 from tinydistill import processes
-from tinydistill.data import column
+from tinydistill.data import column, counted_outputs
 from tinydistill.encoders.attention import replace_attention
 from tinydistill.encoders.cpu.products import packed_products
 from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.logits import logits_of
 from tinydistill.encoders.precision import autocast
 from tinydistill.features import Reader, in_evaluation
 from tinydistill.kinds import TaskKind
+from tinydistill.outputs import OfExamples, Outputs
+
+_OF_EXAMPLES = OfExamples()
 
 
 def longest_first(dataset: Dataset) -> np.ndarray:
@@ -27,9 +31,14 @@ def longest_first(dataset: Dataset) -> np.ndarray:
 
 @torch.inference_mode()
 def outputs_of_rows(
-    model: PreTrainedModel, dataset: Dataset, rows: np.ndarray, collate: Callable, precision: str
+    model: PreTrainedModel,
+    dataset: Dataset,
+    rows: np.ndarray,
+    collate: Callable,
+    precision: str,
+    kept: Outputs = _OF_EXAMPLES,
 ) -> np.ndarray:
-    """The model's outputs on one batch, (rows, num_labels) in float32. The model is in eval mode.
+    """The model's outputs on one batch, those that count of each row, (P, C) in float32. The model is in eval mode.
 
     Raises UserError if one is NaN or infinite: no score, and no student, could be made of it.
     """
@@ -37,16 +46,16 @@ def outputs_of_rows(
     given = {name: batch[name].to(model.device) for name in accepted_inputs(model) if name in batch}
     try:
         with autocast(precision, model.device):
-            logits = model(**given).logits
+            logits = logits_of(model(**given))
     except RuntimeError as error:
         if "without overflow" not in str(error):  # of an architecture that fills up with the least of float32
             raise
         raise UserError(
             f"models of type {model.config.model_type!r} do not run in {precision}; use --precision float32"
         ) from None
-    outputs = logits.float().cpu().numpy()
+    outputs = _counted(logits, batch, kept)
     if not np.isfinite(outputs).all():
-        row = rows[~np.isfinite(outputs).all(-1)].min()
+        row = _row_of_first_fault(outputs, dataset, rows)
         raise UserError(
             f"a model ({model.config.model_type}, {model.config.num_hidden_layers} layers) gives an output that is not "
             f"finite, first at row {row + 1:,}; try --precision float32, or train it again with a lower learning rate"
@@ -62,9 +71,11 @@ def predict(
     batch_size: int = 64,
     title: str = "evaluate",
     shared: bool = False,
+    kept: Outputs = _OF_EXAMPLES,
 ) -> np.ndarray:
-    """The model's outputs, (examples, num_labels) in float32, in the order of the dataset.
+    """The model's outputs, (P, C) in float32: those that count of each example, in the order of the dataset.
 
+    kept: which they are; one row an example by default.
     With `shared`, the processes of a run divide the batches among themselves; all must call, and get all outputs.
     """
     was_training = model.training
@@ -72,7 +83,7 @@ def predict(
     replace_attention(model)
 
     def outputs(rows: np.ndarray) -> np.ndarray:
-        return outputs_of_rows(model, dataset, rows, collate, precision)
+        return outputs_of_rows(model, dataset, rows, collate, precision, kept)
 
     with packed_products(model, precision):
         found = _of_all(dataset, outputs, model.config.num_labels, batch_size, title, shared)
@@ -88,6 +99,7 @@ def predict_adapted(
     precision: str,
     device: torch.device,
     batch_size: int = 64,
+    kept: Outputs = _OF_EXAMPLES,
 ) -> np.ndarray:
     """As `predict` of all processes, of any module by what reads it. Raises UserError without logits, or for others."""
 
@@ -98,9 +110,9 @@ def predict_adapted(
             logits = read(model, batch).logits
         if logits is None:
             raise UserError("predictions are made of logits, and the student's adaptor gives none; let it give them")
-        found = logits.float().cpu().numpy()
+        found = _counted(logits, batch, kept)
         if not np.isfinite(found).all():
-            row = rows[~np.isfinite(found).reshape(len(rows), -1).all(-1)].min()
+            row = _row_of_first_fault(found, dataset, rows)
             raise UserError(
                 f"the student gives an output that is not finite, first at row {row + 1:,}; train it again with a "
                 "lower learning rate"
@@ -121,20 +133,44 @@ def _of_all(
     title: str,
     shared: bool,
 ) -> np.ndarray:
-    """(examples, labels), what `outputs` gives for rows, in batches of like length."""
-    order = longest_first(dataset)
-    found = np.zeros((len(dataset), labels), dtype=np.float32)
+    """(P, labels), what `outputs` gives for rows, in batches of like length."""
+    order, counts = longest_first(dataset), counted_outputs(dataset)
+    ends = np.cumsum(counts)
+    found = np.zeros((counts.sum(), labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)
     if shared:
         starts = starts[processes.index() :: processes.count()]
     for start in tqdm(starts, desc=title, leave=False, delay=2):
         rows = order[start : start + batch_size]
-        found[rows] = outputs(rows)
+        found[places_of(rows, ends, counts)] = outputs(rows)
     return processes.total(torch.from_numpy(found)).numpy() if shared else found
+
+
+def places_of(rows: np.ndarray, ends: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Where the outputs of rows lie among those of all, one row's after the other's.
+
+    ends: where those of each row of the dataset end; counts: how many they are.
+    """
+    own = counts[rows]
+    within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+    return np.repeat(ends[rows] - own, own) + within
+
+
+def _counted(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], kept: Outputs) -> np.ndarray:
+    """Those that count, (P, C)."""
+    counts = kept.positions(batch)
+    chosen = logits if counts.ndim == 1 else logits[counts.to(logits.device)]
+    return chosen.float().cpu().numpy()
+
+
+def _row_of_first_fault(outputs: np.ndarray, dataset: Dataset, rows: np.ndarray) -> int:
+    """The first of these rows some output of which, (P, ...), is not finite."""
+    of_rows = np.repeat(rows, counted_outputs(dataset)[rows])
+    return int(of_rows[~np.isfinite(outputs).reshape(len(outputs), -1).all(-1)].min())
 
 
 def evaluate(
     kind: TaskKind, model: PreTrainedModel, dataset: Dataset, collate: Callable, precision: str
 ) -> dict[str, float]:
     """The task's metrics of the model on a labelled dataset; the processes of a run share the work."""
-    return kind.score(predict(model, dataset, collate, precision, shared=True), kind.references(dataset))
+    return kind.score(predict(model, dataset, collate, precision, shared=True, kept=kind.outputs), dataset)

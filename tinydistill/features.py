@@ -14,6 +14,7 @@ from glue_tasks.errors import UserError
 from tinydistill import losses
 from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
 from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.logits import logits_of
 from tinydistill.objectives import Objective
 
 
@@ -94,7 +95,7 @@ class FeatureReader:
         return Features(
             hidden={i: output.hidden_states[i] for i in self.hidden},
             attention=self.scores.read(output.attentions) if self.scores else {},
-            logits=output.logits if self.needs_logits else None,
+            logits=logits_of(output) if self.needs_logits else None,
         )
 
 

@@ -18,6 +18,7 @@ from tinydistill.distiller import Distiller
 from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.features import AdaptedReader, Adaptor, Features, check_given
 from tinydistill.kinds import kind_of
+from tinydistill.kinds.sentences import Sentences
 from tinydistill.models import with_shared_weights
 from tinydistill.objectives import ANY_TEACHER, TEACHER, Objective
 from tinydistill.options import Options
@@ -97,7 +98,7 @@ def as_distiller(
         with_shared_weights(student),
         resolved,
         {name: each.widths or each.width for name, each in sizes.items()},
-        kind.positions,
+        kind.outputs,
         ensemble,
         AdaptedReader(adaptor, resolved) if adaptor else None,
         own.sizes.widths or own.sizes.width,
@@ -229,4 +230,6 @@ def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
 
 def references(config: PreTrainedConfig, data: Dataset) -> np.ndarray | None:
     """The gold labels of a dataset for a model of the configuration, or None if it has none."""
-    return kind_of(task_of(config)).references(data) if "labels" in data.column_names else None
+    kind = kind_of(task_of(config))
+    assert isinstance(kind, Sentences)
+    return kind.references(data) if "labels" in data.column_names else None

@@ -5,7 +5,7 @@ from itertools import islice
 from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.errors import warn_once
-from glue_tasks.files import Table
+from glue_tasks.rows import Split
 
 _ROWS = 1_000  # of a file are looked at, the first
 # Of the pieces or words. Text that fits has under 0.1% (SST-2, MRPC, RTE, TNEWS under a vocabulary of their language),
@@ -14,7 +14,7 @@ _MANY = 0.02
 _BEGINS_WORD = "\u2581"  # of SentencePiece
 
 
-def doubts_about_words(table: Table, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def doubts_about_words(table: Split, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Sentences about text that the tokenizer cannot give as it stands, [] if there is little; each is warned of once.
 
     Two shares are looked at: of the pieces those that are unknown, and of the words those that the normaliser changes

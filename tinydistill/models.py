@@ -1,4 +1,4 @@
-"""Sequence classifiers: loaded with a head that fits the task, and distinguished by their weights."""
+"""Models with a head: loaded with a head that fits the task, and distinguished by their weights."""
 
 import copy
 import hashlib
@@ -44,7 +44,7 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     lost = [key for key in lost if "pooler" not in key or not fresh_head]  # masked LMs are saved without a pooler
     if lost and not fresh_head:
         raise UserError(
-            f"{name} is not a fine-tuned sequence classifier (it has no {lost[0]}); fine-tune one with "
+            f"{name} is not a fine-tuned {kind.head_name} (it has no {lost[0]}); fine-tune one with "
             f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
         )
     if lost:

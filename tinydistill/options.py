@@ -146,6 +146,13 @@ class Options:
     max_length: int = option(
         0, "Word pieces of an example. Default: the task's, mostly 128.", group=TRAINING, unit="pieces", above=0
     )
+    doc_stride: int = option(
+        128,
+        "Of questions about a long text: word pieces by which its windows advance. Default: 128.",
+        group=TRAINING,
+        unit="pieces",
+        above=0,
+    )
     task_sampling: float = option(
         1.0,
         "How often each of several tasks comes: by its number of rows to this power. 1 (default) is by the rows, 0 the "

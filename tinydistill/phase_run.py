@@ -124,7 +124,7 @@ class PhaseRun:
             objectives = resolved(self.phase, self.task, self.options, self.prepared.student.config, configs, shares)
             ensemble = Ensemble(shares, self.options.teacher_mean, self.kind.losses["logits"] == BY_LABEL)
         widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
-        distiller = Distiller(self.prepared.student, objectives, widths, self.kind.positions, ensemble)
+        distiller = Distiller(self.prepared.student, objectives, widths, self.kind.outputs, ensemble)
         notes += _warm_start(distiller, self.prepared.spec.path)
         signal = self._signal(teachers, objectives)
         if self._noise and self.phase.needs_outputs_alone and self.options.cache_teacher:
@@ -270,19 +270,20 @@ class PhaseRun:
         Stops at a teacher that knows nothing, or whose labels mean other ones.
         """
         dev, name = self.data.main_dev, self.options.teachers[who]
-        outputs = predict(teacher, dev, self.data.collate, self.precision, title="teacher on dev", shared=True)
-        references = self.kind.references(dev)
+        outputs = predict(
+            teacher, dev, self.data.collate, self.precision, title="teacher on dev", shared=True, kept=self.kind.outputs
+        )
         unnamed = is_unnamed(self.task, teacher, name)
-        doubts = self.kind.doubts(name, outputs, references, unnamed)
+        doubts = self.kind.doubts(name, outputs, dev, unnamed)
         for note in doubts.notes:
             print(f"note: {note}")  # also where the next check ends the run
         allowed = self.options.allow_weak_teacher
-        warning = checks.check_score(self.kind, name, outputs, references, not allowed)
+        warning = checks.check_score(self.kind, name, outputs, dev, not allowed)
         if doubts.serious and not allowed:
             raise UserError(f"{doubts.serious[0]}; or distil from it all the same with --allow-weak-teacher")
-        scores = self.kind.score(outputs, references)
+        scores = self.kind.score(outputs, dev)
         print(f"{who} on dev: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
-        above = scores[self.task.main_metric] - self.kind.chance(references)
+        above = scores[self.task.main_metric] - self.kind.chance(dev)
         return [note for note in (warning, *doubts.notes, *doubts.serious) if note], above
 
     def _with_logits(self, teachers: Mapping[str, PreTrainedModel], data: Dataset) -> Dataset:
@@ -294,7 +295,7 @@ class PhaseRun:
             # In 8 bits what the teacher gives depends on the kind of processor.
             name = self.prepared.digests[who][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
             prepare_products(teacher, self.precision)
-            made = teacher_logits(teacher, name, data, self.data.collate, self.precision, cache)
+            made = teacher_logits(teacher, name, data, self.data.collate, self.precision, cache, self.kind.outputs)
             (saved,) = made.column_names
             columns.append(made if saved == logits_column(who) else made.rename_column(saved, logits_column(who)))
         return concatenate_datasets([data, *columns], axis=1)

@@ -1,37 +1,27 @@
-"""A model's answers to a split, written as the benchmarks' servers take them.
+"""A model's answers to a split, written as the benchmarks' servers take them, in the layouts of the task's kind."""
 
-| layout          | a row                                                 | file                                       |
-|-----------------|-------------------------------------------------------|--------------------------------------------|
-| GLUE            | `index<TAB>prediction` below a header of these names  | `SST-2.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`   |
-| CLUE            | `{"id": 0, "label": "108"}`                           | `tnews11_predict.json` and the like        |
-| any other task  | index, prediction, and a probability for each label   | `<task>-<split>.tsv`                       |
-
-Formats: https://gluebenchmark.com/faq, https://github.com/CLUEbenchmark/CLUE.
-"""
-
-import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from glue_tasks import labels
-from glue_tasks.columns import find_columns
 from glue_tasks.errors import UserError
-from glue_tasks.files import Table, open_table
-from glue_tasks.lines import Fault
+from glue_tasks.files import open_table
 from glue_tasks.places import NotThere, find_file
+from glue_tasks.rows import Split
 from glue_tasks.task import Task
-from glue_tasks.writers import TableWriter
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import column
+from tinydistill.data import count_cut, count_rows
 from tinydistill.encoders import precision
 from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.evaluation import predict
 from tinydistill.kinds import TaskKind, kind_of
+from tinydistill.kinds.kind import Answers, Lengths
 from tinydistill.known_words import doubts_about_words
 from tinydistill.label_order import ROWS, is_unnamed
 from tinydistill.models import load_fine_tuned
@@ -40,10 +30,10 @@ from tinydistill.runs import PhaseFolder
 
 @dataclass(frozen=True)
 class Written:
-    """A file of predictions."""
+    """The predictions for a split, and the files they are in."""
 
     split: str
-    path: Path
+    paths: tuple[Path, ...]
     rows: int
     cut: int  # rows longer than the maximum length
     scores: dict[str, float]  # {} for a split without labels
@@ -56,23 +46,22 @@ class _Reader:
     kind: TaskKind
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    max_length: int
+    lengths: Lengths
     batch_size: int
     precision: str
     cache: Path
 
-    def __call__(self, table: Table, title: str, rows: int = 0) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Outputs (examples, num_labels), labels (examples,) or None, and the number of rows cut short.
+    def __call__(self, table: Split, title: str, rows: int = 0) -> tuple[np.ndarray, Dataset]:
+        """Outputs (P, C), and the examples.
 
         With `rows`, that many of them, evenly spread over the file.
         """
         doubts_about_words(table, self.tokenizer)
-        data = self.kind.encode(table, self.tokenizer, self.max_length, self.cache)
+        data = self.kind.encode(table, self.tokenizer, self.lengths, self.cache)
         if 0 < rows < len(data):
             data = data.select(np.linspace(0, len(data) - 1, rows).round().astype(int))
-        outputs = predict(self.model, data, self.kind.collate(self.tokenizer), self.precision, self.batch_size, title)
-        references = self.kind.references(data) if "labels" in data.column_names else None
-        return outputs, references, int(column(data, "cut").sum())
+        collate, kept = self.kind.collate(self.tokenizer), self.kind.outputs
+        return predict(self.model, data, collate, self.precision, self.batch_size, title, kept=kept), data
 
 
 def write_predictions(
@@ -85,13 +74,16 @@ def write_predictions(
     max_length: int = 0,
     batch_size: int = 64,
     how: str = "auto",
+    doc_stride: int = 0,
+    n_best: int = 0,
 ) -> Iterator[Written]:
-    """Write one prediction for each row of the split, in the file's order; yields each file that is there.
+    """Write one prediction for each row of the split, in the file's order; yields each split whose file is there.
 
     `output` is a file, or a folder for files of the benchmark's names (default: the current folder). Into a folder,
     `test` is all test sets that are submitted and there, such as both of MNLI. Raises UserError if an output is there
     and `overwrite` is not set, or if data or model do not fit.
     """
+    kind = kind_of(task)
     tables, paths, notes = {}, {}, []
     for each, path in output_paths(task, split, output).items():
         try:
@@ -102,24 +94,26 @@ def write_predictions(
             notes.append(f"{path} is not written: {error}")
             continue
         tables[each] = open_table(task, found, each)
-        if path.is_dir() or (path.exists() and not overwrite):
-            cure = "" if path.is_dir() else ", or write over it with --overwrite"
-            raise UserError(f"{path} is there already; choose another --output{cure}")
+        for file in kind.files(path, n_best):
+            if file.is_dir() or (file.exists() and not overwrite):
+                cure = "" if file.is_dir() else ", or write over it with --overwrite"
+                raise UserError(f"{file} is there already; choose another --output{cure}")
         paths[each] = path
     model, reordered = load_fine_tuned(model_name, task)
     notes += reordered
-    max_length = max_length or trained_length(model_name) or task.max_length
+    trained = trained_with(model_name)
+    max_length = max_length or trained.get("max_length", task.max_length)
+    doc_stride = doc_stride or trained.get("doc_stride", Lengths.doc_stride)
     check_positions(model, f"model {model_name}", max_length)
     tokenizer = load_tokenizer(model_name)
     check_pieces(model.config, tokenizer, f"model {model_name}")
     where = precision.device()
     with tempfile.TemporaryDirectory() as cache:
-        kind = kind_of(task)
         read = _Reader(
             kind,
             model.to(where),
             tokenizer,
-            max_length,
+            Lengths(max_length, doc_stride),
             batch_size,
             precision.resolve(how, where),
             Path(cache),
@@ -130,15 +124,13 @@ def write_predictions(
             print(f"note: {note}")
         for each, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is told before the work
-            outputs, references, cut = read(tables[each], title=f"predict {each}")
-            header, rows = layout(kind, tables[each], outputs, model.config)
-            with TableWriter(path, header) as file:
-                for row in rows:
-                    file.write(row)
-            if (note := _wrong_count(task, each, len(outputs))) and references is None:
+            outputs, data = read(tables[each], title=f"predict {each}")
+            kind.write(Answers(outputs, data, tables[each], model.config, n_best), path)
+            is_labelled, rows = "labels" in data.column_names, count_rows(data)
+            if (note := _wrong_count(task, each, rows)) and not is_labelled:
                 print(f"note: {note}")
-            scores = kind.score(outputs, references, model.config) if references is not None else {}
-            yield Written(each, path, len(outputs), cut, scores)
+            scores = kind.score(outputs, data, model.config) if is_labelled else {}
+            yield Written(each, kind.files(path, n_best), rows, count_cut(data), scores)
 
 
 def output_paths(task: Task, split: str, output: Path | None) -> dict[str, Path]:
@@ -150,8 +142,8 @@ def output_paths(task: Task, split: str, output: Path | None) -> dict[str, Path]
     folder = output or Path()
     submitted = task.submission.files if task.submission else {}
     splits = [each for each in submitted if each.startswith("test")] if split == "test" and "test" in submitted else []
-    ending = "json" if task.submission and task.submission.layout == "clue" else "tsv"
-    return {each: folder / submitted.get(each, f"{task.name}-{each}.{ending}") for each in splits or [split]}
+    name = f"{task.name}-{{}}.{kind_of(task).ending}"
+    return {each: folder / submitted.get(each, name.format(each)) for each in splits or [split]}
 
 
 def _wrong_count(task: Task, split: str, rows: int) -> str:
@@ -162,46 +154,10 @@ def _wrong_count(task: Task, split: str, rows: int) -> str:
     return f"the {split} file has {rows:,} rows, the one that the server scores {published:,}"
 
 
-def trained_length(model: str) -> int:
-    """The maximum length that a model was trained with, if its folder is that of a phase, else 0."""
+def trained_with(model: str) -> dict[str, Any]:
+    """The settings that a model was trained with, if its folder is that of a phase."""
     record = PhaseFolder(Path(model).parent, Path(model).name).read() or {}
-    return record.get("settings", {}).get("max_length", 0)
-
-
-def layout(
-    kind: TaskKind, table: Table, outputs: np.ndarray, config: PreTrainedConfig
-) -> tuple[tuple[str, ...] | None, Iterator[tuple[str, ...]]]:
-    """The header line, if there is one, and the lines of a file of predictions, as cells.
-
-    outputs: (examples, num_labels), in the order of the table.
-    """
-    task = kind.task
-    of_server = task.submission.layout if task.submission else ""
-    answers = kind.answers(outputs, config, labels.written_labels(task))
-    numbered = zip(_ids(task, table, len(outputs)), answers, strict=True)
-    if of_server == "clue":
-        return None, ((json.dumps({"id": _number(i), "label": answer}, ensure_ascii=False),) for i, answer in numbered)
-    probabilities = kind.probabilities(outputs)
-    if of_server == "glue" or probabilities is None:
-        return ("index", "prediction"), numbered
-    header = ("index", "prediction", *(f"probability of {name}" for name in task.labels))
-    return header, (
-        (i, answer, *(f"{share:.6f}" for share in shares))
-        for (i, answer), shares in zip(numbered, probabilities, strict=True)
-    )
-
-
-def _ids(task: Task, table: Table, rows: int) -> Iterable[str]:
-    """What the rows are called: the column that the task names, if the file has it, else numbers from 0."""
-    found = find_columns(task, (task.id_column,), table.columns) if task.id_column else Fault("")
-    if isinstance(found, Fault):
-        return map(str, range(rows))
-    (place,) = found
-    return (row.cells[place] for row in table)
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+    return record.get("settings", {})
 
 
 def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list[str]:
@@ -215,7 +171,6 @@ def _check_unnamed(task: Task, name: str, data_dir: Path, read: _Reader) -> list
             f"taken in the order {', '.join(task.labels)}"
         ]
     table = open_table(task, path, split)
-    outputs, references, _ = read(table, title="order of the labels", rows=ROWS)
-    assert references is not None
-    doubts = read.kind.doubts(name, outputs, references, unnamed=True)
+    outputs, data = read(table, title="order of the labels", rows=ROWS)
+    doubts = read.kind.doubts(name, outputs, data, unnamed=True)
     return [*doubts.notes, *doubts.serious]

@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from glue_tasks.errors import UserError, is_outside
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.limits import accepted_inputs
+from tinydistill.encoders.logits import logits_of
 from tinydistill.encoders.precision import autocast
 from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.ensemble import Ensemble
@@ -78,7 +79,7 @@ def check_phase(
             copy_blocks(next(iter(teachers.values())), student, copied)
         widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
         ensemble = Ensemble(dict.fromkeys(teachers, 1 / len(teachers))) if teachers else None
-        distiller = Distiller(student, objectives, widths, kind.positions, ensemble)
+        distiller = Distiller(student, objectives, widths, kind.outputs, ensemble)
         batch = _batch(kind, [student, *teachers.values()], max_length)
         signal = Teachers(
             LiveTeacher(teacher, objectives, precision, torch.device("cpu"), name) for name, teacher in teachers.items()
@@ -93,7 +94,7 @@ def check_phase(
             loaded = kind.auto_model.from_pretrained(folder)
             given = {name: batch[name] for name in accepted_inputs(student)}
             with torch.no_grad():
-                before, after = student.eval()(**given).logits, loaded.eval()(**given).logits
+                before, after = (logits_of(model.eval()(**given)) for model in (student, loaded))
         kept = loaded.state_dict()
         lost = [key for key, tensor in student.state_dict().items() if not torch.equal(tensor, kept[key])]
         if lost or not torch.allclose(before, after, rtol=1e-3, atol=1e-5):
@@ -108,6 +109,5 @@ def _batch(kind: TaskKind, models: Sequence[PreTrainedModel], max_length: int) -
     mask[1, (length + 1) // 2 :] = 0
     types = torch.zeros_like(mask)
     types[:, length // 4 : (length + 1) // 2] = 1
-    labels = torch.tensor([kind.blank_label()] * _ROWS)
     ids = torch.full((_ROWS, length), pieces - 1)
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, "labels": labels}
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, **kind.blank(mask)}

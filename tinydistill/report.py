@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
@@ -18,7 +19,7 @@ from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, processes
 from tinydistill.checks import check_pieces, check_positions
-from tinydistill.data import left_out
+from tinydistill.data import count_rows, left_out
 from tinydistill.encoders import precision
 from tinydistill.encoders.precision import device
 from tinydistill.encoders.pretrained import quiet
@@ -128,7 +129,7 @@ def describe(
     how = precision.resolve(options.precision, device())
     entries = {}
     of_teachers: dict[str, dict[str, np.ndarray]] = {}  # outputs by split and name
-    gold: dict[str, np.ndarray] = {}
+    gold: dict[str, Dataset] = {}
     for name, model in models.items():
         folder = Path(paths[name])
         check_positions(model, f"model {paths[name]}", options.max_length)
@@ -136,18 +137,20 @@ def describe(
         check_pieces(model.config, tokenizer, f"model {paths[name]}")
         dev = load_dev(kind, options, tokenizer)
         collate = kind.collate(tokenizer, options.max_length if options.padding == "max_length" else None)
-        scores = {}
+        scores, details = {}, {}
         for split, data in dev.items():
-            outputs, references = predict(model, data, collate, how), kind.references(data)
+            outputs = predict(model, data, collate, how, kept=kind.outputs)
             if split == task.dev_splits[0]:
                 unnamed = is_unnamed(task, model, paths[name])
-                doubts = kind.doubts(paths[name], outputs, references, unnamed)
+                doubts = kind.doubts(paths[name], outputs, data, unnamed)
                 for note in (*(doubts.notes if unnamed else []), *doubts.serious):
                     print(f"note: {note}")
-            scores[split] = kind.score(outputs, references, model.config)
+            scores[split] = kind.score(outputs, data, model.config)
+            if of_split := kind.details(outputs, data, model.config):
+                details[split] = of_split
             if name in options.teachers:
                 of_teachers.setdefault(split, {})[name] = outputs
-                gold[split] = references
+                gold[split] = data
         entries[name] = {
             "path": paths[name],
             "parameters": model.num_parameters(),
@@ -156,7 +159,8 @@ def describe(
             "layers": model.config.num_hidden_layers,
             "hidden_size": model.config.hidden_size,
             "dev": scores,
-            "dev_rows": {split: {"rows": len(data), **left_out(data)} for split, data in dev.items()},
+            **({"dev_details": details} if details else {}),
+            "dev_rows": {split: {"rows": count_rows(data), **left_out(data)} for split, data in dev.items()},
         }
     if len(teachers := [name for name in options.teachers if name in entries]) > 1:
         entries[ENSEMBLE] = _ensemble(kind, options, {name: entries[name] for name in teachers}, of_teachers, gold)
@@ -171,11 +175,11 @@ def _ensemble(
     options: Options,
     entries: Mapping[str, dict[str, Any]],
     outputs: Mapping[str, Mapping[str, np.ndarray]],
-    references: Mapping[str, np.ndarray],
+    dev: Mapping[str, Dataset],
 ) -> dict[str, Any]:
     """The mean of the teachers, as students see it at temperature 1."""
     main = kind.task.dev_splits[0]
-    chance = kind.chance(references[main])
+    chance = kind.chance(dev[main])
     reached = {name: entry["dev"][main][kind.task.main_metric] - chance for name, entry in entries.items()}
     ensemble = Ensemble(
         shares_of(options, reached),
@@ -185,7 +189,7 @@ def _ensemble(
     scores = {}
     for split, by_name in outputs.items():
         mean = ensemble.mean({name: torch.from_numpy(each) for name, each in by_name.items()})
-        scores[split] = kind.score(mean.numpy(), references[split])
+        scores[split] = kind.score(mean.numpy(), dev[split])
     return {
         "title": f"ensemble of {len(entries)} teachers",
         "path": ", ".join(entry["path"] for entry in entries.values()),

@@ -70,8 +70,12 @@ class Schedule:
         """w of each row, (N,), for a schedule by example, without a gradient. student, teacher: logits (N, C)."""
         import torch.nn.functional as F  # takes its time to import; --help goes without
 
+        from tinydistill.outputs import LEFT_OUT
+
         own, theirs = student.detach().float(), teacher.detach().float()
         if self.schedule == "flsw":
+            counts = theirs > LEFT_OUT / 2  # those that do not are alike in both, and would make all rows alike
+            own, theirs = own * counts, theirs * counts
             return (1 - F.cosine_similarity(own, theirs, dim=-1)).clamp(min=0) ** self.gamma
         return 1 / (own.softmax(-1).amax(-1) + _LEAST_CHANCE)
 

@@ -7,12 +7,13 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.files import Table, open_table
+from glue_tasks.files import open_table
 from glue_tasks.places import find_file
+from glue_tasks.rows import Split
 from glue_tasks.seals import check_file
-from tinydistill.data import column, left_out
+from tinydistill.data import count_cut, count_rows, left_out
 from tinydistill.kinds import TaskKind
-from tinydistill.kinds.kind import Collate
+from tinydistill.kinds.kind import Collate, Lengths
 from tinydistill.known_words import doubts_about_words
 from tinydistill.options import Options
 
@@ -38,9 +39,14 @@ class Data:
         """For the report: rows read, rows cut at the maximum length, and rows left out."""
         splits = {"train": self.train, **self.dev}
         return {
-            name: {"rows": len(data), "cut": int(column(data, "cut").sum()), **self.left_out[name]}
+            name: {"rows": count_rows(data), **_windows(data), "cut": count_cut(data), **self.left_out[name]}
             for name, data in splits.items()
         }
+
+
+def _windows(data: Dataset) -> dict[str, int]:
+    """How many examples the rows are, where that is another number."""
+    return {"windows": len(data)} if len(data) != count_rows(data) else {}
 
 
 def load_data(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBase, needs_labels: bool = True) -> Data:
@@ -57,7 +63,11 @@ def load_data(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBa
         **_open_dev(kind, options),
     }
     doubts = [doubt for table in tables.values() for doubt in doubts_about_words(table, tokenizer)]
-    splits = {split: kind.encode(table, tokenizer, options.max_length, cache) for split, table in tables.items()}
+    lengths = Lengths(options.max_length, options.doc_stride)
+    splits = {
+        split: kind.encode(table, tokenizer, lengths, cache, for_training=split == "train")
+        for split, table in tables.items()
+    }
     return Data(
         kind,
         train_path,
@@ -75,10 +85,11 @@ def load_dev(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBas
     tables = _open_dev(kind, options)
     for table in tables.values():
         doubts_about_words(table, tokenizer)
-    return {split: kind.encode(table, tokenizer, options.max_length, cache) for split, table in tables.items()}
+    lengths = Lengths(options.max_length, options.doc_stride)
+    return {split: kind.encode(table, tokenizer, lengths, cache) for split, table in tables.items()}
 
 
-def _open_dev(kind: TaskKind, options: Options) -> dict[str, Table]:
+def _open_dev(kind: TaskKind, options: Options) -> dict[str, Split]:
     folder, skip = Path(options.data_dir), options.skip_bad_rows
     task = kind.task
     return {split: open_table(task, find_file(task, folder, split), split, skip) for split in task.dev_splits}

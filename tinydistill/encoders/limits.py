@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
+from tinydistill.encoders.logits import logits_of
+
 
 def position_limit(model: PreTrainedModel | PreTrainedConfig) -> int | None:
     """How many pieces the model takes at once, special ones included; None if it knows no limit.
@@ -53,7 +55,9 @@ def depends_on_padding(model: PreTrainedModel) -> bool:
                 "input_ids": ids,
                 "attention_mask": (torch.arange(length, device=model.device) < _PIECES)[None].long(),
             }
-            found.append(model(**{name: given[name] for name in accepted_inputs(model) if name in given}).logits)
+            output = model(**{name: given[name] for name in accepted_inputs(model) if name in given})
+            logits = logits_of(output)
+            found.append(logits[:, :_PIECES] if logits.ndim == 3 else logits)
     except Exception:  # told where the model is used
         return False
     finally:

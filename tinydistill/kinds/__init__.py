@@ -6,11 +6,15 @@ from glue_tasks.task import Task
 from tinydistill.kinds.kind import TaskKind
 from tinydistill.kinds.multi_label import MultiLabel
 from tinydistill.kinds.sentences import Classification, Regression
+from tinydistill.kinds.spans import Spans
+from tinydistill.kinds.tokens import Tokens
 
 KINDS: Mapping[str, type[TaskKind]] = {
     "classification": Classification,
     "regression": Regression,
     "multi-label": MultiLabel,
+    "tokens": Tokens,
+    "spans": Spans,
 }
 
 

@@ -1,6 +1,7 @@
 """What a kind of task has to say. All else is the same for every kind."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,64 +10,98 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from glue_tasks.files import Table
+from glue_tasks.rows import Split
 from glue_tasks.task import Task
+from tinydistill.outputs import Outputs
 
 Batch = dict[str, Tensor]
 Collate = Callable[[list[dict[str, Any]]], Batch]
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """How much of a row a model sees at once, in word pieces."""
+
+    max_length: int  # special pieces included
+    doc_stride: int = 128  # by which the windows of a long text advance
+
+
 class TaskKind(Protocol):
-    """N examples, B of them in a batch, L tokens, C outputs of the head."""
+    """N examples, B of them in a batch, L pieces, C outputs of the head; P rows of outputs, those that count of each
+    example, in the order of the data."""
 
     task: Task
     auto_model: Any  # AutoModelForSequenceClassification or another, with the head of the kind
+    head_name: str  # what such a model is called
+    ending: str  # of the name of a file of predictions
     losses: Mapping[str, str]  # the losses of "logits" and "labels", by name, where an objective names none
+    outputs: Outputs  # which of a model's outputs count, and how they are compared
 
     def __init__(self, task: Task) -> None: ...
 
     # Inputs
-    def encode(self, table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path) -> Dataset:
-        """A table as a memory-mapped dataset: the columns that `collate` takes, `length` and `cut`."""
+    def encode(
+        self,
+        table: Split,
+        tokenizer: PreTrainedTokenizerBase,
+        lengths: Lengths,
+        cache_dir: Path,
+        for_training: bool = False,
+    ) -> Dataset:
+        """A table as a memory-mapped dataset: the columns that `collate` takes, `length` and `cut`.
+
+        for_training: leave out what a model cannot learn from.
+        """
 
     def collate(self, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None) -> Collate:
         """What makes a batch of examples, padded to the longest or to `pad_to` pieces."""
 
-    def blank_label(self) -> Any:
-        """Some valid label as a dataset has it, for a model that is only tried."""
+    def blank(self, mask: Tensor) -> Batch:
+        """What a batch of the attention mask (B, L) has beside its pieces, for a model that is only tried."""
 
     # Outputs
     def head(self) -> dict[str, object]:
         """Configuration entries that make a head fit the task."""
 
-    def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Which outputs count, bool: (B,) where an example has one, (B, L) where its tokens have one each."""
+    def score(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig | None = None) -> dict[str, float]:
+        """The task's metrics by name, of outputs (P, C) on labelled data. With `config`, by what `keep` noted in it."""
 
-    def references(self, data: Dataset) -> np.ndarray:
-        """The gold labels of a dataset, an array of N."""
+    def details(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig) -> dict[str, Any]:
+        """What else a report shows of a model, such as the scores of each type of entity; {} if nothing."""
 
-    def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
-        """The task's metrics by name. outputs: (N, C). With `config`, by what `keep` noted in it."""
+    def chance(self, data: Dataset) -> float:
+        """The main metric of what is done without reading: the best constant answer, or a random one."""
 
-    def chance(self, references: np.ndarray) -> float:
-        """The best main metric of a model that gives every example the same answer."""
+    def beats_chance(self, outputs: np.ndarray, data: Dataset) -> bool:
+        """Whether outputs (P, C) score so much better than chance that it is no luck."""
 
     def keep(self, config: PreTrainedConfig, scores: Mapping[str, float]) -> None:
         """Note in a student's configuration what its answers depend on besides its outputs, such as a threshold."""
 
     # Checks
-    def doubts(self, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> "Doubts":
+    def doubts(self, name: str, outputs: np.ndarray, data: Dataset, unnamed: bool) -> "Doubts":
         """What dev says of the meaning of a model's outputs. Raises UserError if they certainly mean something else.
 
         unnamed: whether the model's configuration does not name them.
         """
 
     # Predictions
-    def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
-        """What is written for each example. names: what is written for each label."""
+    def files(self, path: Path, n_best: int = 0) -> tuple[Path, ...]:
+        """What `write` writes, the path itself first where it is of predictions alone."""
 
-    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
-        """(N, C) in float64, or None where outputs are no probabilities of labels."""
+    def write(self, answers: "Answers", path: Path) -> None:
+        """Write the predictions, each file whole or not at all."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's outputs on a split, and what it takes to write them."""
+
+    outputs: np.ndarray  # (P, C)
+    data: Dataset  # as `encode` made it
+    table: Split
+    config: PreTrainedConfig  # the model's
+    n_best: int = 0  # answers to write beside the best one, where a kind has such
 
 
 class Doubts:

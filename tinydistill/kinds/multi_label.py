@@ -44,7 +44,7 @@ class MultiLabel(Sentences):
         """(N, C) of 0 and 1."""
         return np.array(data["labels"][:], dtype=np.int64).reshape(len(data), self.task.num_labels)
 
-    def score(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
+    def metrics(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
         """The metrics at the model's threshold, or at the best one for these examples; and which it is."""
         chances = expit(outputs.astype(np.float64))
         threshold = getattr(config, THRESHOLD, None) if config is not None else None
@@ -53,8 +53,8 @@ class MultiLabel(Sentences):
         predictions = (chances >= threshold).astype(np.int64)
         return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
 
-    def chance(self, references: np.ndarray) -> float:
-        metric = METRICS[self.task.main_metric]
+    def chance(self, data: Dataset) -> float:
+        references, metric = self.references(data), METRICS[self.task.main_metric]
         frequent = np.argsort(-references.sum(0), kind="stable")
         scores = []
         for count in range(1, self.task.num_labels + 1):  # the most frequent labels, for every example
@@ -67,7 +67,7 @@ class MultiLabel(Sentences):
         if "threshold" in scores:
             setattr(config, THRESHOLD, scores["threshold"])
 
-    def doubts(self, name: str, outputs: np.ndarray, references: np.ndarray, unnamed: bool) -> Doubts:
+    def doubts(self, name: str, outputs: np.ndarray, data: Dataset, unnamed: bool) -> Doubts:
         if not unnamed:
             return Doubts()
         order = ", ".join(self.task.labels)

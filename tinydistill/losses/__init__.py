@@ -10,7 +10,8 @@ A loss of one's own is a function with the arguments of its feature:
     hidden      (student, teacher, mask), states (B, L, D); of two layers, a pair of states in the place of each
     attention   (student, teacher, mask), QueriesAndKeys
     relations   (student, teacher, mask, heads), QueriesAndKeys with values
-    logits      (student, teacher, temperature), (N, C); N outputs are examples, or tokens of them
+    logits      (student, teacher, temperature), (N, C); N outputs are examples, or tokens of them; of spans the starts
+                and ends of examples, whose C classes are pieces: those outside the context have the logit -1e4
     labels      (student's logits, labels)
 """
 
@@ -104,6 +105,7 @@ class Loss:
     equal_widths: bool = False
     equal_heads: bool = False
     reads: tuple[str, ...] = ("query", "key")  # of attention and relations
+    mean_over_classes: bool = False  # of logits
 
 
 _TEXTBREWER = "TextBrewer (arXiv 2002.12620)"
@@ -211,7 +213,13 @@ _TABLE = (
         "-sum(T log S), T = softmax(z_T/t), S = softmax(z_S/t)",
         "TinyBERT, eq. 10 (arXiv 1909.10351)",
     ),
-    Loss(soft_cross_entropy_in_original_code, "logits", "-mean over C of T log S, softmax(z/t)", _ORIGINAL),
+    Loss(
+        soft_cross_entropy_in_original_code,
+        "logits",
+        "-mean over C of T log S, softmax(z/t)",
+        _ORIGINAL,
+        mean_over_classes=True,
+    ),
     Loss(kl_divergence, "logits", "sum(T log(T/S)), softmax(z/t)", "Hinton et al. (arXiv 1503.02531)"),
     Loss(reverse_kl, "logits", "sum(S log(S/T)), softmax(z/t)", "MiniLLM, section 2 (arXiv 2306.08543)"),
     Loss(
@@ -226,7 +234,13 @@ _TABLE = (
         "-sum over C of T log S + (1 - T) log(1 - S), sigmoid(z/t)",
         "TinyBERT, eq. 10 (arXiv 1909.10351), each label a task of two classes",
     ),
-    Loss(logits_mse, "logits", "mean over C of ((z_S - z_T)/t)^2", "Ba and Caruana, section 2 (arXiv 1312.6184)"),
+    Loss(
+        logits_mse,
+        "logits",
+        "mean over C of ((z_S - z_T)/t)^2",
+        "Ba and Caruana, section 2 (arXiv 1312.6184)",
+        mean_over_classes=True,
+    ),
     Loss(gold_cross_entropy, "labels", "-log softmax(z_S) of the gold label", "supervised"),
     Loss(
         gold_binary_cross_entropy,

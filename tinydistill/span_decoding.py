@@ -1,0 +1,101 @@
+"""From start and end logits of the windows of a context to spans of its text.
+
+As in BERT's code for SQuAD (github.com/google-research/bert, run_squad.py): the best starts and ends of each window
+make spans, of which those of all windows are ranked by the sum of both logits. A start counts in the one window in
+which it has most context on its shorter side. A question may be without an answer: the least null score (start and end
+logit of [CLS]) of its windows is then what spans compete with.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+N_BEST = 20  # starts, ends and spans looked at
+
+
+class Span(NamedTuple):
+    """Characters of the context, from `start` to before `end`, and the sum of the two logits."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a question's context, of K pieces."""
+
+    logits: np.ndarray  # (K, 2): start and end
+    offsets: np.ndarray  # (K, 2): characters of the context, from and to before
+    first: int  # which piece of the context is its first
+    null: float = 0.0  # the sum of both logits of [CLS]
+
+
+class Decoded(NamedTuple):
+    spans: list[Span]  # the best first
+    null: float  # the least null score of the windows
+
+
+def decode(windows: Sequence[Window], longest: int, n_best: int = N_BEST) -> Decoded:
+    """The best spans of one question, no two of the same characters. longest: pieces of an answer, at most."""
+    best: dict[tuple[int, int], float] = {}
+    for window, owned in zip(windows, _owned(windows), strict=True):
+        for start, end, score in _spans_of(window.logits, owned, longest, n_best):
+            place = (int(window.offsets[start, 0]), int(window.offsets[end, 1]))
+            if place[0] < place[1] and score > best.get(place, -np.inf):
+                best[place] = score
+    ranked = sorted(best.items(), key=lambda each: (-each[1], each[0]))[:n_best]
+    return Decoded([Span(*place, score) for place, score in ranked], min(window.null for window in windows))
+
+
+def _owned(windows: Sequence[Window]) -> list[np.ndarray]:
+    """For each window which of its pieces it has more context for than any other one, (K,) bool; ties go to the first.
+
+    As `_check_is_max_context` in BERT's code, without its preference for longer windows.
+    """
+    if len(windows) == 1:
+        return [np.ones(len(windows[0].logits), dtype=bool)]
+    count = max(window.first + len(window.logits) for window in windows)
+    most, owner = np.full(count, -1), np.zeros(count, dtype=int)
+    for number, window in enumerate(windows):
+        places = np.arange(len(window.logits))
+        context = np.minimum(places, places[::-1])
+        part = slice(window.first, window.first + len(places))
+        better = context > most[part]
+        owner[part][better], most[part][better] = number, context[better]
+    return [owner[w.first : w.first + len(w.logits)] == number for number, w in enumerate(windows)]
+
+
+def _spans_of(logits: np.ndarray, owned: np.ndarray, longest: int, n_best: int) -> Iterator[tuple[int, int, float]]:
+    """Pairs of one of the best starts and one of the best ends, with the sum of their logits."""
+    starts = _largest(np.where(owned, logits[:, 0], -np.inf), n_best)
+    ends = _largest(logits[:, 1], n_best)
+    sums = logits[starts, 0].astype(np.float64)[:, None] + logits[ends, 1].astype(np.float64)
+    fits = (ends >= starts[:, None]) & (ends < starts[:, None] + longest) & owned[starts][:, None]
+    for i, j in np.argwhere(fits):
+        yield int(starts[i]), int(ends[j]), float(sums[i, j])
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """The places of the largest values, the largest first; of equal ones the first."""
+    return np.argsort(-values, kind="stable")[:count]
+
+
+def probabilities(scores: Sequence[float]) -> list[float]:
+    """The softmax over a question's spans, as the official n-best file has it."""
+    if not scores:
+        return []
+    powers = np.exp(np.array(scores) - max(scores))
+    return (powers / powers.sum()).tolist()
+
+
+def by_question(
+    windows_of: Mapping[int, Sequence[Window]], questions: int, longest: int, n_best: int = N_BEST
+) -> list[Decoded]:
+    """What each question's windows come to; of one without windows nothing."""
+    return [
+        decode(windows_of[number], longest, n_best) if number in windows_of else Decoded([], 0.0)
+        for number in range(questions)
+    ]
