@@ -6,7 +6,7 @@ which it has most context on its shorter side. A question may be without an answ
 logit of [CLS]) of its windows is then what spans compete with.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,14 +40,15 @@ class Decoded(NamedTuple):
 
 def decode(windows: Sequence[Window], longest: int, n_best: int = N_BEST) -> Decoded:
     """The best spans of one question, no two of the same characters. longest: pieces of an answer, at most."""
-    best: dict[tuple[int, int], float] = {}
-    for window, owned in zip(windows, _owned(windows), strict=True):
-        for start, end, score in _spans_of(window.logits, owned, longest, n_best):
-            place = (int(window.offsets[start, 0]), int(window.offsets[end, 1]))
-            if place[0] < place[1] and score > best.get(place, -np.inf):
-                best[place] = score
-    ranked = sorted(best.items(), key=lambda each: (-each[1], each[0]))[:n_best]
-    return Decoded([Span(*place, score) for place, score in ranked], min(window.null for window in windows))
+    parts = [
+        _spans_of(window, owned, longest, n_best) for window, owned in zip(windows, _owned(windows), strict=True)
+    ]
+    starts, ends, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
+    ranked = np.lexsort((ends, starts, -scores))
+    _, firsts = np.unique(np.stack([starts, ends])[:, ranked], axis=1, return_index=True)
+    chosen = ranked[np.sort(firsts)[:n_best]]
+    spans = zip(starts[chosen].tolist(), ends[chosen].tolist(), scores[chosen].tolist(), strict=True)
+    return Decoded([Span(*each) for each in spans], min(window.null for window in windows))
 
 
 def _owned(windows: Sequence[Window]) -> list[np.ndarray]:
@@ -68,14 +69,18 @@ def _owned(windows: Sequence[Window]) -> list[np.ndarray]:
     return [owner[w.first : w.first + len(w.logits)] == number for number, w in enumerate(windows)]
 
 
-def _spans_of(logits: np.ndarray, owned: np.ndarray, longest: int, n_best: int) -> Iterator[tuple[int, int, float]]:
-    """Pairs of one of the best starts and one of the best ends, with the sum of their logits."""
+def _spans_of(window: Window, owned: np.ndarray, longest: int, n_best: int) -> tuple[np.ndarray, ...]:
+    """Pairs of one of the best starts and one of the best ends: their first and last characters, and the sums of their
+    logits, (spans,) each."""
+    logits = window.logits.astype(np.float64)
     starts = _largest(np.where(owned, logits[:, 0], -np.inf), n_best)
     ends = _largest(logits[:, 1], n_best)
-    sums = logits[starts, 0].astype(np.float64)[:, None] + logits[ends, 1].astype(np.float64)
     fits = (ends >= starts[:, None]) & (ends < starts[:, None] + longest) & owned[starts][:, None]
-    for i, j in np.argwhere(fits):
-        yield int(starts[i]), int(ends[j]), float(sums[i, j])
+    firsts, lasts = (places[at] for places, at in zip((starts, ends), np.nonzero(fits), strict=True))
+    from_, to = window.offsets[firsts, 0], window.offsets[lasts, 1]
+    is_text = from_ < to
+    sums = logits[firsts, 0] + logits[lasts, 1]
+    return from_[is_text], to[is_text], sums[is_text]
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

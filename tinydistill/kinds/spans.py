@@ -271,7 +271,8 @@ class _Cutter:
         """The columns of each window, but for `row`."""
         asked = question[: min(_QUESTION, (self.lengths.max_length - self.frame.size) // 2)]
         room = self.lengths.max_length - self.frame.size - len(asked)
-        answer = _pieces_of_answer(context, answers[0]) if answers else None
+        known = next((each for each in answers or () if each.start >= 0), None)  # or it is not in the context
+        answer = _pieces_of_answer(context, known) if known else None
         for first in starts_of_windows(len(context.ids), room, self.lengths.doc_stride):
             end = min(first + room, len(context.ids))
             if end == first and self.for_training:
