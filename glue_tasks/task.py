@@ -6,6 +6,7 @@ from typing import Any
 
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
 TXT_SPLITS: Mapping[str, str] = {"train": "train.txt", "dev": "dev.txt", "test": "test.txt"}
+JSON_SPLITS: Mapping[str, str] = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "dev": "validation", "test": "test"}
 
 
@@ -15,8 +16,8 @@ def numbered_column(position: int) -> str:
 
 
 def bio_tags(*types: str) -> tuple[str, ...]:
-    """The labels of a task of tokens: the tags of BIO for these types of entities."""
-    return ("O", *(f"{prefix}-{each}" for each in types for prefix in "BI"))
+    """The labels of a task of tokens: the tags of BIO for these types of entities; B and I alone for a type ""."""
+    return ("O", *(prefix + (f"-{each}" if each else "") for each in types for prefix in "BI"))
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Task:
     @property
     def may_lack_answer(self) -> bool:
         return self.kind == "spans" and self.span_score == "squad2"
+
+    @property
+    def entity_types(self) -> tuple[str, ...]:
+        """The types of the entities of tokens, in the order of the labels; "" where tags have none."""
+        return tuple(dict.fromkeys(label.partition("-")[2] for label in self.labels if label != "O"))
 
     @property
     def num_labels(self) -> int:

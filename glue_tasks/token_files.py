@@ -109,7 +109,7 @@ def open_tokens(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_l
             assert isinstance(fault, Fault)
             raise UserError(fault.at(path, line) if line else f"{path} has {fault.what}; {fault.cure}")
         if needs_labels:
-            raise UserError(f"{path} has no tags; write one for each token, such as O or B-{_types(task)[0]}")
+            raise UserError(f"{path} has no tags; write one for each token, such as O or {task.labels[1]}")
         warn_once(f"{path} has no tags, and is read without, since none are needed here")
         return opened
     known = _known_tags(task)
@@ -121,14 +121,9 @@ def open_tokens(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_l
     return TokenSplit(task, path, scheme, read, skip_bad_rows=skip_bad_rows)
 
 
-def _types(task: Task) -> list[str]:
-    """The types of the task's entities, of its tags B-PER, I-PER and so on."""
-    return list(dict.fromkeys(label.partition("-")[2] for label in task.labels if label != "O"))
-
-
 def _known_tags(task: Task) -> frozenset[str]:
     """The tags of all schemes for the types of the task's entities."""
-    tags = {prefix + (f"-{each}" if each else "") for prefix in _PREFIXES for each in _types(task)}
+    tags = {prefix + (f"-{each}" if each else "") for prefix in _PREFIXES for each in task.entity_types}
     return frozenset({"O", *tags})
 
 
