@@ -125,6 +125,9 @@ def piece_counter(model: str, of_tokens: bool = False) -> CountPieces:
 
 def labels_of(task: Task) -> Iterator[str]:
     """What the labels are called and how the files write them, line by line."""
+    if task.kind == "tokens":
+        yield from wrapped("types", *(each or "none" for each in task.entity_types))
+        return
     codes = task.label_codes if task.label_codes != task.labels else ()
     if task.labels:
         yield from wrapped("labels", *map(" ".join, zip(codes, task.labels, strict=True)) if codes else task.labels)

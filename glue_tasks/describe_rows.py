@@ -102,7 +102,7 @@ def _of_questions(split: QuestionSplit, count_pieces: CountPieces | None) -> Ite
     if tally.moved:
         yield from wrapped("moved", f"{tally.moved:,} answers not at their offset, found by their text")
     if tally.unplaced:
-        yield from wrapped("not there", f"{tally.unplaced:,} answers not in their context, kept to score by")
+        yield from wrapped("absent", f"{tally.unplaced:,} answers not in their context, kept to score by")
     if tally.skipped:
         yield from wrapped("skipped", tally.faults())
     unit = "characters" if is_chinese else "words"

@@ -86,14 +86,21 @@ class QuestionSplit(Split):
         return Question(line, (), (asked.question, asked.context), None, asked.id, answers)
 
 
-def open_questions(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_labels: bool) -> QuestionSplit:
+def open_questions(
+    task: Task,
+    path: Path,
+    split: str,
+    skip_bad_rows: bool,
+    needs_labels: bool,
+    records: Callable[[], Numbered[Record]] | None = None,
+) -> QuestionSplit:
     """Open a file of the task's split: `glue_tasks.files.open_table` for spans.
 
     Raises UserError if the file has no question, or no answers where they are needed.
     """
 
     def read() -> Numbered[Asked]:
-        return read_questions(task, path, not split.startswith("test"))
+        return _questions(task, records() if records else _records(path), not split.startswith("test"))
 
     opened = QuestionSplit(task, path, False, read, skip_bad_rows=skip_bad_rows)
     if split.startswith("test"):
@@ -162,11 +169,11 @@ def _find(answer: Answer, context: str) -> int | None:
 # From the file.
 
 
-def read_questions(task: Task, path: Path, labelled: bool = True) -> Numbered[Asked]:
-    """The questions of a file of either layout; without their answers if they are not to be read."""
+def _questions(task: Task, records: Numbered[Record], labelled: bool) -> Numbered[Asked]:
+    """The questions of records of either layout; without their answers if they are not to be read."""
     ask = _asker(task, labelled)
     number = 0
-    for line, record in _records(path):
+    for line, record in records:
         if isinstance(record, Fault):
             yield line, record
             continue

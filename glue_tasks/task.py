@@ -9,6 +9,8 @@ TXT_SPLITS: Mapping[str, str] = {"train": "train.txt", "dev": "dev.txt", "test":
 JSON_SPLITS: Mapping[str, str] = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "dev": "validation", "test": "test"}
 
+CONVERTED = "refs/convert/parquet"  # the branch that the hub makes of a repository which has a script of its own
+
 
 def numbered_column(position: int) -> str:
     """What a column is called of which a task knows the position alone, from 1."""
@@ -29,6 +31,7 @@ class Hub:
     rows: Mapping[str, int]  # published row counts by our split
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the hub's, where they differ
     splits: Mapping[str, str] = field(default_factory=lambda: HUB_SPLITS)  # ours -> the hub's
+    revision: str | None = None  # CONVERTED where the repository's main branch has no Parquet
 
 
 @dataclass(frozen=True)
