@@ -143,7 +143,7 @@ def download(
     ] = False,
     format: Annotated[
         Literal["parquet", "tsv"],
-        typer.Option("--as", help="The hub's Parquet as it is, or text: tables with tabs, in CLUE JSON lines."),
+        typer.Option("--as", help="The hub's Parquet as it is, or text: tables with tabs, or JSON lines."),
     ] = "parquet",
 ) -> None:
     """Write a task's files, from the hub, its cache or a local clone.
