@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from demo.commands import STUDENTS, report_path
 from demo.sizes import Sizes
-from glue_tasks.files import Table
+from glue_tasks.rows import Split
 
 _TITLES = {
     "baseline": "student without a teacher",
@@ -68,7 +68,7 @@ def compare(output: Path, sizes: Sizes, bag_of_words: float) -> list[Entry]:
     return entries
 
 
-def bag_of_words_accuracy(train: Table, dev: Table) -> float:
+def bag_of_words_accuracy(train: Split, dev: Split) -> float:
     """The dev accuracy of a logistic regression on TF-IDF weighted words: what word counts alone can tell."""
     texts = [[row.texts[0] for row in table] for table in (train, dev)]
     labels = [[row.label for row in table] for table in (train, dev)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from demo import lexicon
 from demo.lexicon import Domain, Polar
 from glue_tasks import get_task
-from glue_tasks.files import open_table
+from glue_tasks.files import Table, open_table
 from glue_tasks.places import find_file
 from glue_tasks.writers import TableWriter
 
@@ -228,6 +228,7 @@ def write_few(data_dir: Path, few_dir: Path, number: int) -> None:
         path = few_dir / task.name / task.files[split]
         path.parent.mkdir(parents=True, exist_ok=True)
         table = open_table(task, find_file(task, data_dir, split), split)
+        assert isinstance(table, Table)
         with TableWriter(path, table.header) as few:
             for row in islice(table, number if split == "train" else None):
                 few.write(row.cells)

@@ -103,9 +103,15 @@ def find_file(task: Task, data_dir: Path, split: str) -> Path:
         raise UserError(
             f"{folder} has {len(found)} files that could be {split} of {task.name}: {names}; keep one of them"
         )
-    if found[0].name.endswith(TEXT_SUFFIXES) and found[0].name not in (
-        task.files[split],
-        *task.other_files.get(split, ()),
+    is_table = task.kind not in ("tokens", "spans")
+    if (
+        is_table
+        and found[0].name.endswith(TEXT_SUFFIXES)
+        and found[0].name
+        not in (
+            task.files[split],
+            *task.other_files.get(split, ()),
+        )
     ):
         warn_once(f"{found[0]} is read as {split} of {task.name}, with tabs between its cells")
     return found[0]

@@ -55,7 +55,7 @@ def run(command: str, place: Path) -> str:
 
 
 def test_from_a_csv_to_a_student(place: Path) -> None:
-    show, augment, distil, predict, _ = COMMANDS
+    show, augment, distil, predict, *_ = COMMANDS
 
     shown = run(show, place)
     assert "train: 12 rows in data/Tickets/train.csv" in shown
@@ -102,10 +102,26 @@ def test_from_a_csv_to_a_student(place: Path) -> None:
 
 
 def test_several_labels_a_row(place: Path) -> None:
-    shown = run(COMMANDS[-1], place)
+    shown = run(COMMANDS[4], place)
     assert "sentence, any of 3 labels; scored by micro_f1, macro_f1" in shown
     assert "balance  joy 1 (33.3%)   anger 1 (33.3%)   surprise 1 (33.3%)   none 1 (33.3%)" in shown
     assert "balance  joy 1 (50.0%)   anger 0 (0.0%)   surprise 2 (100.0%)   none 0 (0.0%)" in shown
+
+
+def test_named_entities(place: Path) -> None:
+    shown = run(COMMANDS[5], place)
+    assert "tokens, 2 types; scored by entity_f1, entity_precision, entity_recall" in shown
+    assert "train: 2 sentences in data/Parts/train.txt" in shown
+    assert "entities 3 in all   PART 2   PLACE 1" in shown
+    assert "brake pad (PART), Oslo (PLACE)" in shown
+
+
+def test_answers_in_a_text(place: Path) -> None:
+    shown = run(COMMANDS[6], place)
+    assert "spans; scored by f1, exact_match" in shown
+    assert "train: 1 questions in data/Manual/train.json" in shown
+    assert "answer: every 5,000 km (at 34)" in shown
+    assert "answer: The dealer (at 0)" in shown
 
 
 def test_the_same_in_python(place: Path) -> None:

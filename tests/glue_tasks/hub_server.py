@@ -13,13 +13,18 @@ from typing import Any
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+def parts_of(path: str) -> list[str]:
+    """Of an address; a revision such as refs/convert/parquet is one, as clients write it."""
+    return [urllib.parse.unquote(part) for part in urllib.parse.urlsplit(path).path.strip("/").split("/")]
+
+
 class _Hub(http.server.BaseHTTPRequestHandler):
     folder: Path
     asked: list[str]
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        parts = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/").split("/")
+        parts = parts_of(self.path)
         if parts[0] == "datasets" and parts[3:4] == ["resolve"]:
             self.answer_file("/".join(parts[1:3]), "/".join(parts[5:]))
         elif parts[:2] == ["api", "datasets"] and len(parts) > 3:
@@ -31,7 +36,7 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.asked.append(self.path)
-        parts = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/").split("/")
+        parts = parts_of(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         is_json = self.headers["Content-Type"].startswith("application/json")
         wanted = json.loads(body)["paths"] if is_json else urllib.parse.parse_qs(body)["paths"]

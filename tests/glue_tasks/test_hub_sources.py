@@ -11,6 +11,8 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Sequence as ListOf
 
 from glue_tasks import TASKS, UserError, hub_files
 from glue_tasks.files import open_table
@@ -261,3 +263,35 @@ def test_a_clone_that_changed_is_read_anew(tmp_path: Path) -> None:
 
 def test_features_are_declared_for_all() -> None:
     assert features_of("wnli")["label"].names == list(WNLI.labels)
+
+
+def test_what_the_hub_converts_comes_from_its_branch(tmp_path: Path) -> None:
+    """Datasets that have a script of their own, and no Parquet on their main branch."""
+    names = [label for label in TASKS["Weibo"].labels if label != "O"]
+    features = Features({"tokens": ListOf(Value("string")), "ner_tags": ListOf(ClassLabel(names=names))})
+    rows = {"train": 1_350, "validation": 270, "test": 270}
+    for split, count in rows.items():
+        folder = tmp_path / "repositories" / "hltcoe" / "weibo_ner" / "default" / split
+        folder.mkdir(parents=True)
+        columns = {"tokens": [["a"]] * count, "ner_tags": [[0]] * count}
+        Dataset.from_dict(columns, features=features).to_parquet(folder / "0000.parquet")
+    with serve(tmp_path / "repositories") as (address, asked):
+        done = run(tmp_path, "--task", "Weibo", "--data-dir", tmp_path / "data", HF_ENDPOINT=address)
+        assert done.returncode == 0, done.stderr
+        assert [path for path in asked if "revision/refs%2Fconvert%2Fparquet" in path]
+    assert sorted(path.name for path in (tmp_path / "data" / "Weibo").iterdir()) == [
+        "dev.parquet",
+        "test.parquet",
+        "train.parquet",
+    ]
+    task = TASKS["Weibo"]
+    labels = [row.label for row in open_table(task, tmp_path / "data" / "Weibo" / "dev.parquet", "dev")]
+    assert labels == [(task.labels.index(names[0]),)] * 270
+
+
+def test_a_user_without_a_network_is_told_of_the_branch(tmp_path: Path, closed: str) -> None:
+    done = run(tmp_path, "--task", "Weibo", "--data-dir", tmp_path / "data", HF_ENDPOINT=closed)
+    assert (
+        "`hf download hltcoe/weibo_ner --repo-type dataset --revision refs/convert/parquet --local-dir "
+        "DIR/hltcoe/weibo_ner`"
+    ) in assert_one_sentence(done)
