@@ -7,9 +7,11 @@ from glue_tasks.clue import CLUE
 from glue_tasks.demo import DEMO
 from glue_tasks.errors import UserError
 from glue_tasks.glue import GLUE
+from glue_tasks.reading import READING
+from glue_tasks.tagging import TAGGING
 from glue_tasks.task import Task
 
-TASKS: dict[str, Task] = {**GLUE, **CLUE, **CHINESE, **DEMO}
+TASKS: dict[str, Task] = {**GLUE, **CLUE, **CHINESE, **READING, **TAGGING, **DEMO}
 
 
 def get_task(name: str) -> Task:

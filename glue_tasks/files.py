@@ -14,9 +14,11 @@ from glue_tasks.errors import UserError, warn_once
 from glue_tasks.header import FIRST_ROWS, find_header
 from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
+from glue_tasks.question_files import open_questions
 from glue_tasks.records import label_names, read_records
 from glue_tasks.rows import Row, Split, Tally
 from glue_tasks.task import Task
+from glue_tasks.token_files import open_tokens
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Table(Split):
 
 def open_table(
     task: Task, path: Path, split: str = "train", skip_bad_rows: bool = False, needs_labels: bool = True
-) -> Table:
-    """Open a file of the task's split; a test split has no labels.
+) -> Split:
+    """Open a file of the task's split, whatever the task's kind; a test split has no labels.
 
     A file of records (.json, .jsonl, .parquet) has the task's columns alone, without what else a record holds; a test
     split also `task.id_column`, where it is there.
@@ -108,6 +110,9 @@ def open_table(
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    if task.kind in ("tokens", "spans"):
+        open_other = open_tokens if task.kind == "tokens" else open_questions
+        return open_other(task, path, split, skip_bad_rows, needs_labels)
     labelled = not split.startswith("test")
     opened = _open_records if suffix_of(path) in RECORDS else _open_grid
     try:

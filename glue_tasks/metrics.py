@@ -1,4 +1,4 @@
-"""Scores by name, from scikit-learn and scipy, on the scale -1..1 or 0..1."""
+"""Scores by name, and those of sentences from scikit-learn and scipy, on the scale -1..1 or 0..1."""
 
 import warnings
 from collections.abc import Callable
@@ -54,5 +54,9 @@ OF_KIND = {
     "classification": ("accuracy", "f1", "matthews"),
     "regression": ("pearson", "spearman"),
     "multi-label": ("micro_f1", "macro_f1"),
+    # Of what no array holds: the functions of entities.py and span_metrics.py.
+    "tokens": ("entity_f1", "entity_precision", "entity_recall"),
+    "spans": ("f1", "exact_match"),
 }
+NAMES = tuple(dict.fromkeys(name for names in OF_KIND.values() for name in names))
 OF_TWO_LABELS = ("f1",)  # of the second one

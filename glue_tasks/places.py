@@ -8,7 +8,9 @@ from glue_tasks.labels import composed
 from glue_tasks.lines import SUFFIXES, TEXT_SUFFIXES, shown
 from glue_tasks.task import Task
 
-AUGMENTED = "train_aug.tsv"  # beside a train file of any format: what `python -m augment` makes of it
+# Beside a train file of any format: what `python -m augment` makes of it.
+AUGMENTED = "train_aug.tsv"
+_AUGMENTED_RECORDS = "train_aug.jsonl"  # of tokens and spans, which are no cells
 
 
 class NotThere(UserError):
@@ -37,6 +39,11 @@ def _is_name_of(task: Task, folder: str) -> bool:
     return composed(folder.casefold()) in {composed(name.casefold()) for name in (task.name, *task.folders)}
 
 
+def augmented_name(task: Task) -> str:
+    """What the task's augmented training file is called, beside the train file."""
+    return _AUGMENTED_RECORDS if task.kind in ("tokens", "spans") else AUGMENTED
+
+
 def present_splits(task: Task, data_dir: Path) -> list[str]:
     """The splits of which a file is there."""
     return [split for split in task.files if _files(task, find_folder(task, data_dir), split)]
@@ -44,7 +51,7 @@ def present_splits(task: Task, data_dir: Path) -> list[str]:
 
 def stem_of(name: str) -> str:
     """A file's name without the suffix of its format, which the split's file in another format has too."""
-    return next((name.removesuffix(end) for end in SUFFIXES[::-1] if name.endswith(end)), name)
+    return next((name.removesuffix(end) for end in (*TEXT_SUFFIXES, *SUFFIXES)[::-1] if name.endswith(end)), name)
 
 
 def _files(task: Task, folder: Path, split: str) -> list[Path]:

@@ -26,6 +26,23 @@ def read_records(path: Path) -> Numbered[Record]:
     return _read_parquet(path) if suffix_of(path) == ".parquet" else _read_json(path)
 
 
+def read_object(path: Path) -> Record:
+    """The one object that a JSON file holds, over many lines. Raises UserError if it is none."""
+    with open_bytes(path) as file:
+        raw = file.read()
+    try:
+        found = _JSON.decode(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: no JSON ({error.msg}); get or make the file anew") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON that can be read ({error}); get or make it anew") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is JSON, but no object")
+    return found
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):

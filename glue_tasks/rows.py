@@ -18,7 +18,7 @@ class Answer(NamedTuple):
     """A span of a question's context."""
 
     text: str
-    start: int  # characters from the start of the context
+    start: int  # characters from the start of the context; -1 of a text that is not in it, to score by alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Question(Row):
-    """A question about a context: `texts` are both. Without an answer in the context it has none, `()`."""
+    """A question about a context: `texts` are both.
+
+    Answers that are in the context come first, and there is at least one; a question of SQuAD 2.0 that has no answer
+    has none at all, `()`.
+    """
 
     id: str
     answers: tuple[Answer, ...] | None  # None in a test split
@@ -54,6 +58,12 @@ class Tally:
     torn: int = 0  # lines that are parts of rows torn as released
     empty: int = 0  # rows without a text, which are given out all the same
     first_empty: int = 0  # the line of the first of them
+    moved: int = 0  # answers that are not at their stated offset, and were found by their text
+    first_moved: str = ""  # where the first of them is
+    unplaced: int = 0  # answers that are nowhere in their context, as the file says
+    mended: int = 0  # tags that break their scheme
+    first_mended: str = ""
+    spaces: int = 0  # tokens of white space, which are left out
     first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
 
     def add_fault(self, line: int, fault: Fault) -> None:
@@ -125,6 +135,25 @@ class Split:
             warn_once(
                 f"{self.path}: {tally.empty:,} of {tally.rows:,} rows have no text in a column that should hold one, "
                 f"line {tally.first_empty} the first; they are kept; --skip-bad-rows of training leaves them out"
+            )
+        if tally.moved:
+            warn_once(
+                f"{self.path}: {tally.moved:,} answers are not at their offset, {tally.first_moved} the first; they "
+                "are taken from where their text is, the nearest place if there are several"
+            )
+        if tally.unplaced:
+            warn_once(
+                f"{self.path}: {tally.unplaced:,} answers are not in their context, as their offset -1 says; "
+                "predictions are scored by them too, but no model is trained with them"
+            )
+        if tally.mended:
+            warn_once(
+                f"{self.path}: {tally.mended:,} tags are not as their scheme has them, {tally.first_mended} the first; "
+                "they are read as conlleval reads them: an entity begins where none of its type is open"
+            )
+        if tally.spaces:
+            warn_once(
+                f"{self.path}: left out tokens of white space, of which models see nothing, {tally.spaces:,} in all"
             )
         if tally.torn:
             warn_once(

@@ -5,12 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+TXT_SPLITS: Mapping[str, str] = {"train": "train.txt", "dev": "dev.txt", "test": "test.txt"}
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def numbered_column(position: int) -> str:
     """What a column is called of which a task knows the position alone, from 1."""
     return f"column {position}"
+
+
+def bio_tags(*types: str) -> tuple[str, ...]:
+    """The labels of a task of tokens: the tags of BIO for these types of entities."""
+    return ("O", *(f"{prefix}-{each}" for each in types for prefix in "BI"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Task:
     text_columns: tuple[str, ...]  # one column, or two for a pair task
     label_column: str
     labels: tuple[str, ...]  # names, in the order of their ids; none in a regression
-    metrics: tuple[str, ...]  # names in metrics.METRICS; the first one selects the best checkpoint
+    metrics: tuple[str, ...]  # names in metrics.OF_KIND; the first one selects the best checkpoint
     # "regression" where there are no labels; or "multi-label", several of them a row; "tokens" or "spans".
     kind: str = "classification"
     span_score: str = "squad"  # whose rules score spans: "squad", "squad2" (a question may have no answer) or "cmrc"

@@ -19,7 +19,7 @@ import pydantic
 from glue_tasks import TASKS, get_task
 from glue_tasks.errors import UserError
 from glue_tasks.labels import composed
-from glue_tasks.metrics import METRICS, OF_KIND, OF_TWO_LABELS
+from glue_tasks.metrics import NAMES, OF_KIND, OF_TWO_LABELS
 from glue_tasks.task import TSV_SPLITS, Task, numbered_column
 
 # Of a task's fields those that a file cannot say; `header` it says in place of `headerless`.
@@ -142,8 +142,8 @@ def _faults_of_metrics(task: Task) -> Iterator[str]:
     if not task.metrics:
         yield "names no metrics"
     for metric in task.metrics:
-        if metric not in METRICS:
-            yield f"has the metric {metric!r}; there are {', '.join(METRICS)}{_near(metric, METRICS)}"
+        if metric not in NAMES:
+            yield f"has the metric {metric!r}; there are {', '.join(NAMES)}{_near(metric, NAMES)}"
         if metric not in OF_KIND[task.kind]:
             scored = "labels" if task.kind == "classification" else f"a {task.kind}" + " task" * task.is_multi_label
             yield f"scores {scored} by {metric}; there are {', '.join(OF_KIND[task.kind])}"

@@ -17,8 +17,8 @@ from torch.utils.data import Sampler
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from glue_tasks.digests import reading_digest
 from glue_tasks.files import Table
-from glue_tasks.reading import reading_digest
 from glue_tasks.rows import Row
 from glue_tasks.seals import fingerprint, is_whole, seal
 from glue_tasks.writers import whole_file

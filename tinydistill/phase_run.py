@@ -18,9 +18,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from glue_tasks.digests import describe_reading
 from glue_tasks.errors import UserError
 from glue_tasks.places import find_file
-from glue_tasks.reading import describe_reading
 from glue_tasks.seals import fingerprint
 from glue_tasks.task import Task
 from tinydistill import checks, processes

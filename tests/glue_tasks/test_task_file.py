@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.__main__ import app
+from glue_tasks.digests import describe_reading
 from glue_tasks.files import open_table
 from glue_tasks.places import AUGMENTED, find_file
-from glue_tasks.reading import describe_reading
 from glue_tasks.task_file import KEYS, choose_task, load_task
 
 SMALL = """

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from glue_tasks import TASKS, Task
+from glue_tasks.digests import code_digest
 from glue_tasks.errors import UserError
 from glue_tasks.files import open_table
-from glue_tasks.reading import code_digest
 from tests.tinydistill.of_tasks import encode_table
 from tinydistill import data as data_module
 from tinydistill.data import Collator, LengthBucketSampler, ShareOfSteps, column
