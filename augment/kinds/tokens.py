@@ -1,6 +1,6 @@
 """Tokens: words outside entities vary, and entities if asked, the tags in step.
 
-Written in JSON lines: {"tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]}.
+Written in JSON lines: {"tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]}, by the names that the task has for them.
 """
 
 import json
@@ -110,7 +110,7 @@ class Tokens:
 
     def cells(self, row: Row) -> Cells:
         tags = Sentence(row, self.settings.task.labels, self._separator).tags
-        return _written(row.texts, None if row.label is None else tags)
+        return self._written(row.texts, None if row.label is None else tags)
 
     def variants(
         self, number: int, row: Row, slots: Sequence[Sequence[TokenSlot]], marked: bool = False
@@ -132,9 +132,14 @@ class Tokens:
             tokens += sentence.tokens[end:]
             tags += sentence.tags[end:]
             if (key := tuple(tokens)) not in variants and key != sentence.tokens:
-                cells = _written(tokens, None if row.label is None else tags)
+                cells = self._written(tokens, None if row.label is None else tags)
                 variants[key] = Variant(0, self._separator.join(tokens), cells)
         return list(variants.values())
+
+    def _written(self, tokens: Sequence[str], tags: Sequence[str] | None) -> Cells:
+        task = self.settings.task
+        content = {task.text_columns[0]: tokens} | ({} if tags is None else {task.label_column: tags})
+        return (json.dumps(content, ensure_ascii=False),)
 
     @property
     def _separator(self) -> str:
@@ -152,8 +157,3 @@ def _in_brackets(tokens: Sequence[str]) -> list[str]:
     marked[0] = f"[{marked[0]}"
     marked[-1] = f"{marked[-1]}]"
     return marked
-
-
-def _written(tokens: Sequence[str], tags: Sequence[str] | None) -> Cells:
-    content = {"tokens": tokens} if tags is None else {"tokens": tokens, "tags": tags}
-    return (json.dumps(content, ensure_ascii=False),)

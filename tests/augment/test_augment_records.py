@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from augment.kinds.spans import Spans
 from augment.kinds.tokens import Tokens
 from augment.pipeline import augment_file, merge_file
 from augment.settings import Settings, Shard
+from glue_tasks import TASKS, UserError
 from glue_tasks.entities import read_entities
 from glue_tasks.files import open_table
 from tests.augment.made_rows import SPANS, TOKENS, settings_of
@@ -160,26 +160,30 @@ def test_whether_entities_are_swapped_is_a_setting_of_the_record(tmp_path: Path,
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tokens_file()))
     settings = settings_of(TOKENS, tmp_path, mlm=tiny_mlm, swap_entities=True)
     augment_file(settings)
-    from glue_tasks import UserError
-
     with pytest.raises(UserError, match=r"other settings or files \(swap_entities\)"):
         augment_file(replace(settings, swap_entities=False))
 
 
-TASK_FILES: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
-    "tokens": ('labels = ["PER", "LOC"]', tokens_file),
-    "spans": ("", spans_file),
-}
+def conll_file() -> str:
+    pairs = [zip(row["tokens"], row["tags"], strict=True) for row in tokens_file()]
+    return "\n".join("".join(f"{token} {tag}\n" for token, tag in row) for row in pairs)
 
 
-@pytest.mark.parametrize("kind", TASK_FILES)
-def test_command_line_and_task_file(tmp_path: Path, tiny_mlm: str, kind: str) -> None:
-    more, rows = TASK_FILES[kind]
-    task_file = tmp_path / "mine.toml"
-    task_file.write_text(f'name = "Mine"\nkind = "{kind}"\n{more}\n')
-    (tmp_path / "Mine").mkdir()
-    (tmp_path / "Mine" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
-    common = ["--task-file", str(task_file), "--data-dir", str(tmp_path)]
+def squad_file() -> str:
+    paragraphs: list[dict[str, Any]] = [{"context": context, "qas": []} for context in CONTEXTS]
+    for number, (question, at, answer) in enumerate(QUESTIONS):
+        answers = [{"text": answer, "answer_start": CONTEXTS[at].index(answer)}]
+        paragraphs[at]["qas"].append({"id": f"q{number}", "question": question, "answers": answers})
+    return json.dumps({"version": "1.1", "data": [{"title": "Films", "paragraphs": paragraphs}]})
+
+
+@pytest.mark.parametrize("name", ["CoNLL2003", "SQuAD1.1"])
+def test_command_line_and_the_layouts_as_published(tmp_path: Path, tiny_mlm: str, name: str) -> None:
+    is_spans = name == "SQuAD1.1"
+    train_file = tmp_path / name / TASKS[name].files["train"]
+    train_file.parent.mkdir()
+    train_file.write_text(squad_file() if is_spans else conll_file())
+    common = ["--task", name, "--data-dir", str(tmp_path)]
     arguments = [*common, "--mlm", tiny_mlm, "--multi-piece-words", "mask", "--precision", "float32"]
 
     def run(*more: str) -> str:
@@ -188,8 +192,10 @@ def test_command_line_and_task_file(tmp_path: Path, tiny_mlm: str, kind: str) ->
         return result.output
 
     shown = run("--show", "1", "--N", "5")
-    output = tmp_path / "Mine" / "train_aug.jsonl"
-    assert f"{output}: {len(lines(output))} rows from {len(rows())}" in shown
+    output = tmp_path / name / "train_aug.jsonl"
+    originals = spans_file() if is_spans else tokens_file()
+    assert f"{output}: {len(lines(output))} rows from {len(originals)}" in shown
+    assert [row for row in lines(output) if row in originals] == originals
     # What is shown in brackets is what is written.
     texts = {text for row in lines(output) for text in (" ".join(row.get("tokens", [])), *map(str, row.values()))}
     marked = [line.strip() for line in shown.splitlines() if line.startswith("    ")]
@@ -204,6 +210,6 @@ def test_command_line_and_task_file(tmp_path: Path, tiny_mlm: str, kind: str) ->
     assert result.exit_code == 0, result.output
     assert output.read_bytes() == expected
     swapped = CliRunner().invoke(app, [*arguments, "--swap-entities", "--overwrite"])
-    assert swapped.exit_code == (1 if kind == "spans" else 0)
-    if kind == "spans":
-        assert "--swap-entities is for tasks of tagged tokens, and Mine is none" in swapped.output
+    assert swapped.exit_code == (2 if is_spans else 0)
+    if is_spans:
+        assert "--swap-entities is for tasks of tagged tokens, and SQuAD1.1 is none" in swapped.output

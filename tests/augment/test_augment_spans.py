@@ -4,11 +4,12 @@ import json
 import random
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augment.kinds.spans import Spans, moved, numbered, outside
+from augment.kinds.spans import Spans, moved, numbered, outside, stretches
 from augment.variants import Slot
 from glue_tasks.rows import Answer, Question
 from tests.augment.made_rows import SPANS, MadeUp, settings_of
@@ -71,12 +72,57 @@ def test_a_question_without_an_answer_and_one_of_a_test_split() -> None:
     assert [{**each, "answers": None} for each in unknown] == [{**each, "answers": None} for each in without]
 
 
+def test_an_answer_that_is_nowhere_in_its_context_stays_so_and_keeps_no_word() -> None:
+    at = CONTEXT.index("1802")
+    found = variants_of(
+        question_of("When ?", CONTEXT, [("1802", at), ("the nineteenth century", -1)]), ["x"], variants=9
+    )
+    assert all(each["answers"]["answer_start"][1] == -1 for each in found)
+    assert {each["context"].split()[1] for each in found} == {"old", "x"}
+    assert all(each["context"].startswith("1802", each["answers"]["answer_start"][0]) for each in found)
+
+
 def test_a_shared_context_is_asked_about_once() -> None:
     rows = [question_of(f"museum {i} ?", CONTEXT, [("1802", CONTEXT.index("1802"))], f"q{i}") for i in range(5)]
     augmenter = MadeUp(["x"])
     slots = Spans(settings_of(SPANS)).slots(rows, augmenter)
     assert augmenter.asked == ["museum 0 ?", CONTEXT, *(f"museum {i} ?" for i in range(1, 5))]
     assert all(each[1] == slots[0][1] for each in slots)
+
+
+@given(st.text('ab .!?"。！”\n<>`', max_size=300), st.integers(1, 40), st.booleans())
+def test_stretches_are_the_whole_text_and_as_long_as_they_should_be(text: str, shortest: int, has_spaces: bool) -> None:
+    with mock.patch("augment.kinds.spans._SHORTEST", shortest):
+        parts = list(stretches(text, has_spaces))
+    assert "".join(text[start:end] for start, end in parts) == text
+    assert all(len(text[start:end].encode()) >= shortest for start, end in parts[:-1])
+
+
+def test_stretches_end_with_a_sentence_and_not_inside_of_code() -> None:
+    one, two, short = "The museum of Mr. Soane is in London. " * 5, "It is old! " * 20, "Yes. "
+
+    def cut(text: str, has_spaces: bool = True) -> list[str]:
+        return [text[start:end] for start, end in stretches(text, has_spaces)]
+
+    assert all(part.endswith((". ", "! ")) for part in cut(one + two)[:-1])
+    assert len(cut(one + two)) == 3
+    assert cut(short + "No. ") == [short + "No. "]
+    assert cut(f"<code>{one}</code>") == [f"<code>{one}</code>"]
+    chinese = "他喜欢这家酒店。" * 7 + "房间很大！"
+    assert cut(chinese, has_spaces=False) == [chinese[:56], chinese[56:]]
+    assert cut("") == [""]
+
+
+def test_slots_of_a_long_context_are_where_its_words_are() -> None:
+    context = "The old museum of London opened in 1802. The young architect saw the river. " * 9
+    row = question_of("What museum ?", context, [])
+    augmenter = MadeUp(["x"])
+    ((_, found),) = Spans(settings_of(SPANS)).slots([row], augmenter)
+    replaced = {*["old", "museum", "London", "opened", "young", "architect", "saw", "river"]}
+    assert [context[slot.start : slot.end] for slot in found] == [
+        word for word in context.replace(".", "").split() if word in replaced
+    ]
+    assert 1 < len(augmenter.asked) < 5  # the stretches repeat, and are asked about once
 
 
 @given(st.integers(0, 2**32), st.integers(0, 60))
