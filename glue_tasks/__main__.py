@@ -11,6 +11,7 @@ from rich.table import Table
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import exit_on_user_error
+from glue_tasks.files import Table as CellTable
 from glue_tasks.files import open_table
 from glue_tasks.places import find_file, present_splits
 from glue_tasks.rows import in_words
@@ -101,22 +102,27 @@ def show(
     Example: python -m glue_tasks show SST-2 --data-dir data/glue --tokenizer bert-base-uncased
     """
     from glue_tasks import describe
+    from glue_tasks.describe_rows import lines_of_rows
     from glue_tasks.task_file import choose_task
 
     task = choose_task(name, task_file)
     # find_file says what is missing when nothing is there.
     splits = [split] if split else present_splits(task, data_dir) or list(task.files)[:1]
     paths = {each: find_file(task, data_dir, each) for each in splits}
-    count_pieces = describe.piece_counter(tokenizer) if tokenizer else None
+    count_pieces = describe.piece_counter(tokenizer, task.kind == "tokens") if tokenizer else None
 
     typer.echo(f"{task.name}: {task.summary}\n{_kind(task)}; scored by {', '.join(task.metrics)}")
     for line in describe.labels_of(task):
         typer.echo(line)
     for each, path in paths.items():
         table = open_table(task, path, each, skip_bad_rows, needs_labels=False)
-        summary = describe.summarise(table, count_pieces)
-        typer.echo(f"\n{each}: {summary.rows:,} rows in {path}{in_words(table.tally.left_out())}")
-        for line in describe.lines(table, summary):
+        if isinstance(table, CellTable):
+            found = list(describe.lines_of_table(table, count_pieces))
+        else:
+            found = list(lines_of_rows(table, count_pieces))
+        what = {"tokens": "sentences", "spans": "questions"}.get(task.kind, "rows")
+        typer.echo(f"\n{each}: {table.tally.rows:,} {what} in {path}{in_words(table.tally.left_out())}")
+        for line in found:
             typer.echo(line)
 
 
@@ -155,6 +161,10 @@ def download(
 
 
 def _kind(task: Task) -> str:
+    if task.kind == "tokens":
+        return f"tokens, {len(task.entity_types)} types"
+    if task.kind == "spans":
+        return "spans, or no answer" if task.may_lack_answer else "spans"
     inputs = "pair" if len(task.text_columns) == 2 else "sentence"
     if task.is_multi_label:
         return f"{inputs}, any of {task.num_labels} labels"

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from glue_tasks.cells import SEPARATORS, separator_of
 from glue_tasks.columns import wanted_columns
@@ -23,11 +24,11 @@ CountPieces = Callable[[Sequence[tuple[str, ...]]], list[int]]
 
 _WIDTH = 120  # characters of a line
 _ITEMS_SHOWN = 30  # labels
-_TEXT_SHOWN = 160  # characters
+TEXT_SHOWN = 160  # characters
 _LABELS_IN_ORDER = 20  # more than these are shown by their number of rows
 
 NO_LABEL = -1  # where the rows of a multi-label task are counted that have none of the labels
-_BLOCK = 1000  # rows tokenised at a time: enough to keep a fast tokenizer busy, little enough to hold
+BLOCK = 1000  # rows tokenised at a time: enough to keep a fast tokenizer busy, little enough to hold
 
 
 @dataclass
@@ -51,10 +52,10 @@ def summarise(table: Table, count_pieces: CountPieces | None = None, examples: i
     summary = Summary()
     is_chinese = table.task.language == "zh"
     rows = iter(table)
-    while block := list(itertools.islice(rows, _BLOCK)):
+    while block := list(itertools.islice(rows, BLOCK)):
         summary.examples += block[: examples - len(summary.examples)]
         summary.rows += len(block)
-        summary.words.update(_count_words(row.texts, is_chinese) for row in block)
+        summary.words.update(count_words(row.texts, is_chinese) for row in block)
         if count_pieces is not None:
             summary.pieces.update(count_pieces([row.texts for row in block]))
         for row in block:
@@ -69,7 +70,7 @@ def summarise(table: Table, count_pieces: CountPieces | None = None, examples: i
     return summary
 
 
-def _count_words(texts: Sequence[str], is_chinese: bool) -> int:
+def count_words(texts: Sequence[str], is_chinese: bool) -> int:
     words = [word for text in texts for word in text.split()]
     return sum(map(len, words)) if is_chinese else len(words)
 
@@ -85,8 +86,10 @@ def percentile(lengths: Counter[int], percent: float) -> int:
     raise ValueError("no lengths")
 
 
-def piece_counter(model: str) -> CountPieces:
+def piece_counter(model: str, of_tokens: bool = False) -> CountPieces:
     """A function that counts word pieces as the tokenizer of that model folder (or hub name) makes them.
+
+    of_tokens: whether the texts of a row are the tokens of one sentence.
 
     Raises UserError if no tokenizer can be read there.
     """
@@ -105,8 +108,16 @@ def piece_counter(model: str) -> CountPieces:
 
     def count_pieces(texts: Sequence[tuple[str, ...]]) -> list[int]:
         # (rows, 1 or 2 texts) -> one list of first and, for a pair task, one of second sentences
-        columns = [list(column) for column in zip(*texts, strict=True)]
-        encoded = tokenizer(*columns, return_attention_mask=False, return_token_type_ids=False, verbose=False)
+        columns = (
+            [[list(each) for each in texts]] if of_tokens else [list(column) for column in zip(*texts, strict=True)]
+        )
+        encoded = tokenizer(
+            *columns,
+            is_split_into_words=of_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
         return [len(ids) for ids in encoded["input_ids"]]
 
     return count_pieces
@@ -114,9 +125,12 @@ def piece_counter(model: str) -> CountPieces:
 
 def labels_of(task: Task) -> Iterator[str]:
     """What the labels are called and how the files write them, line by line."""
+    if task.kind == "tokens":
+        yield from wrapped("types", *(each or "none" for each in task.entity_types))
+        return
     codes = task.label_codes if task.label_codes != task.labels else ()
     if task.labels:
-        yield from _line("labels", *map(" ".join, zip(codes, task.labels, strict=True)) if codes else task.labels)
+        yield from wrapped("labels", *map(" ".join, zip(codes, task.labels, strict=True)) if codes else task.labels)
 
 
 def lines(table: Table, summary: Summary) -> Iterator[str]:
@@ -125,42 +139,47 @@ def lines(table: Table, summary: Summary) -> Iterator[str]:
     yield from _understood(table)
     if summary.least <= summary.greatest:
         mean = f"mean {summary.total / summary.rows:.3f}"
-        yield from _line(task.label_column, f"min {summary.least:g}", mean, f"max {summary.greatest:g}")
+        yield from wrapped(task.label_column, f"min {summary.least:g}", mean, f"max {summary.greatest:g}")
     elif summary.labels:
         names = [*enumerate(task.labels), *([(NO_LABEL, "none")] if task.is_multi_label else [])]
         if len(names) > _LABELS_IN_ORDER:
             names.sort(key=lambda each: -summary.labels[each[0]])
         counts = [(name, summary.labels[label]) for label, name in names]
-        yield from _line("balance", *(f"{name} {count:,} ({count / summary.rows:.1%})" for name, count in counts))
+        yield from wrapped("balance", *(f"{name} {count:,} ({count / summary.rows:.1%})" for name, count in counts))
     else:
-        yield from _line("balance", "labels are not read in a test split, or there are none")
+        yield from wrapped("balance", "labels are not read in a test split, or there are none")
     if table.tally.skipped:
-        yield from _line("skipped", table.tally.faults())
+        yield from wrapped("skipped", table.tally.faults())
     is_chinese = task.language == "zh"
-    words = *_percentiles(summary.words), *(["characters"] if is_chinese else [])
-    yield from _line("length" if is_chinese else "words", *words)
+    words = *percentiles(summary.words), *(["characters"] if is_chinese else [])
+    yield from wrapped("length" if is_chinese else "words", *words)
     if summary.pieces:
         longer = sum(count for length, count in summary.pieces.items() if length > task.max_length)
-        yield from _line("pieces", *_percentiles(summary.pieces), f"longer than {task.max_length}: {longer:,} rows")
+        yield from wrapped("pieces", *percentiles(summary.pieces), f"longer than {task.max_length}: {longer:,} rows")
     for row in summary.examples:
         yield f"  line {row.line}{_label(row, task)}"
         for name, text in zip(task.text_columns, row.texts, strict=True):
-            yield f"    {name}: {shown(text, _TEXT_SHOWN)}"
+            yield f"    {name}: {shown(text, TEXT_SHOWN)}"
+
+
+def lines_of_table(table: Table, count_pieces: CountPieces | None = None) -> Iterator[str]:
+    """Read the split once, and say what is in it, line by line. Raises UserError at a bad row."""
+    yield from lines(table, summarise(table, count_pieces))
 
 
 def _understood(table: Table) -> Iterator[str]:
     """The file's format, and which of its columns are the task's."""
     task, path, header = table.task, table.path, table.header
     is_records = suffix_of(path) in RECORDS
-    packed = ", gzipped" if path.name.lower().endswith(".gz") else ""
+    packed = ", gzipped" if is_packed(path) else ""
     labels = [] if table.label_position is None else [table.label_position]
     if is_records:
-        yield from _line("format", f"{'Parquet' if suffix_of(path) == '.parquet' else 'JSON'}{packed}")
+        yield from wrapped("format", f"{'Parquet' if suffix_of(path) == '.parquet' else 'JSON'}{packed}")
         places = [f"the field {field!r}" for field in table.called]
     else:
         separator = separator_of(path, task.separator)
         found = f"the header is {shown(', '.join(header))}" if header else "no header"
-        yield from _line("format", f"{SEPARATORS.get(separator, repr(separator))} between cells{packed}; {found}")
+        yield from wrapped("format", f"{SEPARATORS.get(separator, repr(separator))} between cells{packed}; {found}")
         places = [
             f"column {at + 1}" + ("" if header else ", by its position") for at in (*table.text_positions, *labels)
         ]
@@ -168,12 +187,16 @@ def _understood(table: Table) -> Iterator[str]:
     for kind, name, place, called in zip(kinds, wanted_columns(task, bool(labels)), places, table.called, strict=False):
         other = f", there called {called!r}" if header and called != name and not is_records else ""
         is_numbered = place.partition(",")[0] == name
-        yield from _line(kind, f"{place if is_numbered else f'{name} is {place}'}{other}")
+        yield from wrapped(kind, f"{place if is_numbered else f'{name} is {place}'}{other}")
     if is_records and task.from_record:
-        yield from _line("made by", (task.from_record.__doc__ or task.from_record.__name__).splitlines()[0])
+        yield from wrapped("made by", (task.from_record.__doc__ or task.from_record.__name__).splitlines()[0])
 
 
-def _percentiles(lengths: Counter[int]) -> list[str]:
+def is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def percentiles(lengths: Counter[int]) -> list[str]:
     return [f"{'max' if percent == 100 else f'{percent}%'} {percentile(lengths, percent)}" for percent in PERCENTILES]
 
 
@@ -185,7 +208,7 @@ def _label(row: Row, task: Task) -> str:
     return f", {task.label_column} {row.label:g}" if task.is_regression else f", {task.labels[int(row.label)]}"
 
 
-def _line(name: str, *items: str) -> Iterator[str]:
+def wrapped(name: str, *items: str) -> Iterator[str]:
     """Items in lines of no more than _WIDTH characters, none of them broken; of very many the first ones."""
     left = len(items) - _ITEMS_SHOWN
     start = line = f"  {name:<9}"

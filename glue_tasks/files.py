@@ -15,7 +15,7 @@ from glue_tasks.header import FIRST_ROWS, find_header
 from glue_tasks.labels import FileLabels, Label, check_names, is_no_label, is_unscored
 from glue_tasks.lines import RECORDS, Fault, Numbered, shown, suffix_of
 from glue_tasks.question_files import open_questions
-from glue_tasks.records import label_names, read_records
+from glue_tasks.records import Record, label_names, read_records
 from glue_tasks.rows import Row, Split, Tally
 from glue_tasks.task import Task
 from glue_tasks.token_files import open_tokens
@@ -111,8 +111,7 @@ def open_table(
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     if task.kind in ("tokens", "spans"):
-        open_other = open_tokens if task.kind == "tokens" else open_questions
-        return open_other(task, path, split, skip_bad_rows, needs_labels)
+        return open_rows(task, path, split, skip_bad_rows, needs_labels)
     labelled = not split.startswith("test")
     opened = _open_records if suffix_of(path) in RECORDS else _open_grid
     try:
@@ -131,6 +130,19 @@ def open_table(
             raise unlabelled from None
         warn_once(f"{path} is read without labels, which are not needed here ({unlabelled})")
         return table
+
+
+def open_rows(
+    task: Task,
+    path: Path,
+    split: str = "train",
+    skip_bad_rows: bool = False,
+    needs_labels: bool = True,
+    records: Callable[[], Numbered[Record]] | None = None,
+) -> Split:
+    """`open_table` for tokens and spans; of these records, where they do not come from the file itself."""
+    opened = open_tokens if task.kind == "tokens" else open_questions
+    return opened(task, path, split, skip_bad_rows, needs_labels, records)
 
 
 def _has_labels(table: Table, when_unknown: bool) -> bool:

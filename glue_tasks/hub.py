@@ -14,7 +14,7 @@ from glue_tasks.hub_files import HubSplit, Repositories, Unreachable, check_spli
 from glue_tasks.lines import RECORDS, Fault, suffix_of
 from glue_tasks.places import NotThere, find_file, find_folder, stem_of
 from glue_tasks.records import named_records
-from glue_tasks.task import Task
+from glue_tasks.task import CONVERTED, Task
 from glue_tasks.writers import TableWriter, whole_file
 
 Format = Literal["parquet", "tsv"]
@@ -79,6 +79,8 @@ def _download(
         with _folder(folder := find_folder(task, data_dir)):
             for name, split in splits.items():
                 file = task.files[name] if format == "tsv" else f"{stem_of(task.files[name])}.parquet"
+                if format == "tsv" and task.kind == "tokens":
+                    file = f"{stem_of(file)}.jsonl"
                 with tqdm(total=split.num_rows, desc=f"{task.name} {file}", unit=" rows", leave=False) as bar:
                     changed = (_write_parquet if file.endswith(".parquet") else _write_text)(split, folder / file, bar)
                 note = f"; tabs and line breaks inside {changed:,} cells became spaces" if changed else ""
@@ -141,7 +143,11 @@ def _both_ways_out(tasks: list[Task], data_dir: Path) -> str:
         put = f"the files of each into its folder ({put})"
     names = list(dict.fromkeys(task.hub.repository for task in tasks if task.hub))
     name, each = (names[0], "") if len(names) == 1 else ("NAME", f", NAME being each of {', '.join(names)}")
-    fetch = f"`hf download {name} --repo-type dataset --local-dir DIR/{name}`{each}"
+    converted = [task.hub.repository for task in tasks if task.hub and task.hub.revision]
+    revision = f" --revision {CONVERTED}" if len(names) == 1 and converted else ""
+    if len(names) > 1 and converted:
+        each += f"; with --revision {CONVERTED} for {', '.join(dict.fromkeys(converted))}"
+    fetch = f"`hf download {name} --repo-type dataset{revision} --local-dir DIR/{name}`{each}"
     return (
         f"the hub cannot be reached, and its cache does not have {', '.join(task.name for task in tasks)}: put {put}, "
         f"or fetch them where there is a network ({fetch}) and run this again with --source DIR"

@@ -12,9 +12,10 @@ from typing import Any
 
 from glue_tasks.columns import find_columns, wanted_columns
 from glue_tasks.errors import UserError
+from glue_tasks.files import open_rows
 from glue_tasks.labels import is_unscored, output_order, read_label
-from glue_tasks.lines import Fault
-from glue_tasks.records import class_labels, open_parquet, parquet_batches
+from glue_tasks.lines import Fault, Numbered
+from glue_tasks.records import Record, class_labels, named_records, open_parquet, parquet_batches
 from glue_tasks.task import Hub, Task
 
 _SECONDS_TO_ANSWER = 10  # without a limit the client waits for minutes where a firewall swallows its requests
@@ -56,7 +57,11 @@ class Repositories:
         patterns = ["README.md", *(pattern for split in splits for pattern in _patterns(hub, split))]
         with _explained(hub):
             path = snapshot_download(
-                hub.repository, repo_type="dataset", allow_patterns=patterns, local_files_only=self.offline
+                hub.repository,
+                repo_type="dataset",
+                revision=hub.revision,
+                allow_patterns=patterns,
+                local_files_only=self.offline,
             )
         if missing := _missing(Path(path), hub, splits):
             if self.offline:
@@ -88,9 +93,12 @@ def _explained(hub: Hub) -> Iterator[None]:
         raise
 
 
-def _patterns(hub: Hub, split: str) -> tuple[str, str]:
-    """Where a repository has the Parquet files of a split: below its configuration, or where it has only one."""
-    return f"{hub.config}/{split}-*.parquet", f"data/{split}-*.parquet"
+def _patterns(hub: Hub, split: str) -> tuple[str, ...]:
+    """Where a repository has the Parquet files of a split: below its configuration, or where it has only one.
+
+    The last is that of what the hub itself converts.
+    """
+    return f"{hub.config}/{split}-*.parquet", f"data/{split}-*.parquet", f"{hub.config}/{split}/*.parquet"
 
 
 def _shards(folder: Path, hub: Hub, split: str) -> list[Path]:
@@ -177,8 +185,23 @@ def check_split(task: Task, hub: Hub, name: str, split: HubSplit) -> None:
             f"{where} has {split.num_rows:,} rows in {hub.splits[name]} where {hub.rows[name]:,} are published; "
             f"nothing was written: {cure}"
         )
-    if fault := _fault(task, name.startswith("test"), split):
+    of_rows = task.kind in ("tokens", "spans")
+    if fault := _fault_of_rows(task, name, split) if of_rows else _fault(task, name.startswith("test"), split):
         raise UserError(f"{where}, {name}: {fault}; {cure}")
+
+
+def _fault_of_rows(task: Task, name: str, split: HubSplit) -> str:
+    """What is wrong with the rows of tokens or spans, in words; "" if nothing is."""
+
+    def records() -> Numbered[Record]:
+        return enumerate((record for batch in split.batches() for record in named_records(batch)), start=1)
+
+    try:
+        opened = open_rows(task, split.shards[0], name, records=records)
+    except UserError as error:
+        return str(error)
+    tally = opened.survey()
+    return f"{tally.skipped:,} rows cannot be read, {tally.faults()}" if tally.skipped else ""
 
 
 def _fault(task: Task, is_test: bool, split: HubSplit) -> str:

@@ -24,6 +24,7 @@ from glue_tasks.rows import Answer, Question, Split, Tally
 from glue_tasks.task import Task
 
 _CONTEXTS = ("context", "context_text")
+_LISTS = frozenset({"data", "paragraphs", "qas"})
 _SETS_KEPT = 1_000  # of field names; a file has a few
 
 
@@ -85,14 +86,21 @@ class QuestionSplit(Split):
         return Question(line, (), (asked.question, asked.context), None, asked.id, answers)
 
 
-def open_questions(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_labels: bool) -> QuestionSplit:
+def open_questions(
+    task: Task,
+    path: Path,
+    split: str,
+    skip_bad_rows: bool,
+    needs_labels: bool,
+    records: Callable[[], Numbered[Record]] | None = None,
+) -> QuestionSplit:
     """Open a file of the task's split: `glue_tasks.files.open_table` for spans.
 
     Raises UserError if the file has no question, or no answers where they are needed.
     """
 
     def read() -> Numbered[Asked]:
-        return read_questions(task, path, not split.startswith("test"))
+        return _questions(task, records() if records else _records(path), not split.startswith("test"))
 
     opened = QuestionSplit(task, path, False, read, skip_bad_rows=skip_bad_rows)
     if split.startswith("test"):
@@ -161,26 +169,36 @@ def _find(answer: Answer, context: str) -> int | None:
 # From the file.
 
 
-def read_questions(task: Task, path: Path, labelled: bool = True) -> Numbered[Asked]:
-    """The questions of a file of either layout; without their answers if they are not to be read."""
+def _questions(task: Task, records: Numbered[Record], labelled: bool) -> Numbered[Asked]:
+    """The questions of records of either layout; without their answers if they are not to be read."""
     ask = _asker(task, labelled)
     number = 0
-    for line, record in [(1, read_object(path))] if _is_one_object(path) else read_records(path):
+    for line, record in records:
         if isinstance(record, Fault):
             yield line, record
             continue
-        is_nested = not {"data", "paragraphs", "qas"}.isdisjoint(record)
-        for article, fields in _nested(record, task.text_columns[1]) if is_nested else [("", record)]:
+        nested = not _LISTS.isdisjoint(record)
+        for article, fields in _nested(record, task.text_columns[1]) if nested else [("", record)]:
             number += 1
             try:
                 asked: Asked | Fault = _raised(fields) if isinstance(fields, Fault) else ask(fields, article)
             except Fault as fault:
                 asked = Fault(fault.what, fault.cure, fault.place or (article and _place(article, "")))
-            yield number if is_nested else line, asked
+            yield number if nested else line, asked
 
 
 def _raised(fault: Fault) -> Asked:
     raise fault
+
+
+def is_nested(path: Path) -> bool:
+    """Whether a file has the questions of its articles or paragraphs in lists, by the first record that can be read."""
+    first = next((record for _, record in _records(path) if not isinstance(record, Fault)), {})
+    return not _LISTS.isdisjoint(first)
+
+
+def _records(path: Path) -> Numbered[Record]:
+    return iter([(1, read_object(path))]) if _is_one_object(path) else read_records(path)
 
 
 def _is_one_object(path: Path) -> bool:

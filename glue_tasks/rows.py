@@ -64,6 +64,7 @@ class Tally:
     mended: int = 0  # tags that break their scheme
     first_mended: str = ""
     spaces: int = 0  # tokens of white space, which are left out
+    blank: int = 0  # sentences without tokens, which are left out
     first_faults: list[tuple[int, Fault]] = field(default_factory=list)  # with their lines
 
     def add_fault(self, line: int, fault: Fault) -> None:
@@ -114,6 +115,13 @@ class Split:
             vars(self.tally).update(vars(tally))
         self._report()
 
+    def survey(self) -> Tally:
+        """What a reading comes to, without a warning, and without an error at rows that cannot be read."""
+        tally = Tally()
+        for _ in self._rows(tally):
+            pass
+        return tally
+
     def _rows(self, tally: Tally) -> Iterator[Row]:
         """The rows, counted. Those that cannot be read are counted alone."""
         raise NotImplementedError
@@ -155,6 +163,8 @@ class Split:
             warn_once(
                 f"{self.path}: left out tokens of white space, of which models see nothing, {tally.spaces:,} in all"
             )
+        if tally.blank:
+            warn_once(f"{self.path}: left out sentences without tokens, {tally.blank:,} in all")
         if tally.torn:
             warn_once(
                 f"{self.path}: {tally.torn:,} lines are parts of rows torn by a line break, as published; skipped"

@@ -2,7 +2,9 @@
 
 CoNLL-2003 (Tjong Kim Sang and De Meulder 2003), MSRA (Levow 2006), Weibo (Peng and Dredze 2015), Resume (Zhang and Yang
 2018, arXiv 1805.02023), People's Daily, and CLUENER (Xu et al. 2020, arXiv 2001.04351). Files have a token and its tag
-on each line, CLUENER's are JSON lines. The tags that models know are BIO; files may have IOB1, BMES or BIOES.
+on each line, CLUENER's are JSON lines. The tags that models know are BIO; files may have IOB1, BMES or BIOES. MSRA has
+no dev set: its test set is scored. The hub's copies are those it converts from datasets with scripts, whose row counts
+these are.
 
 Where the settings come from:
 - CoNLL-2003: TextBrewer's examples/conll2003_example (github.com/airaria/TextBrewer): length 128, teacher 3 epochs with
@@ -16,7 +18,7 @@ Where the settings come from:
 
 from dataclasses import replace
 
-from glue_tasks.task import TXT_SPLITS, Task, bio_tags
+from glue_tasks.task import CONVERTED, HUB_SPLITS, TXT_SPLITS, Hub, Task, bio_tags
 
 _TASK = Task(
     name="",
@@ -38,6 +40,13 @@ _TASK = Task(
 )
 
 
+def _hub(repository: str, config: str, train: int, dev: int, test: int = 0) -> Hub:
+    """The hub's copy as it converts it; one without a validation split has its test split for dev."""
+    rows = {"train": train, "dev": dev, **({"test": test} if test else {})}
+    splits = HUB_SPLITS if test else {"train": "train", "dev": "test"}
+    return Hub(repository, config, rows, {"tags": "ner_tags"}, splits, CONVERTED)
+
+
 def _names(split: str, *others: str) -> tuple[str, ...]:
     """Under which names a split of Chinese characters is passed around."""
     stems = [
@@ -46,6 +55,8 @@ def _names(split: str, *others: str) -> tuple[str, ...]:
     return (*others, *stems, f"{split}.json", f"{split}.jsonl", f"{split}.tsv")
 
 
+# In the order of the hub's dataset, which numbers all B, then all I, then O.
+_WEIBO = tuple(f"{each}.{form}" for each in ("GPE", "LOC", "ORG", "PER") for form in ("NAM", "NOM"))
 _FILES = {split: _names(split) for split in TXT_SPLITS}
 
 _TASKS = (
@@ -61,6 +72,7 @@ _TASKS = (
         },
         folders=("conll", "conll03", "conll2003_eng"),
         language="en",
+        hub=_hub("eriktks/conll2003", "conll2003", 14_041, 3_250, 3_453),
         teacher_learning_rate=5e-5,
         homepage="https://www.clips.uantwerpen.be/conll2003/ner/",
     ),
@@ -69,12 +81,13 @@ _TASKS = (
         name="MSRA",
         summary="persons, organizations and locations in Chinese news",
         labels=bio_tags("PER", "ORG", "LOC"),
+        files={"train": "train.txt", "dev": "dev.txt"},
         other_files={
             "train": _names("train", "msra_train_bio.txt", "msra_train.txt"),
-            "dev": _names("dev", "msra_dev_bio.txt", "msra_dev.txt"),
-            "test": _names("test", "msra_test_bio.txt", "msra_test.txt"),
+            "dev": _names("dev", "msra_dev_bio.txt", "msra_dev.txt", "test.txt", "msra_test_bio.txt", "msra_test.txt"),
         },
         folders=("msra_ner", "msraner"),
+        hub=_hub("levow/msra_ner", "msra_ner", 45_001, 3_443),
         teacher_epochs=2,
         teacher_learning_rate=2e-5,
         homepage="https://github.com/airaria/TextBrewer/tree/master/examples/msra_ner_example",
@@ -83,13 +96,15 @@ _TASKS = (
         _TASK,
         name="Weibo",
         summary="named and nominal persons, organizations, places and regions in posts of Weibo",
-        labels=bio_tags(*(f"{each}.{form}" for each in ("PER", "ORG", "LOC", "GPE") for form in ("NAM", "NOM"))),
+        labels=bio_tags(*_WEIBO),
+        label_codes=("16", *(str(at + more) for at in range(len(_WEIBO)) for more in (0, len(_WEIBO)))),
         other_files={
             "train": _names("train", "weiboNER.conll.train", "weiboNER_2nd_conll.train"),
             "dev": _names("dev", "weiboNER.conll.dev", "weiboNER_2nd_conll.dev"),
             "test": _names("test", "weiboNER.conll.test", "weiboNER_2nd_conll.test"),
         },
         folders=("weibo_ner", "weiboner"),
+        hub=_hub("hltcoe/weibo_ner", "default", 1_350, 270, 270),
         max_length=192,
         teacher_epochs=10,
         intermediate_epochs=50,
@@ -118,6 +133,7 @@ _TASKS = (
         labels=bio_tags("PER", "ORG", "LOC"),
         other_files={split: _names(split, f"example.{split}", f"peoples_daily_{split}.txt") for split in TXT_SPLITS},
         folders=("peoples_daily", "peoples_daily_ner", "peopledaily", "china-people-daily-ner-corpus"),
+        hub=_hub("peoples-daily-ner/peoples_daily_ner", "peoples_daily_ner", 20_865, 2_319, 4_637),
         max_length=256,
         homepage="https://github.com/zjy-ucas/ChineseNER",
     ),

@@ -6,7 +6,10 @@ from typing import Any
 
 TSV_SPLITS: Mapping[str, str] = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
 TXT_SPLITS: Mapping[str, str] = {"train": "train.txt", "dev": "dev.txt", "test": "test.txt"}
+JSON_SPLITS: Mapping[str, str] = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "dev": "validation", "test": "test"}
+
+CONVERTED = "refs/convert/parquet"  # the branch that the hub makes of a repository which has a script of its own
 
 
 def numbered_column(position: int) -> str:
@@ -15,8 +18,8 @@ def numbered_column(position: int) -> str:
 
 
 def bio_tags(*types: str) -> tuple[str, ...]:
-    """The labels of a task of tokens: the tags of BIO for these types of entities."""
-    return ("O", *(f"{prefix}-{each}" for each in types for prefix in "BI"))
+    """The labels of a task of tokens: the tags of BIO for these types of entities; B and I alone for a type ""."""
+    return ("O", *(prefix + (f"-{each}" if each else "") for each in types for prefix in "BI"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Hub:
     rows: Mapping[str, int]  # published row counts by our split
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> the hub's, where they differ
     splits: Mapping[str, str] = field(default_factory=lambda: HUB_SPLITS)  # ours -> the hub's
+    revision: str | None = None  # CONVERTED where the repository's main branch has no Parquet
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,11 @@ class Task:
     @property
     def may_lack_answer(self) -> bool:
         return self.kind == "spans" and self.span_score == "squad2"
+
+    @property
+    def entity_types(self) -> tuple[str, ...]:
+        """The types of the entities of tokens, in the order of the labels; "" where tags have none."""
+        return tuple(dict.fromkeys(label.partition("-")[2] for label in self.labels if label != "O"))
 
     @property
     def num_labels(self) -> int:

@@ -20,12 +20,27 @@ from glue_tasks import TASKS, get_task
 from glue_tasks.errors import UserError
 from glue_tasks.labels import composed
 from glue_tasks.metrics import NAMES, OF_KIND, OF_TWO_LABELS
-from glue_tasks.task import TSV_SPLITS, Task, numbered_column
+from glue_tasks.task import JSON_SPLITS, TSV_SPLITS, TXT_SPLITS, Task, bio_tags, numbered_column
 
 # Of a task's fields those that a file cannot say; `header` it says in place of `headerless`.
 _OF_PYTHON_ALONE = ("headerless", "has_torn_rows", "only", "from_record", "hub", "submission")
 KEYS = (*(field.name for field in dataclasses.fields(Task) if field.name not in _OF_PYTHON_ALONE), "header")
 _NEEDED = ("name", "text_columns", "label_column", "labels")
+
+
+def _columns_of(task: Task) -> dict[str, Any]:
+    """What a task calls its columns, as its file would say."""
+    aliases = {name: [*others] for name, others in task.column_aliases.items()}
+    return {"text_columns": [*task.text_columns], "label_column": task.label_column, "column_aliases": aliases}
+
+
+# What a kind of task has where its file does not say otherwise: as the tasks of the tables.
+_OF_KIND: dict[str, dict[str, Any]] = {
+    "tokens": {**_columns_of(TASKS["MSRA"]), "files": dict(TXT_SPLITS)},
+    "spans": {**_columns_of(TASKS["SQuAD1.1"]), "files": dict(JSON_SPLITS), "labels": [], "id_column": "id"},
+}
+_OF_TABLES = ("header", "columns", "separator", "label_separator", "unscored_labels")  # not of tokens and spans
+_SPAN_SCORES = ("squad", "squad2", "cmrc")
 _FIELDS: dict[str, Any] = {key: (kind, None) for key, kind in typing.get_type_hints(Task).items() if key in KEYS}
 _STRICT = pydantic.ConfigDict(strict=True)  # "5e-5" is no number
 _TaskFile: type[pydantic.BaseModel] = pydantic.create_model("_TaskFile", __config__=_STRICT, **_FIELDS)
@@ -81,9 +96,14 @@ def check_task(task: Task) -> None:
         raise ValueError(fault)
 
 
+_COLUMNS = {"tokens": (1,), "spans": (2,)}  # how many of texts; else one or two
+
+
 def _faults(task: Task) -> Iterator[str]:
-    if len(task.text_columns) not in (1, 2):
-        yield f"has {len(task.text_columns)} text_columns; a task has one, or two for a pair"
+    number = len(task.text_columns)
+    if number not in _COLUMNS.get(task.kind, (1, 2)):
+        needed = {"tokens": "tokens have one", "spans": "spans have two, those of the question and the context"}
+        yield f"has {number} text_columns; {needed.get(task.kind, 'a task has one, or two for a pair')}"
     named = (*task.text_columns, task.label_column)
     if len(set(named)) < len(named):
         yield f"takes one column twice: {', '.join(named)}; name a column of its own for each"
@@ -118,8 +138,16 @@ def _faults_of_labels(task: Task) -> Iterator[str]:
     codes, separator = task.label_codes, task.label_separator
     if task.kind not in OF_KIND:
         yield f"has the kind {task.kind!r}; there are {', '.join(OF_KIND)}{_near(task.kind, OF_KIND)}"
-    if task.is_multi_label and not task.labels:
+    if (task.is_multi_label or task.kind == "tokens") and not task.labels:
         yield "has no labels; name them"
+    if task.kind == "tokens" and task.labels != bio_tags(*task.entity_types):
+        tags = ", ".join(bio_tags(*task.entity_types))
+        yield f"has the labels {', '.join(task.labels)}; of tokens they are O, and B and I of each type: {tags}"
+    if task.kind == "spans" and task.labels:
+        yield "has labels, and spans have none: what answers a question is part of the text"
+    if task.span_score not in _SPAN_SCORES:
+        near = _near(task.span_score, _SPAN_SCORES)
+        yield f"sets span_score to {task.span_score!r}; there are {', '.join(_SPAN_SCORES)}{near}"
     if len(task.labels) == 1:
         yield f'has one label, {task.labels[0]!r}; name all of them, or write labels = "regression"'
     if codes and len(codes) != len(task.labels):
@@ -145,7 +173,8 @@ def _faults_of_metrics(task: Task) -> Iterator[str]:
         if metric not in NAMES:
             yield f"has the metric {metric!r}; there are {', '.join(NAMES)}{_near(metric, NAMES)}"
         if metric not in OF_KIND[task.kind]:
-            scored = "labels" if task.kind == "classification" else f"a {task.kind}" + " task" * task.is_multi_label
+            named = {"classification": "labels", "regression": "a regression", "multi-label": "a multi-label task"}
+            scored = named.get(task.kind, task.kind)
             yield f"scores {scored} by {metric}; there are {', '.join(OF_KIND[task.kind])}"
         if metric in OF_TWO_LABELS and task.num_labels > 2:
             yield f"scores {task.num_labels} labels by {metric}, which is of two; use accuracy or matthews"
@@ -154,6 +183,12 @@ def _faults_of_metrics(task: Task) -> Iterator[str]:
 def _task(given: dict[str, Any], path: Path) -> Task:
     if given.get("kind") == "regression":
         given = {"labels": "regression", **given}
+    of_kind = _OF_KIND.get(str(given.get("kind")), {})
+    if fault := next(_faults_of_kind(given, bool(of_kind)), ""):
+        raise ValueError(fault)
+    if not {"text_columns", "label_column"}.isdisjoint(given):
+        of_kind = {key: value for key, value in of_kind.items() if key != "column_aliases"}
+    given = {**of_kind, **given}
     if fault := next(_faults_of_keys(given), ""):
         raise ValueError(fault)
     try:
@@ -166,6 +201,8 @@ def _task(given: dict[str, Any], path: Path) -> Task:
     if any(name.casefold() == known.casefold() for known in TASKS):
         raise ValueError(f"has the name {name!r}, which is that of a task that is there already; choose another")
     kind = "regression" if given["labels"] == "regression" else values.get("kind", "classification")
+    if kind == "tokens":
+        values |= _with_tags(values["labels"], values.get("label_codes", ()))
     usual = {
         "summary": f"a task of your own, from {path.name}",
         "homepage": "",
@@ -177,6 +214,34 @@ def _task(given: dict[str, Any], path: Path) -> Task:
     return task
 
 
+def _faults_of_kind(given: Mapping[str, Any], is_of_rows: bool) -> Iterator[str]:
+    """What the file says that goes with another kind of task."""
+    kind = given.get("kind")
+    if is_of_rows:
+        yield from (f"sets {key}, which is for tables, and {kind} are in none" for key in _OF_TABLES if key in given)
+    if kind != "spans" and "span_score" in given:
+        yield 'sets span_score, which is for kind = "spans"'
+
+
+def _with_tags(labels: tuple[str, ...], codes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The labels of a task of tokens, from the types of its entities or its tags in any scheme, and their codes.
+
+    Raises ValueError if they are some of both, or have codes and are not the tags of BIO.
+    """
+    tags = [label for label in labels if re.fullmatch("[BI]|[BIMES]-.+", label)]
+    types = [label for label in labels if label != "O" and label not in tags]
+    if tags and types:
+        raise ValueError(f"has {types[0]!r} among the tags in labels; name the types of entities alone, or all tags")
+    named = bio_tags(*(types or dict.fromkeys(tag.partition("-")[2] for tag in tags)))
+    if not codes:
+        return {"labels": named}
+    if {*labels} != {*named}:
+        raise ValueError(f"has label_codes for {', '.join(labels)}; name the tags that they are of: {', '.join(named)}")
+    if len(codes) != len(labels):
+        return {"labels": named, "label_codes": codes}
+    return {"labels": named, "label_codes": tuple(codes[labels.index(tag)] for tag in named)}
+
+
 def _faults_of_keys(given: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"sets {key!r}, which is no key{_near(key, KEYS)}" for key in given if key not in KEYS)
     needed = ", ".join(_NEEDED)
@@ -184,7 +249,7 @@ def _faults_of_keys(given: Mapping[str, Any]) -> Iterator[str]:
     labels, is_regression = given["labels"], given["labels"] == "regression"
     if is_regression != (given.get("kind", labels) == "regression"):
         yield f"has the kind {given['kind']!r} and labels = {labels!r}, which do not go together"
-    if labels == []:
+    if labels == [] and given.get("kind") != "spans":
         yield 'has no labels; name them, or write labels = "regression"'
     if is_regression and given.get("label_codes"):
         yield "has label_codes, and a regression has none"

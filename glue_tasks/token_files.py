@@ -6,9 +6,11 @@ as its token. Records are JSON lines, a JSON array or Parquet: a list of tokens,
 and a list of tags, or CLUENER's entities, `{type: {text: [[first, last], ...]}}`.
 
 Tags of any scheme become the task's, BIO. Tokens of white space are left out with their tags, since a model sees
-nothing of them. A sentence that cannot be read is a Fault in its place.
+nothing of them, and a sentence of no others too, such as the last one of the hub's MSRA. A sentence that cannot be read
+is a Fault in its place.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,18 +64,22 @@ class TokenSplit(Split):
             except Fault as fault:
                 tally.add_fault(line, fault)
                 continue
-            if self.skip_bad_rows or not tally.skipped:  # else only what else is wrong is still of interest
+            # Else only what else is wrong is still of interest.
+            if row and (self.skip_bad_rows or not tally.skipped):
                 tally.rows += 1
                 yield row
 
-    def _row(self, line: int, sentence: Tagged, ids: Mapping[str, int], known: frozenset[str], tally: Tally) -> Row:
-        """The sentence without tokens of white space, its tags as ids. Raises Fault."""
+    def _row(
+        self, line: int, sentence: Tagged, ids: Mapping[str, int], known: frozenset[str], tally: Tally
+    ) -> Row | None:
+        """The sentence without tokens of white space, its tags as ids; None if it has no others. Raises Fault."""
         kept = [at for at, token in enumerate(sentence.tokens) if token and not token.isspace()]
         tokens = tuple([sentence.tokens[at] for at in kept])
-        if not tokens:
-            raise Fault("a sentence without tokens", "take it out, or write its tokens")
         tags = self._tags(line, sentence, known) if self.scheme is not None else None
         tally.spaces += len(sentence.tokens) - len(kept)
+        if not tokens:
+            tally.blank += 1
+            return None
         if tags is None or self.scheme is None:
             return Row(line, (), tokens, None)
         mended = to_scheme([tags[at] for at in kept], self.scheme)
@@ -90,16 +96,27 @@ class TokenSplit(Split):
         if not known.issuperset(tags):
             at = next(at for at, tag in enumerate(tags) if tag not in known)
             cure = f"{self.task.name} has {shown(', '.join(self.task.labels), 400)}, or the same in IOB1, BMES, BIOES"
+            if tags[at].isdigit() and not self.task.label_codes:
+                cure += "; if the file numbers them, say how in label_codes of the task"
             raise Fault(f"unknown tag {shown(tags[at])!r}", cure, sentence.place(line, at))
         return tags
 
 
-def open_tokens(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_labels: bool) -> TokenSplit:
+def open_tokens(
+    task: Task,
+    path: Path,
+    split: str,
+    skip_bad_rows: bool,
+    needs_labels: bool,
+    records: Callable[[], Numbered[Record]] | None = None,
+) -> TokenSplit:
     """Open a file of the task's split: `glue_tasks.files.open_table` for tokens.
 
     Raises UserError if the file has no sentence, no tags where they are needed, or tags of two schemes.
     """
-    read = _record_reader(task, path, split) if suffix_of(path) in RECORDS else _line_reader(path)
+    if records is None and suffix_of(path) in RECORDS:
+        records = functools.partial(read_records, path)
+    read = _record_reader(task, split, records) if records else _line_reader(path)
     opened = TokenSplit(task, path, None, read, skip_bad_rows=skip_bad_rows)
     if split.startswith("test"):
         return opened
@@ -109,7 +126,7 @@ def open_tokens(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_l
             assert isinstance(fault, Fault)
             raise UserError(fault.at(path, line) if line else f"{path} has {fault.what}; {fault.cure}")
         if needs_labels:
-            raise UserError(f"{path} has no tags; write one for each token, such as O or B-{_types(task)[0]}")
+            raise UserError(f"{path} has no tags; write one for each token, such as O or {task.labels[1]}")
         warn_once(f"{path} has no tags, and is read without, since none are needed here")
         return opened
     known = _known_tags(task)
@@ -121,14 +138,9 @@ def open_tokens(task: Task, path: Path, split: str, skip_bad_rows: bool, needs_l
     return TokenSplit(task, path, scheme, read, skip_bad_rows=skip_bad_rows)
 
 
-def _types(task: Task) -> list[str]:
-    """The types of the task's entities, of its tags B-PER, I-PER and so on."""
-    return list(dict.fromkeys(label.partition("-")[2] for label in task.labels if label != "O"))
-
-
 def _known_tags(task: Task) -> frozenset[str]:
     """The tags of all schemes for the types of the task's entities."""
-    tags = {prefix + (f"-{each}" if each else "") for prefix in _PREFIXES for each in _types(task)}
+    tags = {prefix + (f"-{each}" if each else "") for prefix in _PREFIXES for each in task.entity_types}
     return frozenset({"O", *tags})
 
 
@@ -194,7 +206,7 @@ def _blocks(path: Path) -> Iterator[list[tuple[int, str | Fault]]]:
 # Records.
 
 
-def _record_reader(task: Task, path: Path, split: str) -> Callable[[], Numbered[Tagged]]:
+def _record_reader(task: Task, split: str, records: Callable[[], Numbered[Record]]) -> Callable[[], Numbered[Tagged]]:
     fields_of: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def sentence(record: Record) -> Tagged:
@@ -219,7 +231,7 @@ def _record_reader(task: Task, path: Path, split: str) -> Callable[[], Numbered[
             raise Fault(f"{len(tokens):,} tokens and {len(tags):,} tags", "write a tag for each token")
         return Tagged(tokens, tags, has_lines=False)
 
-    return lambda: read_each(read_records(path), sentence)
+    return lambda: read_each(records(), sentence)
 
 
 def _tokens(column: str, value: Any) -> Sequence[str]:
@@ -242,7 +254,9 @@ def _tags_of_entities(tokens: Sequence[str], entities: Mapping[str, Any]) -> lis
         for text, places in texts.items():
             for place in places if isinstance(places, list) else [places]:
                 match place:
-                    case [int(first), int(last)] if 0 <= first <= last and "".join(tokens[first : last + 1]) == text:
+                    case [int(first), int(last)] if (
+                        0 <= first <= last < len(tokens) and "".join(tokens[first : last + 1]) == text
+                    ):
                         found.append(Entity(of_type, first, last))
                     case _:
                         raise Fault(f"the entity {shown(text)!r} is not at {shown(str(place), 40)}", "count from 0")

@@ -69,7 +69,7 @@ def test_every_task_is_consistent(task: Task) -> None:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_task_is_on_the_hub_with_known_row_counts(task: Task) -> None:
-    if task.name == "demo":
+    if task.name in ("demo", "Resume", "CLUENER"):
         assert task.hub is None
         return
     assert task.hub is not None
