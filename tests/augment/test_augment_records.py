@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import run_tinybert
 from augment.__main__ import app, merge_app
 from augment.kinds.spans import Spans
 from augment.kinds.tokens import Tokens
@@ -18,6 +19,8 @@ from glue_tasks import TASKS, UserError
 from glue_tasks.entities import read_entities
 from glue_tasks.files import open_table
 from tests.augment.made_rows import SPANS, TOKENS, settings_of
+from tinydistill.options import Options
+from tinydistill.settings import with_augmented
 
 SENTENCES = [
     "Ada/B-PER Lovelace/I-PER saw a good film in Paris/B-LOC .",
@@ -213,3 +216,30 @@ def test_command_line_and_the_layouts_as_published(tmp_path: Path, tiny_mlm: str
     assert swapped.exit_code == (2 if is_spans else 0)
     if is_spans:
         assert "--swap-entities is for tasks of tagged tokens, and SQuAD1.1 is none" in swapped.output
+
+
+@pytest.mark.parametrize("name", ["CoNLL2003", "SQuAD1.1"])
+def test_what_augment_of_run_tinybert_makes(tmp_path: Path, tiny_mlm: str, name: str) -> None:
+    task = TASKS[name]
+    train_file = tmp_path / "data" / name / task.files["train"]
+    train_file.parent.mkdir(parents=True)
+    train_file.write_text(squad_file() if name == "SQuAD1.1" else conll_file())
+    given = {"data_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "run"), "mlm": tiny_mlm}
+    made = run_tinybert._augment(task, Options(**given, multi_piece_words="mask", variants=4))
+    assert made == tmp_path / "run" / "augment" / "train_aug.jsonl"
+    rows = list(open_table(task, made))
+    originals = list(open_table(task, train_file))
+    assert [row.texts for row in rows if row.texts in {each.texts for each in originals}] == [
+        each.texts for each in originals
+    ]
+    assert len(rows) > 3 * len(originals)
+
+
+def test_augmented_is_the_file_beside_the_train_file(tmp_path: Path) -> None:
+    written = tmp_path / "SQuAD1.1" / "train_aug.jsonl"
+    written.parent.mkdir()
+    options = Options(data_dir=str(tmp_path), augmented=True)
+    with pytest.raises(UserError, match=r"there is no file .*train_aug.jsonl; write it with `python -m augment"):
+        with_augmented(TASKS["SQuAD1.1"], options)
+    written.touch()
+    assert with_augmented(TASKS["SQuAD1.1"], options).train_file == str(written)
