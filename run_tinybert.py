@@ -14,7 +14,7 @@ with exit_on_user_error():  # Ctrl-C counts from the first import that takes tim
     import typer
 
     from glue_tasks.command_line import first_process_speaks, run_app
-    from glue_tasks.places import AUGMENTED, find_file
+    from glue_tasks.places import augmented_name, find_file
     from glue_tasks.task import Task
     from tinydistill import flags
 
@@ -113,7 +113,7 @@ def _augment(task: Task, options: Any) -> Path:
     augmentation = Settings(
         task=task,
         train_file=train,
-        output=Path(options.output_dir) / "augment" / AUGMENTED,
+        output=Path(options.output_dir) / "augment" / augmented_name(task),
         mlm=options.mlm or options.pretrained,
         vectors=Path(options.vectors) if options.vectors else None,
         options=CandidateOptions(multi_piece_words=options.multi_piece_words or None, language=task.language),

@@ -1,4 +1,4 @@
-"""python -m augment --task SST-2: writes train_aug.tsv beside train.tsv."""
+"""python -m augment --task SST-2: writes train_aug.tsv beside train.tsv; of tokens and spans, train_aug.jsonl."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from augment.settings import Counts, Settings, Shard
 from glue_tasks import TASKS, Task, UserError
 from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import check_memory_limit, exit_on_user_error
-from glue_tasks.places import AUGMENTED, find_file, find_folder
+from glue_tasks.places import augmented_name, find_file, find_folder
 from glue_tasks.rows import in_words
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -49,10 +49,18 @@ def augment(
         ),
     ] = None,
     variants: Annotated[
-        int | None, typer.Option("--N", help="Variants drawn for each sentence. Default: the paper's for the task.")
+        int | None, typer.Option("--N", help="Variants drawn for each text of a row. Default: the task's.")
     ] = None,
     candidates: Annotated[int, typer.Option("--M", help="Replacements considered for each word.")] = 15,
     probability: Annotated[float, typer.Option("--p", help="Probability of each word to be replaced.")] = 0.4,
+    swap_entities: Annotated[
+        bool,
+        typer.Option(
+            "--swap-entities",
+            help="Of tokens with tags: replace entities too, with the same probability, each by another of its type "
+            "from the train file.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the draw; each row has its own, derived from it.")] = 42,
     limit: Annotated[int | None, typer.Option(help="Take the first so many rows. Default: all.")] = None,
     skip_bad_rows: Annotated[
@@ -61,7 +69,8 @@ def augment(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Write <task>/train_aug.tsv below this folder. Default: beside the train file.", metavar="DIR"
+            help="Write <task>/train_aug.tsv or .jsonl below this folder. Default: beside the train file.",
+            metavar="DIR",
         ),
     ] = None,
     batch_size: Annotated[
@@ -147,7 +156,7 @@ def augment(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a train_aug.tsv or an unfinished run that is there.")
+        bool, typer.Option("--overwrite", help="Replace an output or an unfinished run that is there.")
     ] = False,
     show: Annotated[int, typer.Option(help="First print so many rows with three variants each.")] = 0,
     version: Version = False,
@@ -157,7 +166,9 @@ def augment(
     Each word of a sentence that may be replaced gets up to M candidates: from a masked language model if it is one
     piece of the model's vocabulary, else its neighbours among word vectors. Then N variants are drawn, in which each
     such word is replaced with probability p. <task>/train_aug.tsv holds each row followed by its variants, with the
-    columns of train.tsv; train_aug.json beside it holds settings, versions and counts.
+    columns of train.tsv; train_aug.json beside it holds settings, versions and counts. Of tagged tokens (named
+    entities) words outside entities are replaced; of questions about contexts, words of either outside the answers,
+    which move along: both are written to train_aug.jsonl.
 
     An interrupted run goes on with --resume. Shards are joined by `python -m augment merge --task ... --data-dir ...`.
 
@@ -192,6 +203,7 @@ def augment(
                 vectors_limit=vectors_limit,
             ),
             probability=probability,
+            swap_entities=swap_entities,
             seed=seed,
             limit=limit,
             skip_bad_rows=skip_bad_rows,
@@ -216,7 +228,7 @@ def merge(
     task_file: Annotated[Path | None, typer.Option(help="Or their --task-file.", metavar="FILE")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Their --output-dir, if they had one.", metavar="DIR")] = None,
 ) -> None:
-    """Join what the shards of an augmentation have written to <task>/train_aug.tsv, as one run would have.
+    """Join what the shards of an augmentation have written to <task>/train_aug.tsv or .jsonl, as one run would have.
 
     Example: python -m augment merge --task SST-2 --data-dir glue
     """
@@ -232,7 +244,7 @@ def merge(
 
 def _output(task: Task, data_dir: Path, output_dir: Path | None) -> Path:
     """In the folder of the training file, unless another is named."""
-    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / AUGMENTED
+    return (output_dir / task.name if output_dir else find_folder(task, data_dir)) / augmented_name(task)
 
 
 def _rank() -> Shard | None:

@@ -1,6 +1,6 @@
 """Algorithm 1 on sentences: which words may be replaced, by what, and the draw."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -106,10 +106,18 @@ class Augmenter:
         asked = dict.fromkeys(word.text.lower() for word in words if word.text.casefold() not in pieces)
         return [word for word in asked if word not in self._neighbours], len(asked)
 
-    def slots(self, sentences: Sequence[str]) -> list[list[Slot]]:
-        """For each sentence the words that have a candidate, from left to right; counts what became of each word."""
+    def slots(
+        self, sentences: Sequence[str], may_vary: Callable[[int, Word], bool] = lambda sentence, word: True
+    ) -> list[list[Slot]]:
+        """For each sentence the words that have a candidate, from left to right; counts what became of each word.
+
+        may_vary: of a sentence, by its number, whether a word that is replaceable by itself is so there.
+        """
         all_words = [self._rules.find_words(sentence) for sentence in sentences]
-        words = [[word for word in of_sentence if word.replaceable] for of_sentence in all_words]
+        words = [
+            [word for word in of_sentence if word.replaceable and may_vary(number, word)]
+            for number, of_sentence in enumerate(all_words)
+        ]
         # One mask for a word of several pieces is asked for in the same passes, if it is to answer first.
         mask_first = self._sources[0] == "mask"
         answers, windowed = self._masked_lm.candidates(sentences, words, multi_piece_words=mask_first)

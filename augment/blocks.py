@@ -2,7 +2,7 @@
 
     train_aug.parts/run.json      settings, inputs and how many blocks there are; written first
     train_aug.parts/000000.json   counts of block 0
-    train_aug.parts/000000.tsv    its rows, without a header; written last: where it is, the block is finished
+    train_aug.parts/000000.tsv    its rows, without a header, or 000000.jsonl if the output is so called
 
 Each file appears whole or not at all, so that a kill at any moment costs the block in work and no other. Shards share
 the folder, or fill one each on machines of their own, whose files are then put together.
@@ -164,4 +164,4 @@ class Blocks:
         return self._rows(block).with_suffix(".json")
 
     def _rows(self, block: int) -> Path:
-        return self.folder / f"{block:06d}.tsv"
+        return self.folder / f"{block:06d}{self.output.suffix}"

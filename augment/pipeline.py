@@ -1,8 +1,8 @@
-"""train.tsv -> train_aug.tsv, in blocks: memory does not grow with the file."""
+"""train.tsv -> train_aug.tsv, or .jsonl, in blocks: memory does not grow with the file."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from augment.augmenter import Augmenter, WordCounts
 from augment.blocks import Blocks, Plan
+from augment.kinds import RowKind, kind_of
 from augment.languages import check_script
 from augment.record import describe_inputs, read_record, record_path, write_record
 from augment.settings import Counts, Settings, Shard
-from augment.variants import draw_variants
 from glue_tasks import UserError
 from glue_tasks.errors import warn_once
-from glue_tasks.files import Table, open_table
-from glue_tasks.rows import Row
+from glue_tasks.files import open_table
+from glue_tasks.rows import Split
 from glue_tasks.seals import is_whole
 
 _SAMPLED_ROWS = 1000  # rows, before the work
@@ -42,7 +42,8 @@ def augment_file(
     UserError if the output or an unfinished run is there and neither `resume` nor `overwrite` allows to go on, or if a
     file or model cannot be used.
     """
-    table = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows, needs_labels=False)
+    split = open_table(settings.task, settings.train_file, skip_bad_rows=settings.skip_bad_rows, needs_labels=False)
+    kind = kind_of(split, settings)
     options = settings.options
     used_vectors = settings.vectors if "vectors" in options.sources(settings.vectors) else None
     files = {
@@ -51,7 +52,7 @@ def augment_file(
         "stop_words": options.stop_words,
         "keep_words": options.keep_words,
     }
-    first_texts = [text for row in islice(table, _SAMPLED_ROWS) for text in row.texts]
+    first_texts = [text for row in islice(split, _SAMPLED_ROWS) for text in kind.texts(row)]
     check_script(options.language, first_texts, settings.task.name)
     inputs = describe_inputs(settings.train_file, settings.mlm, files)
     blocks = Blocks(settings.output)
@@ -69,8 +70,8 @@ def augment_file(
         blocks.remove()  # left by a kill after the last step
         return _counts_of_finished(settings, inputs)
     # Read once to the end, so that a bad row is told before the work and not after it.
-    rows = begun.rows if begun else sum(1 for _ in islice(table, settings.limit))
-    left_out = begun.left_out if begun else table.tally.left_out()
+    rows = begun.rows if begun else sum(1 for _ in islice(split, settings.limit))
+    left_out = begun.left_out if begun else split.tally.left_out()
     augmenter = Augmenter(
         settings.mlm,
         used_vectors,
@@ -95,7 +96,7 @@ def augment_file(
         "batch_size": settings.batch_size,
         "block_rows": settings.block_rows,
     }
-    plan = Plan(_identity(settings), inputs, run, table.header, rows, left_out)
+    plan = Plan(_identity(settings), inputs, run, kind.header, rows, left_out)
     ours = (shard or Shard()).blocks(plan.blocks)
     if overwrite and blocks.read_plan():
         with blocks.locked():
@@ -104,8 +105,8 @@ def augment_file(
     _check_unfinished(blocks, begun, plan, ours, resume)
     with blocks.locked(f"{shard.number}-of-{shard.of}" if shard else ""):
         if show:
-            print(_examples(table, augmenter, settings, show), flush=True)
-        _work(table, augmenter, settings, blocks, ours, rows)
+            print(_examples(split, kind, augmenter, show), flush=True)
+        _work(split, kind, augmenter, settings, blocks, ours, rows)
         if shard:
             print(
                 f"{blocks.finished(range(plan.blocks)):,} of {plan.blocks:,} blocks are in {blocks.folder}; when all "
@@ -149,7 +150,15 @@ def _check_unfinished(blocks: Blocks, begun: Plan, plan: Plan, ours: range, resu
         )
 
 
-def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks, ours: range, rows: int) -> None:
+def _work(
+    split: Split,
+    kind: RowKind[Any],
+    augmenter: Augmenter,
+    settings: Settings,
+    blocks: Blocks,
+    ours: range,
+    rows: int,
+) -> None:
     """Do the blocks that are not finished."""
     size = settings.block_rows
 
@@ -157,7 +166,7 @@ def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks
         return sum(min(size, rows - block * size) for block in some)
 
     left = [block for block in ours if not blocks.is_finished(block)]
-    numbered = enumerate(table)
+    numbered = enumerate(split)
     next_row = 0
     with tqdm(total=size_of(ours), initial=size_of(ours) - size_of(left), unit="row") as progress:
         progress.set_description(settings.task.name)
@@ -169,33 +178,18 @@ def _work(table: Table, augmenter: Augmenter, settings: Settings, blocks: Blocks
             augmenter.counts = WordCounts()
             counts = Counts(rows_in=len(of_block))
             with blocks.writer(block) as writer:
-                for row, variants in _augment_rows(table, of_block, augmenter, settings):
-                    writer.write(row.cells)
-                    for cells in variants:
+                all_slots = kind.slots([row for _, row in of_block], augmenter)
+                for (number, row), slots in zip(of_block, all_slots, strict=True):
+                    variants = kind.variants(number, row, slots)
+                    for cells in (kind.cells(row), *(variant.cells for variant in variants)):
                         writer.write(cells)
-                    counts.duplicates_dropped += settings.variants * len(row.texts) - len(variants)
+                    counts.duplicates_dropped += settings.variants * len(slots) - len(variants)
                 counts.rows_out, counts.cells_cleaned = writer.rows, writer.breaks_replaced
                 for name, value in asdict(augmenter.counts).items():
                     setattr(counts, name, value)
             counts.seconds = time.perf_counter() - began
             blocks.finish(block, asdict(counts))
             progress.update(len(of_block))
-
-
-def _augment_rows(
-    table: Table, rows: Sequence[tuple[int, Row]], augmenter: Augmenter, settings: Settings
-) -> Iterator[tuple[Row, list[tuple[str, ...]]]]:
-    """Each row with the cells of its variants. In a pair task either side varies beside the other as it was."""
-    slots = iter(augmenter.slots([text for _, row in rows for text in row.texts]))
-    for number, row in rows:
-        variants: list[tuple[str, ...]] = []
-        for column, text in enumerate(row.texts):
-            drawn = draw_variants(
-                text, next(slots), settings.variants, settings.probability, settings.seed, number, column
-            )
-            before, after = row.texts[:column], row.texts[column + 1 :]
-            variants += [table.replace_texts(row, (*before, variant, *after)) for variant in drawn]
-        yield row, variants
 
 
 def _total(parts: Iterable[dict[str, Any]]) -> Counts:
@@ -222,6 +216,7 @@ def _identity(settings: Settings) -> dict[str, object]:
         "skip_bad_rows": settings.skip_bad_rows,
         "precision": settings.precision,
         **{name: value for name, value in settings.options.as_record().items() if name not in _FILES},
+        **({"swap_entities": settings.swap_entities} if settings.task.kind == "tokens" else {}),
     }
 
 
@@ -242,16 +237,14 @@ def _counts_of_finished(settings: Settings, inputs: dict[str, dict[str, object]]
     return Counts(**record.counts)
 
 
-def _examples(table: Table, augmenter: Augmenter, settings: Settings, count: int) -> str:
+def _examples(split: Split, kind: RowKind[Any], augmenter: Augmenter, count: int) -> str:
     """The first rows' texts, and below each those of its first variants, what was replaced in brackets."""
-    rows = list(islice(enumerate(table), count))
-    slots = iter(augmenter.slots([text for _, row in rows for text in row.texts]))
+    rows = list(islice(enumerate(split), count))
     lines = []
-    for number, row in rows:
-        lines.append(" | ".join(text.strip() for text in row.texts))
-        for column, text in enumerate(row.texts):
-            # A draw depends on how many candidates there are and not on which: marked ones are drawn alike.
-            marked = [replace(slot, candidates=tuple(f"[{word}]" for word in slot.candidates)) for slot in next(slots)]
-            drawn = draw_variants(text, marked, settings.variants, settings.probability, settings.seed, number, column)
-            lines += [f"    {variant.strip()}" for variant in drawn[:3]]
+    for (number, row), slots in zip(rows, kind.slots([row for _, row in rows], augmenter), strict=True):
+        lines.append(" | ".join(text.strip() for text in kind.texts(row)))
+        variants = kind.variants(number, row, slots, marked=True)
+        for column in range(len(slots)):
+            of_column = [variant.text for variant in variants if variant.column == column]
+            lines += [f"    {text.strip()}" for text in of_column[:3]]
     return "\n".join(lines)

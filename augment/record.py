@@ -1,4 +1,4 @@
-"""train_aug.json: from what, with which settings and by which versions train_aug.tsv was made, and the counts."""
+"""train_aug.json: from what, with which settings and by which versions train_aug.tsv or .jsonl was made; the counts."""
 
 import hashlib
 import importlib.metadata

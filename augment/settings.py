@@ -13,7 +13,7 @@ class Settings:
 
     task: Task
     train_file: Path
-    output: Path  # train_aug.tsv; train_aug.json is written beside it
+    output: Path  # train_aug.tsv or .jsonl; train_aug.json is written beside it
     mlm: str  # a folder or a hub id
     vectors: Path | None  # GloVe's or word2vec's text format; None if the masked LM answers for every word
     variants: int  # N: variants drawn for each sentence; Task.variants holds the paper's value
@@ -22,6 +22,7 @@ class Settings:
         default_factory=CandidateOptions
     )  # which words may be replaced, and by whose candidates
     probability: float = 0.4  # p: of each replaceable word to be replaced
+    swap_entities: bool = False  # of tokens: each entity too, with the same probability, by another of its type
     seed: int = 42
     limit: int | None = None  # take the first so many rows; None takes all
     skip_bad_rows: bool = False  # leave out rows that cannot be read
@@ -43,6 +44,10 @@ class Settings:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} is at least 1, not {value}")
+        if self.swap_entities and self.task.kind != "tokens":
+            raise UserError(
+                f"--swap-entities is for tasks of tagged tokens, and {self.task.name} is none; leave it out"
+            )
         check_precision(self.precision)
         self.options.sources(self.vectors)
         if self.task.language != self.options.language:

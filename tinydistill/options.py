@@ -114,7 +114,7 @@ class Options:
     )
     augmented: bool = option(
         False,
-        "Train on the task folder's train_aug.tsv, which `python -m augment` writes.",
+        "Train on the task folder's train_aug.tsv or .jsonl, which `python -m augment` writes.",
         group=TRAINING,
         decides="source",
         in_recipe=False,

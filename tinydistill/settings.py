@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks.errors import UserError
-from glue_tasks.places import AUGMENTED, find_folder
+from glue_tasks.places import augmented_name, find_folder
 from glue_tasks.task import Task
 from glue_tasks.task_file import choose_task
 from tinydistill import noise
@@ -175,7 +175,7 @@ def with_augmented(task: Task, options: Options) -> Options:
         raise UserError("--augment makes the training file and --augmented takes one that is there; give one of them")
     if options.train_file:
         raise UserError("--augmented and --train-file both name the training data; give one of them")
-    augmented = find_folder(task, Path(options.data_dir)) / AUGMENTED
+    augmented = find_folder(task, Path(options.data_dir)) / augmented_name(task)
     if not augmented.is_file():
         which = f"--task-file {options.task_file}" if options.task_file else f"--task {task.name}"
         raise UserError(f"there is no file {augmented}; write it with `python -m augment {which}`")

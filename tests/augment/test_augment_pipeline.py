@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from augment import pipeline
+from augment.kinds import sentences
 from augment.pipeline import Settings, Shard, augment_file, merge_file
 from glue_tasks import UserError, get_task
 from glue_tasks.files import open_table
@@ -204,7 +205,7 @@ def test_an_interrupted_run_is_named_and_goes_on_with_resume(settings, monkeypat
         augment_file(settings)
     with pytest.raises(UserError, match=r"other settings or files \(seed, batch_size\); go on with the same"):
         augment_file(replace(settings, seed=1, batch_size=3), resume=True)
-    monkeypatch.setattr(pipeline, "draw_variants", fail_before_row(2))
+    monkeypatch.setattr(sentences, "draw_variants", fail_before_row(2))
     augment_file(settings, resume=True)  # does not do again what is done
     assert settings.output.read_bytes() == expected
     assert read_counts(settings) == counts
@@ -256,17 +257,17 @@ def test_a_damaged_output_is_made_anew(settings, how, caplog):
 
 
 def interrupt_at_row(row, monkeypatch, interruption):
-    original = pipeline.draw_variants
+    original = sentences.draw_variants
 
     def draw(*args):
         if args[5] == row:
             raise interruption
         return original(*args)
 
-    monkeypatch.setattr(pipeline, "draw_variants", draw)
+    monkeypatch.setattr(sentences, "draw_variants", draw)
 
 
-def fail_before_row(row, original=pipeline.draw_variants):
+def fail_before_row(row, original=sentences.draw_variants):
     def draw(*args):
         assert args[5] >= row
         return original(*args)
