@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_tasks import labels
+from glue_tasks.entities import Scheme, find_scheme
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 
@@ -31,11 +32,13 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
 
     Raises UserError if the model has other labels than the task, or names them in two ways.
     """
+    _check_scheme(task, config, name)
     if config.num_labels != task.num_labels:
-        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({_listed(task.labels)})"
+        without_labels = "a start and an end" if task.kind == "spans" else "one value"
+        wanted = f"{task.num_labels} labels ({_listed(task.labels)})" if task.labels else without_labels
         raise UserError(f"the model {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
-    if task.is_regression:
-        return (0,)
+    if not task.labels:
+        return tuple(range(task.num_labels))
     names = _names(config, name)
     order = labels.output_order(task, names)
     if order is None and not labels.are_numbers(names):
@@ -44,6 +47,21 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
             "of this task, or name them alike in its config.json (id2label) if they mean the same"
         )
     return order
+
+
+def _check_scheme(task: Task, config: PreTrainedConfig, name: str) -> None:
+    """Raises UserError if a model of tokens has the tags of another scheme than the task's, which is BIO."""
+    if task.kind != "tokens":
+        return
+    try:
+        scheme = find_scheme([[tag] for tag in _names(config, name)])
+    except UserError:  # no tags: told otherwise, by the names
+        return
+    if scheme in (Scheme.BMES, Scheme.BIOES):
+        raise UserError(
+            f"the model {name} has the tags of {scheme}, {task.name} those of {Scheme.BIO}, as which files in any "
+            "scheme are read; fine-tune one with --phase teacher"
+        )
 
 
 def is_unnamed(task: Task, model: PreTrainedModel, name: str) -> bool:

@@ -112,6 +112,15 @@ class Options:
         unit="file",
         decides="source",
     )
+    extra_task: tuple[str, ...] = option(
+        (),
+        "Train on the train file of another task besides, of sentences, pairs, tokens or questions as this one's: a "
+        "name, or a task file (TOML). Its gold labels count only in phases that learn from gold labels, and where they "
+        "are this task's too. Several may be given.",
+        group=TRAINING,
+        unit="task",
+        decides="source",
+    )
     augmented: bool = option(
         False,
         "Train on the task folder's train_aug.tsv or .jsonl, which `python -m augment` writes.",

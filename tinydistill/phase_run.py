@@ -33,6 +33,7 @@ from tinydistill.encoders.precision import device
 from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import evaluate, predict
+from tinydistill.extra_tasks import extra_tasks
 from tinydistill.intervals import EarlyStopping, ShareOfEpoch
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
@@ -97,9 +98,15 @@ class PhaseRun:
     def sources(self) -> dict[str, Any]:
         """Models and files by their content, and how they are read."""
         folder = Path(self.options.data_dir)
-        paths = {"train": self.data.train_path}
+        own, *others = self.data.train_paths
+        paths = {
+            "train": self.data.train_paths[own],
+            **{f"extra_{name}": self.data.train_paths[name] for name in others},
+        }
         paths |= {split: find_file(self.task, folder, split) for split in self.task.dev_splits}
         digests = {f"{split}_data": fingerprint(path)["sha256"] for split, path in paths.items()}
+        for other in extra_tasks(self.task, self.options.extra_task):
+            digests |= {f"extra_{other.name}_{key}": value for key, value in describe_reading(other).items()}
         return {**self.prepared.identity, **describe_reading(self.task), **digests}
 
     def _train(self) -> None:
@@ -161,11 +168,12 @@ class PhaseRun:
         if not teachers or not self.phase.has_teacher:
             return NoTeacher()
         if self.phase.needs_outputs_alone and self.options.cache_teacher and not self._noise:
-            train = self._with_logits(teachers, self.data.train)
+            # Each part by itself: what is kept of one serves in another run too.
+            parts = {name: self._with_logits(teachers, part) for name, part in self.data.train_parts.items()}
             # Without a score the losses on dev are what is measured, which need the teachers' outputs there too.
             main = self.task.dev_splits[0]
             dev = {} if self.phase.keeps_best else {main: self._with_logits(teachers, self.data.main_dev)}
-            self.data = replace(self.data, train=train, dev={**self.data.dev, **dev})
+            self.data = replace(self.data, train_parts=parts, dev={**self.data.dev, **dev})
             return CachedTeachers(teachers)
         live = [LiveTeacher(each, objectives, self.precision, device(), name) for name, each in teachers.items()]
         return live[0] if len(live) == 1 else Teachers(live)

@@ -255,7 +255,23 @@ def to_text(rows: list[list[str]]) -> str:
 def to_markdown(report: dict[str, Any]) -> str:
     """The report as a page."""
     lines = [f"# {report['task']}: distillation report", "", *table_lines(table(report)), "", latency_line(report)]
-    return "\n".join([*lines, *phase_lines(report)])
+    return "\n".join([*lines, *detail_lines(report), *phase_lines(report)])
+
+
+def detail_lines(report: dict[str, Any]) -> list[str]:
+    """The F1 of each type of entity, of each model, and how many there are; nothing where there are no types."""
+    models = {"teacher": report["teacher"], **report["students"]}
+    known = {_title(report, name): entry["dev_details"] for name, entry in models.items() if "dev_details" in entry}
+    lines = []
+    for split in next(iter(known.values()), {}):
+        types = sorted({of for details in known.values() for of in details[split]})
+        rows = [[f"{split}: F1 by type", "entities", *known]]
+        for of in types:
+            found = [details[split].get(of) for details in known.values()]
+            count = max(each["entities"] for each in found if each)
+            rows.append([of, f"{count:,}", *(f"{each['f1']:.4f}" if each else "" for each in found)])
+        lines += ["", *table_lines(rows)]
+    return lines
 
 
 def table_lines(rows: list[list[str]]) -> list[str]:

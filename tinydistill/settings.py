@@ -121,6 +121,8 @@ def resolve(
         raise UserError(
             "task_sampling is for several tasks, and there is one; leave it out, or name others with --task"
         )
+    if "doc_stride" in values and all(task.kind != "spans" for task in together or [chosen]):
+        raise UserError(f"doc_stride is for questions about a text, and {chosen.name} has none; leave it out")
     if values.get("noise"):
         values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)

@@ -54,6 +54,7 @@ def _check(options: Options, tasks: Sequence[Task]) -> None:
     names = [task.name for task in tasks]
     for wrong, is_set in (
         ("--train-file names the rows of one; put each task's own into --data-dir", options.train_file),
+        ("--extra-task adds rows to one; name it with --task, as a task of its own", options.extra_task),
         (
             "--augment writes the rows of one; write each task's with `python -m augment`, and take them with "
             "--augmented",

@@ -121,7 +121,7 @@ def _to_markdown(found: dict[str, Any]) -> str:
     tasks = found["tasks"]
     lines = [f"# {found['task']}: distillation report", "", *report.table_lines(_means(found))]
     for task, own in tasks.items():
-        lines += ["", f"## {task}", "", *report.table_lines(report.table(own))]
+        lines += ["", f"## {task}", "", *report.table_lines(report.table(own)), *report.detail_lines(own)]
     first = next(iter(tasks))
     lines += ["", f"Of {first}: {report.latency_line(tasks[first])}"]
     return "\n".join([*lines, *report.phase_lines(found)])
