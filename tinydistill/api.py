@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
-from glue_tasks import labels
 from glue_tasks.errors import UserError
-from glue_tasks.task import Task
+from tinydistill.dataset_task import FILES, described, write_split
 from tinydistill.encoders.config import load_config
-from tinydistill.encoders.limits import position_limit
 from tinydistill.encoders.pretrained import quiet
-from tinydistill.in_memory import task_of
 from tinydistill.kinds import kind_of
 from tinydistill.models import with_shared_weights
 from tinydistill.multi_task.run import run as run_several
@@ -25,9 +22,7 @@ from tinydistill.phases import PHASES, Phase, check_phases
 from tinydistill.run import run
 from tinydistill.settings import Plan, check_ranges, resolve
 
-TEXT, PAIR, LABEL = "text", "text_pair", "label"
 STUDENT = "student"
-_FILES = {"train": "train.parquet", "dev": "dev.parquet"}
 _TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _INPUTS = "inputs"  # the folder below the run's of what came from memory
 _DATA = "data.tasks"  # in it, beside the models, whose names have no dot
@@ -46,6 +41,7 @@ def distill(
     args: TrainingArguments | None = None,
     metrics: Sequence[str] = (),
     callbacks: Sequence[TrainerCallback] = (),
+    language: str = "en",
     **options: Any,
 ) -> PreTrainedModel | dict[str, PreTrainedModel]:
     """Distil a fine-tuned teacher into a student, which is returned; it lies in `output_dir` too, with a report.
@@ -56,13 +52,14 @@ def distill(
     teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
     id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
-    order of the teacher's outputs); `columns` maps other names to these. Training rows need labels only where a phase
-    learns from them.
+    order of the teacher's outputs); or `tokens` and `tags`; or `question`, `context` and `answers` (as SQuAD's on the
+    hub). `columns` maps other names to these. Training rows need labels only where a phase learns from them.
     tokenizer: of a teacher that is a loaded model.
     phases: names in PHASES, or phases of your own. The default are TinyBERT's two.
     args: its batch size, accumulation, steps, epochs, learning rate, decay, clipping, seed, precision, gradient
     checkpointing and intervals are those of every phase, in place of TinyBERT's.
     metrics: names of glue_tasks.metrics.METRICS, the first of which selects the checkpoint.
+    language: of tokens and questions; "zh" reads them by character.
     callbacks: transformers' TrainerCallbacks, for each phase; their `model` is a Distiller, with the `student` in it.
     options: those of the command line by their names in a recipe, such as `max_steps=100`, `temperature=2.0`, or
     `prediction={"epochs": 5}`.
@@ -82,11 +79,12 @@ def distill(
     models = {**teachers, STUDENT: student}
     names = {who: model if isinstance(model, str) else str(inputs / who) for who, model in models.items()}
     splits = _by_task(train_dataset, eval_dataset, teacher)
-    tasks = []
+    tasks, configs = [], {}
     for name, (_, dev) in splits.items():
         own = teachers[name] if len(splits) > 1 else next(iter(teachers.values()))
-        config = load_config(own) if isinstance(own, str) else own.config
-        tasks.append(dataclasses.replace(_task(config, dev, columns or {}, metrics), name=name))
+        configs[name] = load_config(own) if isinstance(own, str) else own.config
+        task = described(configs[name], dev, columns or {}, metrics, language)
+        tasks.append(dataclasses.replace(task, name=name))
     given: dict[str, Any] = {**_options_of(args, phases), **options}
     named = [names[who] if len(teachers) == 1 else f"{who}={names[who]}" for who in teachers]
     given |= {"teacher": named, "student": names[STUDENT], "data_dir": str(inputs / _DATA), "output_dir": str(output)}
@@ -100,8 +98,8 @@ def distill(
         if not isinstance(model, str):
             _save(model, tokenizer, inputs / who)
     for task in tasks:
-        for split, data in zip(_FILES, splits[task.name], strict=True):
-            _write(task, data, columns or {}, inputs / _DATA / task.name / _FILES[split])
+        for split, data in zip(FILES, splits[task.name], strict=True):
+            write_split(task, configs[task.name], data, columns or {}, inputs / _DATA / task.name / FILES[split])
     if len(tasks) > 1:
         folder = run_several(chosen, dataclasses.replace(plan, phases=known), callbacks)
         return {task.name: kind_of(task).auto_model.from_pretrained(str(folder / task.name)) for task in tasks}
@@ -140,51 +138,6 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, fol
         tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-
-
-def _task(config: Any, dev: Dataset, columns: Mapping[str, str], metrics: Sequence[str]) -> Task:
-    """The task that the teacher's outputs and the dataset's columns describe."""
-    task = task_of(config)
-    names = _renamed(dev, columns).column_names
-    if LABEL not in names or TEXT not in names:
-        raise UserError(
-            f"the eval_dataset has the columns {', '.join(names)}, and needs {TEXT} and {LABEL}; map yours to these, "
-            'such as columns={"sentence": "text"}'
-        )
-    own = _renamed(dev, columns).features[LABEL]
-    if isinstance(own, ClassLabel) and not labels.are_numbers(own.names):
-        task = dataclasses.replace(task, labels=tuple(own.names))
-    codes = tuple(map(str, range(len(task.labels))))
-    limit = position_limit(config)
-    return dataclasses.replace(
-        task,
-        max_length=task.max_length if limit is None else min(task.max_length, limit),
-        text_columns=(TEXT, PAIR) if PAIR in names else (TEXT,),
-        label_codes=() if task.labels == codes else codes,
-        files=_FILES,
-        metrics=tuple(metrics) or task.metrics,
-    )
-
-
-def _renamed(data: Dataset, columns: Mapping[str, str]) -> Dataset:
-    if missing := [name for name in columns if name not in data.column_names]:
-        raise UserError(f"columns names {missing[0]!r}, which a dataset does not have; it has {data.column_names}")
-    return data.rename_columns(dict(columns)) if columns else data
-
-
-def _write(task: Task, data: Dataset, columns: Mapping[str, str], path: Path) -> None:
-    """The task's columns as Parquet, labels by name where the dataset names them."""
-    data = _renamed(data, columns)
-    wanted = [name for name in (*task.text_columns, LABEL) if name in data.column_names]
-    data = data.select_columns(wanted)
-    kind = data.features.get(LABEL)
-    if isinstance(kind, ClassLabel):
-        named = [kind.int2str(number) if number >= 0 else "" for number in data[LABEL]]
-        data = data.remove_columns(LABEL).add_column(LABEL, named)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    data.to_parquet(str(partial))
-    partial.replace(path)
 
 
 def _phase(plan: Plan, phase: str | Phase) -> Phase:

@@ -257,7 +257,7 @@ class Collator:
             if name in self.fill or name in _NO_INPUTS:
                 continue
             of_examples = [example[name] for example in examples]
-            if name == self.at_places:
+            if name == self.at_places and COUNTED in batch:
                 full = torch.full(mask.shape, _NO_LABEL)
                 full[batch[COUNTED]] = torch.tensor(list(itertools.chain.from_iterable(of_examples)))
                 batch[name] = full

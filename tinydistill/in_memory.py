@@ -11,9 +11,11 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from glue_tasks import labels
 from glue_tasks.errors import UserError
+from glue_tasks.metrics import OF_KIND
 from glue_tasks.task import Task
 from tinydistill import checks
 from tinydistill.adaptors import config_of, is_transformers, sizes_of, tried
+from tinydistill.data import PLACES, flat_column
 from tinydistill.distiller import Distiller
 from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.features import AdaptedReader, Adaptor, Features, check_given
@@ -31,8 +33,19 @@ _NAMES = ("layer_map", "projection", "heads", "temperature", "loss_scale", "teac
 TINYBERT = (*PHASES["intermediate"].objectives, *PHASES["prediction"].objectives)
 
 
-def task_of(config: PreTrainedConfig, name: str = "custom") -> Task:
-    """A task of the labels and the kind that a model's configuration states, with columns `text` and `label`."""
+def task_of(config: PreTrainedConfig, name: str = "custom", model: Any = None) -> Task:
+    """A task of the labels and the kind that a model's configuration states, with columns `text` and `label`.
+
+    model: one that has the configuration; of tokens if its head is.
+    """
+    if has_tags(model):
+        tags = tuple(config.id2label[i] for i in range(config.num_labels))
+        return Task(name, "", ("tokens",), "tags", tags, OF_KIND["tokens"], kind="tokens")
+    if type(model).__name__.endswith("ForQuestionAnswering"):
+        raise UserError(
+            "DistillationTrainer does not know which pieces of a dataset are the context of a question; use distill(), "
+            "which reads questions, contexts and answers"
+        )
     kind = {"regression": "regression", "multi_label_classification": "multi-label"}.get(config.problem_type or "")
     kind = kind or ("regression" if config.num_labels == 1 else "classification")
     metrics = {"regression": ("pearson", "spearman"), "multi-label": ("micro_f1", "macro_f1")}.get(kind, ("accuracy",))
@@ -46,6 +59,11 @@ def task_of(config: PreTrainedConfig, name: str = "custom") -> Task:
         metrics=metrics,
         kind=kind,
     )
+
+
+def has_tags(model: Any) -> bool:
+    """Whether a model gives each piece a label."""
+    return type(model).__name__.endswith("ForTokenClassification")
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
@@ -79,7 +97,7 @@ def as_distiller(
     """
     objectives = objectives or TINYBERT
     models = by_name(teacher)
-    kind = kind_of(task_of(labels_config(student, models)))
+    kind = kind_of(task_of(labels_config(student, models), model=student))
     if teacher is None and any(each.feature != "labels" for each in objectives):
         raise UserError("the objectives compare the student with a teacher, and there is none; give one as teacher=")
     own = _Known.of(student, adaptor, batch, "student")
@@ -194,13 +212,26 @@ def encode_dataset(
             remove_columns=texts,
             desc="tokenise",
         )
-    if "labels" in data.column_names:
+    if "labels" in data.column_names and has_tags(student) and PLACES not in data.column_names:
+        data = _at_places(data)
+    elif "labels" in data.column_names:
         data = _with_label_ids(data, config)
     texts = [name for name, kind in data.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
     data = data.remove_columns(texts)
     if "length" not in data.column_names:
         data = data.add_column("length", [len(ids) for ids in data["input_ids"]])
     return data
+
+
+def _at_places(data: Dataset) -> Dataset:
+    """Labels of pieces, -100 where there is none, as those of the pieces that have one."""
+
+    def of_rows(rows: dict[str, list]) -> dict[str, list]:
+        places = [[i for i, label in enumerate(labels) if label >= 0] for labels in rows["labels"]]
+        labels = [[labels[i] for i in own] for labels, own in zip(rows["labels"], places, strict=True)]
+        return {PLACES: places, "labels": labels}
+
+    return data.map(of_rows, batched=True, desc="labels of pieces")
 
 
 def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
@@ -229,7 +260,12 @@ def _with_label_ids(data: Dataset, config: PreTrainedConfig) -> Dataset:
 
 
 def references(config: PreTrainedConfig, data: Dataset) -> np.ndarray | None:
-    """The gold labels of a dataset for a model of the configuration, or None if it has none."""
+    """The gold labels of a dataset for a model of the configuration, or None if it has none; of tokens those of all,
+    one row's after the other's."""
+    if "labels" not in data.column_names:
+        return None
+    if PLACES in data.column_names:
+        return flat_column(data, "labels")
     kind = kind_of(task_of(config))
     assert isinstance(kind, Sentences)
-    return kind.references(data) if "labels" in data.column_names else None
+    return kind.references(data)

@@ -54,8 +54,9 @@ class DistillationTrainer(Trainer):
     objectives: those of TinyBERT's two phases together by default; not with a Distiller, which has its own.
     processing_class: the tokenizer of all models.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label`; or tokenised (`input_ids`,
-    perhaps `token_type_ids`, `labels`). options: `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as
-    on the command line, `max_length` in pieces, and `noise` as on the command line.
+    perhaps `token_type_ids`, `labels`; of a model of tokens, labels of pieces, -100 where there is none). options:
+    `layer_map`, `projection`, `heads`, `temperature` and `loss_scale` as on the command line, `max_length` in pieces,
+    and `noise` as on the command line.
 
     An evaluation gives what `compute_metrics` or `score` (of the student) gives, without either the objectives' losses.
     Raises UserError, if student, teacher, objectives and datasets do not fit together.
@@ -87,7 +88,7 @@ class DistillationTrainer(Trainer):
         args.remove_unused_columns = False  # the distiller's forward names none of them
         args._n_gpu = min(args.n_gpu, 1)  # one device a process: no DataParallel without a launcher
         if data_collator is None and processing_class is not None:
-            data_collator = Collator(processing_class)
+            data_collator = Collator(processing_class, at_places="labels")
         teachers = in_memory.by_name(teacher)
         adaptors = by_teacher(teacher_adaptor, teachers)
         given = model.student if isinstance(model, Distiller) else model
@@ -243,7 +244,10 @@ class DistillationTrainer(Trainer):
     def predict(
         self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
-        """The student's outputs (N, C) on a dataset, its labels where it has them, and their metrics."""
+        """The student's outputs on a dataset, its labels where it has them, and their metrics.
+
+        (N, C); of tokens those that have a label, one example's after the other's.
+        """
         outputs, references = self._outputs(self._encoded(test_dataset))
         measured = self.compute(EvalPrediction(outputs, references)) if self.compute and references is not None else {}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
@@ -254,12 +258,14 @@ class DistillationTrainer(Trainer):
         return in_memory.encode_dataset(data, self.processing_class, student, self.labels, self.max_length)
 
     def _outputs(self, data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
-        """(N, C), and the gold labels."""
+        """(P, C), those that count of each example, and the gold labels."""
         student, read, collate = self.model.student, self.model.read, self.data_collator
         if isinstance(read, FeatureReader):
-            outputs = predict(student, data, collate, self.precision, shared=True)
+            outputs = predict(student, data, collate, self.precision, shared=True, kept=self.model.outputs)
         else:
-            outputs = predict_adapted(student, read, data, collate, self.precision, self.args.device)
+            outputs = predict_adapted(
+                student, read, data, collate, self.precision, self.args.device, kept=self.model.outputs
+            )
         return outputs, in_memory.references(self.labels, data)
 
     @torch.no_grad()
