@@ -53,7 +53,9 @@ def from_textbrewer(
 @exit_on_user_error(resumable=False)
 def predict(
     model: Annotated[str, typer.Option(help="Fine-tuned or distilled model: a folder or a hub id.")],
-    data_dir: Annotated[Path, typer.Option(help="The folder that holds TASK/test.tsv and so on.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The folder that holds TASK/test.tsv and so on.", show_default=False)
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="Name of the task; `python -m glue_tasks list` shows them.", show_default=False)
     ] = None,
@@ -81,25 +83,62 @@ def predict(
         typer.Option(help="`bf16`, `fp16`, `float32`, or `auto`: the fastest that the hardware has."),
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over predictions that are there.")] = False,
+    doc_stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Word pieces by which the windows of a long text advance, of questions. Default: as in training.",
+            show_default=False,
+        ),
+    ] = None,
+    n_best: Annotated[
+        int, typer.Option(min=0, help="Of questions: write so many answers to each besides, with their probabilities.")
+    ] = 0,
+    question: Annotated[
+        str | None, typer.Option(help="Answer this question about --text instead.", show_default=False)
+    ] = None,
+    text: Annotated[Path | None, typer.Option(help="The file that --question is about.", show_default=False)] = None,
 ) -> None:
-    """Write a model's predictions for a split, as GLUE's or CLUE's server takes them.
+    """Write a model's predictions for a split, as the benchmarks' servers and scripts take them.
 
     GLUE: a TSV of index and prediction; MNLI's test writes both of its files. CLUE: JSON lines of id and label. Other
-    tasks: a TSV of index, prediction and probabilities. A split with labels is scored besides.
+    sentences: a TSV of index, prediction and probabilities. Questions: SQuAD's JSON of ids and texts. Tokens: a token
+    and its tag a line, and JSON lines of each sentence's entities with their places in its text. A split with labels
+    is scored besides.
 
     Example: python -m tinydistill predict --model runs/sst2/prediction --task SST-2 --data-dir glue
+
+    With --question and --text, print the answer to one question: python -m tinydistill predict --model
+    runs/squad/prediction --question "Who wrote it?" --text page.txt
     """
     from glue_tasks.task_file import choose_task
 
     check_memory_limit()
-    chosen = choose_task(task, task_file)
     if precision not in ("auto", "bf16", "fp16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")
 
+    if (question is None) != (text is None):
+        raise UserError("--question is about the file of --text; give both, or neither")
     from tinydistill.encoders.pretrained import quiet  # seconds to import
+
+    sizes = (max_length or 0, doc_stride or 0, batch_size, precision)
+    if question is not None and text is not None:
+        from tinydistill.answer import answer
+
+        asked = choose_task(task, task_file) if task or task_file else None
+        if asked and asked.kind != "spans":
+            raise UserError(f"--question is answered by rules of reading comprehension, and {asked.name} has others")
+        with quiet():
+            for found in answer(model, question, text, asked, *sizes, n_best or 1):
+                place = f"characters {found['start']} to {found['end']}" if "start" in found else "no answer"
+                print(f"{found['text']}\t{place}, score {found['score']:.3f}, probability {found['probability']:.3f}")
+        return
+    chosen = choose_task(task, task_file)
+    if data_dir is None:
+        raise UserError("predict needs --data-dir, the folder with the task's files; or --question and --text")
     from tinydistill.predict import write_predictions
 
-    given = (chosen, model, data_dir, split, output, overwrite, max_length or 0, batch_size, precision)
+    given = (chosen, model, data_dir, split, output, overwrite, *sizes, n_best)
     with quiet():
         for written in write_predictions(*given):
             cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""

@@ -72,9 +72,9 @@ def write_predictions(
     output: Path | None = None,
     overwrite: bool = False,
     max_length: int = 0,
+    doc_stride: int = 0,
     batch_size: int = 64,
     how: str = "auto",
-    doc_stride: int = 0,
     n_best: int = 0,
 ) -> Iterator[Written]:
     """Write one prediction for each row of the split, in the file's order; yields each split whose file is there.

@@ -217,26 +217,30 @@ class Spans:
         questions = rows_beside(answers.data)
         decoded = self.decoded(answers.outputs, answers.data)
         texts, ids, contexts = _texts(decoded, questions["context"]), questions["id"], questions["context"]
+        threshold = getattr(answers.config, THRESHOLD, 0.0)
         if self.task.may_lack_answer:
-            threshold = getattr(answers.config, THRESHOLD, 0.0)
             nulls = _null_scores(decoded)
             texts = ["" if null > threshold else text for text, null in zip(texts, nulls, strict=True)]
         if answers.n_best:
             write_json(
                 self.files(path, answers.n_best)[1],
                 {
-                    id: self._n_best(found, context, answers.n_best)
+                    id: self.n_best(found, context, answers.n_best, threshold)
                     for id, found, context in zip(ids, decoded, contexts, strict=True)
                 },
             )
         write_json(path, dict(zip(ids, texts, strict=True)))
 
-    def _n_best(self, found: Decoded, context: str, count: int) -> list[dict[str, Any]]:
+    def n_best(self, found: Decoded, context: str, count: int, threshold: float = 0.0) -> list[dict[str, Any]]:
+        """The best answers of a question, the best first: text, score, characters, and their probability among these.
+
+        threshold: how much better than the best span none must score to come before it.
+        """
         ranked: list[dict[str, Any]] = [
             {"text": context[s.start : s.end], "score": s.score, "start": s.start, "end": s.end} for s in found.spans
         ]
         if self.task.may_lack_answer:
-            ranked.append({"text": "", "score": found.null})
+            ranked.append({"text": "", "score": found.null - threshold})
             ranked.sort(key=lambda each: -each["score"])
         ranked = ranked[:count]
         shares = span_decoding.probabilities([each["score"] for each in ranked])
