@@ -40,9 +40,7 @@ class Decoded(NamedTuple):
 
 def decode(windows: Sequence[Window], longest: int, n_best: int = N_BEST) -> Decoded:
     """The best spans of one question, no two of the same characters. longest: pieces of an answer, at most."""
-    parts = [
-        _spans_of(window, owned, longest, n_best) for window, owned in zip(windows, _owned(windows), strict=True)
-    ]
+    parts = [_spans_of(window, owned, longest, n_best) for window, owned in zip(windows, _owned(windows), strict=True)]
     starts, ends, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
     ranked = np.lexsort((ends, starts, -scores))
     _, firsts = np.unique(np.stack([starts, ends])[:, ranked], axis=1, return_index=True)

@@ -27,7 +27,5 @@ def test_values_are_scored_by_all_metrics_of_the_task(tmp_path: Path) -> None:
     ("name", "references", "expected"),
     [("SST-2", [1, 1, 1, 0], 0.75), ("MNLI", [2, 2, 0, 1, 2], 0.6), ("CoLA", [1, 1, 0], 0.0), ("STS-B", [1, 4], 0.0)],
 )
-def test_chance_is_the_best_constant_answer(
-    name: str, references: list[int], expected: float, tmp_path: Path
-) -> None:
+def test_chance_is_the_best_constant_answer(name: str, references: list[int], expected: float, tmp_path: Path) -> None:
     assert kind_of(TASKS[name]).chance(of_labels(references, tmp_path)) == expected
