@@ -214,9 +214,8 @@ def _block(
 
 IDLE = "idle"  # in a batch whose examples do not count: it keeps a process busy
 PLACES = "places"  # a column: which pieces of an example have outputs that count
-# Columns that a batch makes itself, or goes without.
-_NO_INPUTS = ("attention_mask", "length", "cut", PLACES, "row", "first", "offsets")
-
+_NO_INPUTS = ("attention_mask", "length", "cut")  # columns that a batch makes itself, or goes without
+_OF_PLACES = (PLACES, "row", "first", "offsets")  # the same, of examples with places
 
 _NO_LABEL = -100  # as transformers has it
 
@@ -247,14 +246,16 @@ class Collator:
                 values = np.full(mask.shape, fill)
                 values[mask] = np.concatenate([example[name] for example in examples])
                 batch[name] = torch.from_numpy(values)
+        made = {*self.fill, *_NO_INPUTS}
         if PLACES in examples[0]:
+            made.update(_OF_PLACES)
             counted = torch.zeros(mask.shape, dtype=torch.bool)
             starts = width - lengths if self.on_the_left else np.zeros_like(lengths)
             for row, example in enumerate(examples):
                 counted[row, torch.tensor(example[PLACES], dtype=torch.long) + int(starts[row])] = True
             batch[COUNTED] = counted
         for name in examples[0]:
-            if name in self.fill or name in _NO_INPUTS:
+            if name in made:
                 continue
             of_examples = [example[name] for example in examples]
             if name == self.at_places and COUNTED in batch:

@@ -15,7 +15,7 @@ from tinydistill.ensemble import Ensemble
 from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
 from tinydistill.objectives import ANY_TEACHER, Objective
 from tinydistill.of_last_step import Assignment, StepMean
-from tinydistill.outputs import OfExamples, Outputs
+from tinydistill.outputs import LEFT_OUT, OfExamples, Outputs
 from tinydistill.schedules import Schedule, at_share
 
 Width = int | Mapping[int, int]  # of all hidden states, or by layer
@@ -179,7 +179,9 @@ class Distiller(nn.Module):
             assert self.ensemble is not None
             given = {name: of.logits for name, of in teachers.items() if of.logits is not None}
             parts = {name: self.outputs.rows(logits, batch) for name, logits in given.items()}
-            return self.ensemble.mean(parts, temperature)
+            mean = self.ensemble.mean(parts, temperature)
+            one = next(iter(parts.values()))
+            return torch.where(one == LEFT_OUT, one, mean)  # also of probabilities, whose logits are moved
         logits = _of(teachers, o.teacher).logits
         assert logits is not None
         return self.outputs.rows(logits, batch)

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tokenizers.models import Unigram
@@ -62,7 +62,6 @@ class _UnitReader:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.backend = tokenizer.backend_tokenizer
-        self.unknown = tokenizer.unk_token_id
         self.ids_of = functools.lru_cache(maxsize=1 << 16)(self._ids_of)
 
     def __call__(self, text: str) -> Pieces:
@@ -91,7 +90,8 @@ class Frame:
     """The special pieces around one text, or around and between two, and the segment ids of both."""
 
     parts: tuple[tuple[int, ...], ...]  # before, (between,) after
-    types: tuple[int, ...]  # segment ids of: before, first, (between, second,) after
+    part_types: tuple[tuple[int, ...], ...]  # the segment ids of each of them
+    text_types: tuple[int, ...]  # and of each text
 
     @staticmethod
     def of(tokenizer: PreTrainedTokenizerBase, two: bool) -> "Frame":
@@ -100,22 +100,19 @@ class Frame:
         backend.no_padding()
         encoding = backend.encode("a", "a") if two else backend.encode("a")
         parts: list[list[int]] = [[]]
-        types: list[int] = []
-        last: int | None = None
+        part_types: list[list[int]] = [[]]
+        text_types: list[int] = []
+        last: int | None = None  # text
         for id, type_id, of in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
             if of is None:
-                if not parts[-1]:
-                    types.append(type_id)
                 parts[-1].append(id)
+                part_types[-1].append(type_id)
             elif of != last:
-                if not parts[-1]:
-                    types.append(type_id)  # nothing stands before it
                 parts.append([])
-                types.append(type_id)
-            last = of if of is not None else last
-        if not parts[-1]:
-            types.append(types[-1])
-        return Frame(tuple(map(tuple, parts)), tuple(types))
+                part_types.append([])
+                text_types.append(type_id)
+                last = of
+        return Frame(tuple(map(tuple, parts)), tuple(map(tuple, part_types)), tuple(text_types))
 
     @property
     def size(self) -> int:
@@ -124,13 +121,11 @@ class Frame:
 
     def around(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
         """The pieces of an example, and its segment ids."""
-        ids: list[int] = []
-        types: list[int] = []
-        pieces: Iterator[Sequence[int]] = iter(texts)
-        for place, of_type in enumerate(self.types):
-            part = next(pieces) if place % 2 else self.parts[place // 2]
-            ids += part
-            types += [of_type] * len(part)
+        ids, types = list(self.parts[0]), list(self.part_types[0])
+        rest = zip(texts, self.text_types, self.parts[1:], self.part_types[1:], strict=True)
+        for text, text_type, part, part_types in rest:
+            ids += [*text, *part]
+            types += [*[text_type] * len(text), *part_types]
         return ids, types
 
     def start_of_last(self, *texts: Sequence[int]) -> int:

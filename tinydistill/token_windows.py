@@ -1,6 +1,6 @@
 """Sentences of tokens as the pieces of examples: one, or windows where a sentence is too long."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -33,7 +33,7 @@ def windows(tokens: Sequence[Sequence[int]], room: int) -> Iterator[tuple[list[i
     ends = list(accumulate(map(len, cut), initial=0))  # ends[i]: pieces before token i
     margin, count, first = room // _MARGIN, len(cut), 0
     while first < count:
-        left = next(i for i in range(first + 1) if ends[first] - ends[i] <= margin)
+        left = bisect_left(ends, ends[first] - margin, hi=first)
         limit = ends[left] + room
         right = bisect_right(ends, limit) - 1  # the window ends before this token
         end = count if right == count else max(bisect_right(ends, limit - margin) - 1, first + 1)

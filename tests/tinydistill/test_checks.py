@@ -1,6 +1,7 @@
 """Teachers and students that would train quietly to nothing are refused before a step is taken."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinydistill.phases import PHASES
 from tinydistill.resolving import Sizes, resolve
 
 from .conftest import PIECES, make_tokenizer, tiny_bert_config
+from .of_tasks import of_labels
 
 MNLI = TASKS["MNLI"]
 REFERENCES = np.array([0, 0, 0, 1, 1, 2, 2, 2] * 5)
@@ -26,34 +28,36 @@ def logits_for(predictions: np.ndarray) -> np.ndarray:
     return np.eye(3)[predictions]
 
 
-def test_a_teacher_at_chance() -> None:
+def test_a_teacher_at_chance(tmp_path: Path) -> None:
+    dev = of_labels(REFERENCES, tmp_path)
     constant = logits_for(np.zeros(40, dtype=int))
     with pytest.raises(
         UserError, match=r"scores 0.375 \(accuracy\) on dev, no better than chance \(0.375\) as far as 40 rows can tell"
     ):
-        checks.check_score(kind_of(MNLI), "t", constant, REFERENCES)
-    assert "no better than chance" in checks.check_score(kind_of(MNLI), "t", constant, REFERENCES, required=False)
+        checks.check_score(kind_of(MNLI), "t", constant, dev)
+    assert "no better than chance" in checks.check_score(kind_of(MNLI), "t", constant, dev, required=False)
 
 
-def test_a_good_teacher() -> None:
-    assert checks.check_score(kind_of(MNLI), "t", logits_for(REFERENCES), REFERENCES) == ""
+def test_a_good_teacher(tmp_path: Path) -> None:
+    assert checks.check_score(kind_of(MNLI), "t", logits_for(REFERENCES), of_labels(REFERENCES, tmp_path)) == ""
 
 
-def test_a_head_that_was_never_trained_is_refused_nearly_always() -> None:
+def test_a_head_that_was_never_trained_is_refused_nearly_always(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    references = random.integers(0, 3, 400)
+    dev = of_labels(random.integers(0, 3, 400), tmp_path)
     refused = 0
     for _ in range(100):
         try:
-            checks.check_score(kind_of(MNLI), "t", random.normal(size=(400, 3)), references)
+            checks.check_score(kind_of(MNLI), "t", random.normal(size=(400, 3)), dev)
         except UserError:
             refused += 1
     assert refused >= 95
 
 
-def test_a_regression_teacher_that_answers_always_the_same() -> None:
+def test_a_regression_teacher_that_answers_always_the_same(tmp_path: Path) -> None:
+    dev = of_labels([1.0, 2.0, 3.0, 4.0], tmp_path)
     with pytest.raises(UserError, match=r"scores 0.000 \(pearson\)"):
-        checks.check_score(kind_of(TASKS["STS-B"]), "t", np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0]))
+        checks.check_score(kind_of(TASKS["STS-B"]), "t", np.ones((4, 1)), dev)
 
 
 def test_vocabularies() -> None:
@@ -89,17 +93,18 @@ def test_a_student_that_does_not_fit() -> None:
 
 @pytest.mark.parametrize("most", [0.75, 0.9, 0.97])
 @pytest.mark.parametrize("task", ["SST-2", "MRPC"])
-def test_a_perfect_teacher_of_a_skewed_dev_set(task: str, most: float) -> None:
+def test_a_perfect_teacher_of_a_skewed_dev_set(task: str, most: float, tmp_path: Path) -> None:
     references = (np.arange(102) < most * 102).astype(int)
-    assert checks.check_score(kind_of(TASKS[task]), "t", np.eye(2)[references], references) == ""
+    dev = of_labels(references, tmp_path)
+    assert checks.check_score(kind_of(TASKS[task]), "t", np.eye(2)[references], dev) == ""
 
 
 @pytest.mark.parametrize("task", ["SST-2", "MRPC", "CoLA"])
-def test_a_random_head_is_refused_on_a_skewed_dev_set(task: str) -> None:
+def test_a_random_head_is_refused_on_a_skewed_dev_set(task: str, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    references = (random.random(200) < 0.8).astype(int)
+    dev = of_labels((random.random(200) < 0.8).astype(int), tmp_path)
     taken = 0
     for _ in range(100):
         leaning = random.normal(size=(200, 2)) + random.normal(size=2) * 3
-        taken += not checks.check_score(kind_of(TASKS[task]), "t", leaning, references, required=False)
+        taken += not checks.check_score(kind_of(TASKS[task]), "t", leaning, dev, required=False)
     assert taken <= 5

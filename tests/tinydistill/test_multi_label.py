@@ -15,6 +15,7 @@ from tinydistill.kinds import kind_of
 from tinydistill.kinds.multi_label import THRESHOLD, best_threshold
 from tinydistill.losses import gold_binary_cross_entropy, soft_binary_cross_entropy
 
+from .of_tasks import of_labels
 from .runs import record
 
 LABELS = ("mood", "praise", "plot")
@@ -75,7 +76,7 @@ def test_from_files_to_predictions(
     teacher, student = report["teacher"]["dev"]["dev"], report["students"]["prediction"]["dev"]["dev"]
     assert teacher.keys() == {"micro_f1", "macro_f1", "threshold"}
     gold = np.array([[label in labels.split("|") for label in LABELS] for _, labels in rows(64, 2)])
-    constant = kind_of(task()).chance(gold.astype(int))
+    constant = kind_of(task()).chance(of_labels(gold.astype(int).tolist(), tmp_path))
     assert min(teacher["micro_f1"], student["micro_f1"]) > constant + 0.1
     config = json.loads((tmp_path / "prediction" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
@@ -138,27 +139,29 @@ def test_of_no_labels_at_all_no_threshold_is_better() -> None:
 
 
 @pytest.mark.parametrize("metric", ["micro_f1", "macro_f1"])
-def test_chance_is_the_best_constant_answer(metric: str) -> None:
+def test_chance_is_the_best_constant_answer(metric: str, tmp_path: Path) -> None:
     import itertools
 
     gold = (np.random.default_rng(1).random((30, 3)) < [0.2, 0.5, 0.9]).astype(np.int64)
     answers = (np.broadcast_to(answer, gold.shape) for answer in itertools.product((0, 1), repeat=3))
-    assert kind_of(task(metric)).chance(gold) == pytest.approx(max(METRICS[metric](each, gold) for each in answers))
+    best = max(METRICS[metric](each, gold) for each in answers)
+    assert kind_of(task(metric)).chance(of_labels(gold.tolist(), tmp_path)) == pytest.approx(best)
 
 
-def test_a_threshold_that_the_model_states() -> None:
+def test_a_threshold_that_the_model_states(tmp_path: Path) -> None:
     from transformers import BertConfig
 
-    kind, gold = kind_of(task()), np.array([[1, 0, 0], [0, 1, 1]])
+    kind, dev = kind_of(task()), of_labels([[1, 0, 0], [0, 1, 1]], tmp_path)
     outputs = np.array([[3.0, -1.0, -3.0], [-2.0, 2.0, 0.5]])
     config = BertConfig()
     assert kind.answers(outputs, config, LABELS) == ["mood", "praise,plot"]
     kind.keep(config, {"threshold": 0.9})
     assert kind.answers(outputs, config, LABELS) == ["mood", ""]
-    assert kind.score(outputs, gold, config)["threshold"] == 0.9
-    assert kind.score(outputs, gold)["micro_f1"] == 1.0
+    assert kind.score(outputs, dev, config)["threshold"] == 0.9
+    assert kind.score(outputs, dev)["micro_f1"] == 1.0
 
 
-def test_a_teacher_that_does_not_name_its_labels() -> None:
-    doubts = kind_of(task()).doubts("t", np.zeros((2, 3)), np.zeros((2, 3)), unnamed=True)
+def test_a_teacher_that_does_not_name_its_labels(tmp_path: Path) -> None:
+    dev = of_labels([[0, 0, 0]] * 2, tmp_path)
+    doubts = kind_of(task()).doubts("t", np.zeros((2, 3)), dev, unnamed=True)
     assert "does not name its labels; they are taken in the order mood, praise, plot" in doubts.serious[0]

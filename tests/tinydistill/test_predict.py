@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel, pipeline
 
 from glue_tasks import TASKS, Task
 from glue_tasks.files import open_table
-from tests.tinydistill.predictions import one_at_a_time, predict, save_model, write_split
+from tests.tinydistill.predictions import one_at_a_time, predict, read_tsv, save_model, write_split
 from tests.tinydistill.runs import NARROW, record, run
 from tinydistill.kinds import kind_of
-from tinydistill.predict import layout, output_paths, trained_length
+from tinydistill.kinds.kind import Answers
+from tinydistill.predict import output_paths, trained_with
 
 from .conftest import PIECES, make_tokenizer
 
@@ -93,7 +95,7 @@ def sst2(tmp_path: Path) -> tuple[Path, Task, Path]:
 def test_the_length_is_that_of_the_training(
     sst2: tuple[Path, Task, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert trained_length(str(sst2[0])) == 0
+    assert "max_length" not in trained_with(str(sst2[0]))
     assert "--max-length 64 is more than the model" in fails(capsys, *sst2, "--output", tmp_path / "a.tsv")
     (sst2[0] / "run.json").write_text(json.dumps({"state": "finished", "settings": {"max_length": 9}}))
     predict(*sst2, "--output", tmp_path / "a.tsv")
@@ -213,10 +215,10 @@ def test_ids_are_found_under_the_names_that_a_header_gives_them(tmp_path: Path, 
     """Else the rows of a part of the file would be numbered from 0."""
     path = tmp_path / "test.tsv"
     path.write_text(f"{header}\tsentence\n7\tfine\n")
-    _, rows = layout(
-        kind_of(TASKS["SST-2"]), open_table(TASKS["SST-2"], path, "test"), np.array([[0.0, 1.0]]), BertConfig()
-    )
-    assert list(rows) == [("7", "1")]
+    table, data = open_table(TASKS["SST-2"], path, "test"), Dataset.from_dict({})
+    answers = Answers(np.array([[0.0, 1.0]]), data, table, BertConfig())
+    kind_of(TASKS["SST-2"]).write(answers, tmp_path / "answers.tsv")
+    assert read_tsv(tmp_path / "answers.tsv")[1:] == [["7", "1"]]
 
 
 def test_a_pipeline_cuts_where_predict_does(data_dir: Path, finished: Path, tmp_path: Path) -> None:
