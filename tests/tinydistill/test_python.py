@@ -20,6 +20,7 @@ from tinydistill import PHASES, DistillationTrainer, Objective, Phase, Training,
 
 from .conftest import tiny_bert_config
 from .runs import record
+from .test_python_tokens import entities, tagger
 
 ROOT = Path(__file__).parents[2]
 ROWS = [(f"the {noun} is {word} .", int(word in ("good", "fine"))) for noun in ("film", "plot", "cast", "score")
@@ -68,7 +69,7 @@ def test_the_examples_of_the_docs(
     monkeypatch.chdir(tmp_path)
     small = BertForSequenceClassification(tiny_bert_config(layers=2))
     scope = {"teacher": trained, "tokenizer": tokenizer, "train_dataset": dataset(), "eval_dataset": dataset()}
-    scope["small"] = small
+    scope |= {"small": small, "tagger_teacher": tagger(), "entities": entities()}
     before, started = snapshot(trained), copy.deepcopy(small.state_dict())
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 5
