@@ -30,6 +30,7 @@ from tinydistill.kinds import TaskKind, kind_of
 from tinydistill.label_order import is_unnamed
 from tinydistill.models import load_fine_tuned, size_on_disk, weights_digest
 from tinydistill.options import Options
+from tinydistill.outputs import OfSpans
 from tinydistill.phases import PHASES, Phase
 from tinydistill.preparation import digest_of, shares_of
 from tinydistill.runs import PhaseFolder, versions
@@ -183,7 +184,8 @@ def _ensemble(
     reached = {name: entry["dev"][main][kind.task.main_metric] - chance for name, entry in entries.items()}
     ensemble = Ensemble(
         shares_of(options, reached),
-        options.teacher_mean,
+        # Of spans probabilities are over a window's pieces, which do not lie together here.
+        "logits" if isinstance(kind.outputs, OfSpans) else options.teacher_mean,
         kind.losses["logits"] == BY_LABEL,
     )
     scores = {}
