@@ -397,7 +397,7 @@ class Options:
         return found
 
 
-_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")  # NAME=MODEL
+_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")  # NAME=MODEL
 
 
 def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:

@@ -59,22 +59,25 @@ class MultiTask(Distiller):
         return [f"{task}_{objective.label}" for objective in self.of(task).objectives]
 
     def _share_body(self) -> None:
-        """Raises UserError if the students' bodies are not of one shape."""
+        """Raises UserError if the students' bodies are not of one shape.
+
+        A body may lack what another one's head needs: a classifier has a pooler, a tagger has none.
+        """
         distillers = [self.of(task) for task in self.names]
         students: list[Any] = [each.student for each in distillers]
-        body = students[0].base_model
+        bodies = [student.base_model for student in students]
+        body = max(bodies, key=lambda each: len(each.state_dict()))  # the first of those that have most
         shapes = {name: weight.shape for name, weight in body.state_dict().items()}
-        for task, student in zip(self.names[1:], students[1:], strict=True):
-            own = student.base_model
-            if type(own) is not type(body) or {n: w.shape for n, w in own.state_dict().items()} != shapes:
+        for task, own in zip(self.names, bodies, strict=True):
+            if type(own) is not type(body) or any(shapes.get(n) != w.shape for n, w in own.state_dict().items()):
                 raise UserError(
-                    f"the student of {task} would have another shape than that of {self.names[0]}, as their teachers "
-                    "have; name a folder or a hub id with --student, whose body all tasks share"
+                    f"the student of {task} would have another shape than that of {self.names[bodies.index(body)]}, as "
+                    "their teachers have; name a folder or a hub id with --student, whose body all tasks share"
                 )
         reached = [{name for name, each in s.base_model.named_parameters() if each.requires_grad} for s in students]
         for name, parameter in body.named_parameters():
             parameter.requires_grad = any(name in each for each in reached)
-        for student in students[1:]:
+        for student in students:
             setattr(student, student.base_model_prefix, body)
         # Each block now returns the scores that any task compares.
         scores = FeatureReader(students[0], self.objectives, side=0).scores
