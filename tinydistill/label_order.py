@@ -32,10 +32,12 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
     Raises UserError if the model has other labels than the task, or names them in two ways.
     """
     if config.num_labels != task.num_labels:
-        wanted = "one value" if task.is_regression else f"{task.num_labels} labels ({_listed(task.labels)})"
+        wanted = f"{task.num_labels} labels ({_listed(task.labels)})"
+        if not task.labels:
+            wanted = "one value" if task.is_regression else "a start and an end"
         raise UserError(f"the model {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
-    if task.is_regression:
-        return (0,)
+    if not task.labels:  # a value, or start and end, whatever a configuration calls them
+        return tuple(range(task.num_labels))
     names = _names(config, name)
     order = labels.output_order(task, names)
     if order is None and not labels.are_numbers(names):
