@@ -34,10 +34,11 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
     """
     _check_scheme(task, config, name)
     if config.num_labels != task.num_labels:
-        without_labels = "a start and an end" if task.kind == "spans" else "one value"
-        wanted = f"{task.num_labels} labels ({_listed(task.labels)})" if task.labels else without_labels
+        wanted = f"{task.num_labels} labels ({_listed(task.labels)})"
+        if not task.labels:
+            wanted = "one value" if task.is_regression else "a start and an end"
         raise UserError(f"the model {name} has {config.num_labels} outputs, {task.name} has {wanted}; choose another")
-    if not task.labels:
+    if not task.labels:  # a value, or start and end, whatever a configuration calls them
         return tuple(range(task.num_labels))
     names = _names(config, name)
     order = labels.output_order(task, names)

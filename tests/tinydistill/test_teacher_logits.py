@@ -1,23 +1,28 @@
 """The teacher's outputs on disk: those of the teacher, taken up after a stop, shared by processes."""
 
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from glue_tasks import TASKS
 from glue_tasks.files import open_table
 from tests import forked
 from tests.tinydistill.of_tasks import encode_table
 from tests.tinydistill.runs import NARROW, QUICK, refused, run
+from tests.tinydistill.spans_and_tokens import tagged, tiny_model, write_questions, write_sentences
 from tinydistill import teacher_logits as module
-from tinydistill.data import Collator
-from tinydistill.evaluation import predict
+from tinydistill.data import Collator, counted_outputs
+from tinydistill.evaluation import longest_first, predict
+from tinydistill.kinds import TaskKind, kind_of
+from tinydistill.kinds.kind import Lengths
 from tinydistill.models import weights_digest
 from tinydistill.runs import PhaseFolder
 from tinydistill.teacher_logits import teacher_logits
@@ -201,3 +206,92 @@ def test_two_processes_take_up_what_one_began(
     (whole,), (cut,) = ((tmp_path / out).glob("*.arrow") for out in ("whole", "cut"))
     assert (whole.name, whole.read_bytes()) == (cut.name, cut.read_bytes())
     assert not list((tmp_path / "cut").rglob("*.npy"))
+
+
+# ---- of several outputs an example, in half precision
+
+TASKS_WITH_PLACES = ("CoNLL2003", "SQuAD2.0")
+
+
+@dataclass(frozen=True)
+class Places:
+    """A task whose examples have several outputs: its kind, encoded rows, and a teacher."""
+
+    kind: TaskKind
+    data: Dataset
+    model: PreTrainedModel
+    collate: Any
+
+    def __call__(self, out: Path) -> Dataset:
+        weights = weights_digest(self.model)
+        return teacher_logits(self.model, weights, self.data, self.collate, "float32", out, self.kind.outputs)
+
+
+@pytest.fixture(params=TASKS_WITH_PLACES)
+def places(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Places:
+    task = TASKS[request.param]
+    if task.kind == "spans":
+        write_questions(tmp_path / "train.json", 40, seed=0, unanswerable=0.3)
+    else:
+        write_sentences(tmp_path / "train.txt", tagged(30, seed=0))
+    (path,) = tmp_path.glob("train.*")
+    kind = kind_of(task)
+    data = kind.encode(open_table(task, path), tokenizer, Lengths(20, 5), tmp_path / "cache")
+    return Places(kind, data, tiny_model(task), kind.collate(tokenizer))
+
+
+def test_outputs_that_count_are_kept_in_half_precision(places: Places, tmp_path: Path) -> None:
+    """2 bytes for each class of each, in the order of the rows: what the teacher gave, rounded."""
+    column = places(tmp_path / "out")
+    classes, counts = places.model.config.num_labels, counted_outputs(places.data)
+    assert [len(value) for value in column["teacher_logits"]] == (2 * classes * counts).tolist()
+    found = [np.frombuffer(value, dtype=np.float16).reshape(-1, classes) for value in column["teacher_logits"]]
+    expected: dict[int, np.ndarray] = {}
+    order = longest_first(places.data)
+    for first in range(0, len(order), 8):
+        rows = order[first : first + 8]
+        given = module.outputs_of_rows(places.model, places.data, rows, places.collate, "float32", places.kind.outputs)
+        ends = np.cumsum(counts[rows])
+        expected.update(zip(rows.tolist(), np.split(given, ends[:-1]), strict=True))
+    for row, values in enumerate(found):
+        assert (values == expected[row].astype(np.float16)).all()
+    live = predict(places.model, places.data, places.collate, "float32", kept=places.kind.outputs)
+    np.testing.assert_allclose(np.concatenate(found), live, rtol=1e-3, atol=1e-3)
+    (file,) = (tmp_path / "out").glob("*.arrow")
+    assert file.stat().st_size < 2 * classes * counts.sum() + 16 * len(counts) + 2_000
+    assert not list((tmp_path / "out").rglob("*.npy"))
+
+    rows = places.data.add_column("teacher_logits", column["teacher_logits"])
+    batch = places.collate(rows.__getitems__([3, 0, 5]))
+    given, counted = batch["teacher_logits"], batch["counted"]
+    assert given.shape == (*counted.shape, classes)
+    assert not given[~counted].any()
+    assert torch.equal(given[counted], torch.from_numpy(np.concatenate([found[i] for i in (3, 0, 5)])).float())
+
+
+@pytest.mark.parametrize("stop_at", [1, 6])
+def test_a_stop_in_half_precision(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    """The file is to the byte that of a run that was not stopped, whichever shards were made first."""
+    wholes, cuts = tmp_path / "whole", tmp_path / "cut"
+    places(wholes)
+    with monkeypatch.context() as patch:
+        Counted(patch, stop_at)
+        with pytest.raises(KeyboardInterrupt):
+            places(cuts)
+    shards = sorted(cuts.rglob("*.npy"))
+    assert len(shards) == (stop_at - 1) // 2
+    if shards:
+        np.save(shards[0], np.zeros(3))  # harmed: it is made again, behind the second
+    places(cuts)
+    whole, cut = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (wholes, cuts))
+    assert whole == cut
+
+
+def test_logits_that_half_precision_does_not_hold_are_its_largest(places: Places, tmp_path: Path) -> None:
+    with torch.no_grad():
+        places.model.get_submodule("qa_outputs" if places.kind.task.kind == "spans" else "classifier").weight *= 1e6
+    values = np.frombuffer(b"".join(places(tmp_path / "out")["teacher_logits"]), dtype=np.float16)
+    assert np.isfinite(values).all()
+    assert np.abs(values).max() == np.finfo(np.float16).max

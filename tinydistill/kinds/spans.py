@@ -163,35 +163,61 @@ class Spans:
 
     def chance(self, data: Dataset) -> float:
         """The better of random spans and, where questions may have no answer, none for each."""
-        questions = rows_beside(data)
-        lengths = [len(known[0]) if known else 1 for known in questions["answers"]]
-        random = [self._main(score) for score in self._random_scores(questions, lengths)]
+        questions, places = rows_beside(data), self._places(data)
+        firsts = [known[0] if known else "" for known in questions["answers"]]
+        starts = [context.find(text) for context, text in zip(questions["context"], firsts, strict=True)]
+        sizes = [
+            _count_pieces(own, start, start + len(text)) if start >= 0 else 1
+            for own, start, text in zip(places, starts, firsts, strict=True)
+        ]
+        random = [self._main(score) for score in self._random_scores(questions, places, sizes)]
         none = [self._main(self.metric("", known)) if not known else 0.0 for known in questions["answers"]]
         return max(float(np.mean(random)), float(np.mean(none)) if self.task.may_lack_answer else 0.0)
 
-    def _random_scores(self, questions: Dataset, lengths: Sequence[int]) -> list[SpanScore]:
-        """Of a random span of the context for each question, of so many characters."""
+    def _places(self, data: Dataset) -> list[np.ndarray]:
+        """For each question the characters of its context's pieces, (K, 2), windows joined."""
+        parts: list[list[np.ndarray]] = [[np.zeros((0, 2), dtype=np.int32)] for _ in range(len(rows_beside(data)))]
+        sizes = [0] * len(parts)
+        for row, first, packed in zip(
+            column(data, "row").tolist(), column(data, "first").tolist(), data["offsets"], strict=True
+        ):
+            offsets = np.frombuffer(packed, dtype=np.int32).reshape(-1, 2)
+            parts[row].append(offsets[sizes[row] - first :])  # what the windows before do not have
+            sizes[row] = first + len(offsets)
+        return [np.concatenate(each) for each in parts]
+
+    def _random_scores(self, questions: Dataset, places: Sequence[np.ndarray], sizes: Sequence[int]) -> list[SpanScore]:
+        """Of a random span of the context for each question, of so many pieces."""
         random = np.random.default_rng(0)
         scores = []
-        for context, known, length in zip(questions["context"], questions["answers"], lengths, strict=True):
-            start = int(random.integers(max(len(context) - length, 0) + 1))
-            scores.append(self.metric(context[start : start + length], known))
+        for context, known, own, size in zip(questions["context"], questions["answers"], places, sizes, strict=True):
+            size = max(min(size, len(own)), 1)
+            start = int(random.integers(max(len(own) - size, 0) + 1))
+            text = context[own[start, 0] : own[start + size - 1, 1]] if len(own) else ""
+            scores.append(self.metric(text, known))
         return scores
 
     def beats_chance(self, outputs: np.ndarray, data: Dataset) -> bool:
-        """Whether the spans found are clearly better than random ones as long of the same contexts, of some questions
-        that have an answer: an untrained head finds such random ones. Where there may be none, better than none too."""
+        """Whether the spans found are clearly better than random ones of as many pieces of the same contexts, of some
+        questions that have an answer: an untrained head finds such random ones. Random characters would not do: they
+        begin within words. Where there may be no answer, better than none too."""
         questions, decoded = rows_beside(data), self.decoded(outputs, data, n_best=1)
         answerable = np.flatnonzero([bool(known) for known in questions["answers"]])
         if not len(answerable):
             return False
         chosen = answerable[np.unique(np.linspace(0, len(answerable) - 1, _TRIED).astype(int))]
         some = questions.select(chosen)
-        texts = _texts([decoded[i] for i in chosen], some["context"])
+        best, places = [decoded[i] for i in chosen], self._places(data)
+        texts = _texts(best, some["context"])
         scores = [self.metric(text, known) for text, known in zip(texts, some["answers"], strict=True)]
         own = np.array([self._main(score) for score in scores])
         repeated = some.select(np.tile(np.arange(len(some)), _RANDOM_SPANS))
-        random = self._random_scores(repeated, [len(text) or 1 for text in texts] * _RANDOM_SPANS)
+        places = [places[i] for i in chosen]
+        sizes = [
+            _count_pieces(own, found.spans[0].start, found.spans[0].end) if found.spans else 1
+            for own, found in zip(places, best, strict=True)
+        ]
+        random = self._random_scores(repeated, places * _RANDOM_SPANS, sizes * _RANDOM_SPANS)
         others = np.array([self._main(score) for score in random]).reshape(_RANDOM_SPANS, -1).mean(0)
         gain = own - others
         spread = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
@@ -258,6 +284,11 @@ def _texts(decoded: Sequence[Decoded], contexts: Sequence[str]) -> list[str]:
 def _null_scores(decoded: Sequence[Decoded]) -> list[float]:
     """How much likelier no answer is than the best span: the higher, the less likely an answer."""
     return [found.null - found.spans[0].score if found.spans else float("inf") for found in decoded]
+
+
+def _count_pieces(places: np.ndarray, start: int, end: int) -> int:
+    """How many of the pieces at these characters, (K, 2), hold some of a span."""
+    return int(np.searchsorted(places[:, 0], end, side="left") - np.searchsorted(places[:, 1], start, side="right"))
 
 
 class _Cutter:
