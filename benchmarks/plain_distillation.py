@@ -1,6 +1,7 @@
 """Distillation as a straightforward script does it, to measure ours against.
 
-float32, eager attention, all hidden states and scores of all layers of both models, the teacher run in every step.
+float32, eager attention, all hidden states and scores of all layers of both models, the teacher run in every step. The
+outputs of tokens and spans are compared at all attended positions, as by the logits_mask of TextBrewer's examples.
 """
 
 import math
@@ -11,18 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tinydistill.encoders.logits import logits_of
 from tinydistill.layer_map import LayerMap
+from tinydistill.outputs import COUNTED, Outputs
 
 
 class PlainReference:
     """A straightforward distillation step by the authors' formulas (TinyBERT, equations 7 to 10)."""
 
-    def __init__(self, teacher: PreTrainedModel, student: PreTrainedModel, maps: LayerMap):
-        self.teacher, self.student, self.maps = teacher, student, maps
+    def __init__(self, teacher: PreTrainedModel, student: PreTrainedModel, maps: LayerMap, outputs: Outputs):
+        self.teacher, self.student, self.maps, self.outputs = teacher, student, maps, outputs
         self.scores: dict[str, list[Tensor]] = {"teacher": [], "student": []}
         for who, model in (("teacher", self.teacher), ("student", self.student)):
             model.set_attn_implementation("eager")
-            for block in model.bert.encoder.layer:
+            for block in model.base_model.encoder.layer:
                 attention: Any = block.attention.self
                 attention.register_forward_hook(self._keep_scores(who), with_kwargs=True)
         sizes = (self.student.config.hidden_size, self.teacher.config.hidden_size)
@@ -62,9 +65,11 @@ class PlainReference:
         self._update(loss)
 
     def distil_outputs(self, batch: dict[str, Tensor]) -> None:
+        attended = {**batch, COUNTED: batch["attention_mask"].bool()}
         with torch.no_grad():
-            targets = self._run(batch, "teacher").logits.softmax(-1)
-        self._update(-(targets * self._run(batch, "student").logits.log_softmax(-1)).sum(-1).mean())
+            targets = self.outputs.rows(logits_of(self._run(batch, "teacher")), attended).softmax(-1)
+        own = self.outputs.rows(logits_of(self._run(batch, "student")), attended)  # (N, K)
+        self._update(-(targets * own.log_softmax(-1)).sum(-1).mean())
 
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Tensor]) -> None:

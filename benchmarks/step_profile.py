@@ -15,7 +15,6 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.distillation import DATA_DIR, MINILM, PAIRS, Case, Setup, distiller_of, train, with_logits
 from benchmarks.machine import check_inputs
 from glue_tasks.errors import exit_on_user_error
-from tinydistill.data import Collator
 from tinydistill.encoders.cpu.memory import keep_freed_memory
 
 STEPS = 30
@@ -64,7 +63,7 @@ def shares(case: Case) -> dict[str, float]:
     """Kind of work -> share of the processor time of an epoch."""
     keep_freed_memory()
     setup = Setup(case)
-    collate = Collator(setup.tokenizer)
+    collate = setup.collate()
     rows: Dataset = setup.rows if case.phase == "intermediate" else with_logits(setup, setup.rows, collate)
     distiller = distiller_of(setup)
     train(setup, distiller, rows, collate, epochs=1, max_steps=8)
