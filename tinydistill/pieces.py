@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerBase
 
+from glue_tasks.errors import UserError
+
 _WORD_START = "\u2581"  # of SentencePiece
 # Chinese characters (and Japanese and Korean ones) and marks stand alone; words and numbers lie between them.
 _ALONE = r"\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
@@ -118,6 +120,16 @@ class Frame:
     def size(self) -> int:
         """How many special pieces there are."""
         return sum(map(len, self.parts))
+
+    def room(self, max_length: int, least: int) -> int:
+        """How many pieces of texts an example holds. Raises UserError if they are fewer than so many."""
+        room = max_length - self.size
+        if room < least:
+            raise UserError(
+                f"a maximum length of {max_length} pieces, {self.size} of them special ones, leaves room for "
+                f"{max(room, 0)}; use a longer --max-length"
+            )
+        return room
 
     def around(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
         """The pieces of an example, and its segment ids."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from glue_tasks.errors import UserError
 from tinydistill.pieces import Frame, pieces_of
 
 from .conftest import make_tokenizer
@@ -251,3 +252,11 @@ def test_a_published_bert(shared: Path) -> None:
     expected = tokenizer.backend_tokenizer.encode("who?", text)
     pieces = [each.ids for each in pieces_of(["who?", text], tokenizer, by_character=False)]
     assert Frame.of(tokenizer, two=True).around(*pieces) == (expected.ids, expected.type_ids)
+
+
+def test_a_maximum_length_without_room(tokenizer) -> None:
+    one, two = Frame.of(tokenizer, two=False), Frame.of(tokenizer, two=True)
+    assert (one.room(3, 1), two.room(5, 2)) == (1, 2)
+    for frame, length, least in ((one, 2, 1), (two, 4, 2), (two, 1, 2)):
+        with pytest.raises(UserError, match="use a longer --max-length"):
+            frame.room(length, least)

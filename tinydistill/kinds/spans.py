@@ -296,7 +296,7 @@ class _Cutter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, lengths: Lengths, with_null: bool, for_training: bool):
         self.frame, self.for_training = Frame.of(tokenizer, two=True), for_training
-        self.lengths, self.with_null = lengths, with_null
+        self.room, self.stride, self.with_null = self.frame.room(lengths.max_length, 2), lengths.doc_stride, with_null
         self.with_types = "token_type_ids" in tokenizer.model_input_names
         self.cls = tokenizer.cls_token_id
 
@@ -304,11 +304,11 @@ class _Cutter:
         self, question: list[int], context: Pieces, answers: Sequence[Answer] | None
     ) -> Iterator[dict[str, Any]]:
         """The columns of each window, but for `row`."""
-        asked = question[: min(_QUESTION, (self.lengths.max_length - self.frame.size) // 2)]
-        room = self.lengths.max_length - self.frame.size - len(asked)
+        asked = question[: min(_QUESTION, self.room // 2)]
+        room = self.room - len(asked)
         known = next((each for each in answers or () if each.start >= 0), None)  # or it is not in the context
         answer = _pieces_of_answer(context, known) if known else None
-        for first in starts_of_windows(len(context.ids), room, self.lengths.doc_stride):
+        for first in starts_of_windows(len(context.ids), room, self.stride):
             end = min(first + room, len(context.ids))
             if end == first and self.for_training:
                 continue

@@ -86,6 +86,7 @@ class Tokens:
 
     def _blocks(self, table: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Iterator[Columns]:
         frame = Frame.of(tokenizer, two=False)
+        room = frame.room(max_length, 1)
         rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
         with_types = "token_type_ids" in tokenizer.model_input_names
         number = 0
@@ -94,7 +95,7 @@ class Tokens:
             columns |= {"token_type_ids": []} if with_types else {}
             columns |= {"labels": []} if table.is_labelled else {}
             for row, pieces in zip(block, self._pieces(block, tokenizer), strict=True):
-                for ids, places, (first, end) in windows(pieces, max_length - frame.size):
+                for ids, places, (first, end) in windows(pieces, room):
                     own, types = frame.around(ids)
                     start = frame.start_of_last(ids)
                     columns["input_ids"].append(own)
