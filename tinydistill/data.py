@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,13 @@ def cached_rows(
     return Dataset.from_file(str(path))
 
 
+def blocks_of(table: Split, what: str = "rows", size: int = _ROWS_AT_ONCE) -> Iterator[list[Row]]:
+    """The table's rows, so many at a time, beside a progress bar of what they are."""
+    rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=f" {what}", leave=False, delay=2))
+    while block := list(itertools.islice(rows, size)):
+        yield block
+
+
 def rows_beside(data: Dataset) -> Dataset:
     """The second dataset that `cached_rows` wrote with the first."""
     return Dataset.from_file(str(_beside(Path(data.cache_files[0]["filename"]))))
@@ -180,11 +186,10 @@ def _columns(
     # One call through transformers sets the tokenizer's backend up; its own way back to Python is twice as long.
     tokenizer("", truncation="longest_first", max_length=max_length)
     backend = tokenizer.backend_tokenizer
-    rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
     with_types = "token_type_ids" in tokenizer.model_input_names
     waiting: tuple[list[Row], Future] | None = None
     with ThreadPoolExecutor(1) as beside:  # the backend lets go of Python's lock
-        while block := list(islice(rows, _ROWS_AT_ONCE)):
+        for block in blocks_of(table):
             texts = [row.texts if len(row.texts) > 1 else row.texts[0] for row in block]
             ahead = (block, beside.submit(backend.encode_batch, texts))
             if waiting:
@@ -272,7 +277,7 @@ class Collator:
     def _at_places(values: list[bytes], counted: torch.Tensor) -> torch.Tensor:
         """A teacher's logits (B, L, C), 0 where they do not count, of those that do, in half precision."""
         flat = torch.from_numpy(np.frombuffer(b"".join(values), dtype=np.float16).astype(np.float32))
-        rows = flat.view(int(counted.sum()), -1)
+        rows = flat.view(max(int(counted.sum()), 1), -1)[: int(counted.sum())]
         full = rows.new_zeros(*counted.shape, rows.shape[1])
         full[counted] = rows
         return full

@@ -101,7 +101,7 @@ def _of_tokens(config: Any, dev: Dataset, language: str) -> Task:
 
 def _of_spans(dev: Dataset, language: str) -> Task:
     base = TASKS["CMRC2018" if language == "zh" else "SQuAD1.1"]
-    may_lack = any(not answers["text"] for answers in dev[ANSWERS])
+    may_lack = any(not (each.get("text") if isinstance(each, dict) else each) for each in dev[ANSWERS])
     return dataclasses.replace(
         base,
         name="custom",
@@ -135,6 +135,11 @@ def write_split(task: Task, config: Any, data: Dataset, columns: Mapping[str, st
         data = data.remove_columns(label).add_column(label, named)
     elif task.kind == "tokens" and kind is not None and getattr(kind.feature, "dtype", "") != "string":
         names = _tag_names(config, data)
+        numbers = {number for tags in data[label] for number in tags}
+        if wrong := numbers - {*range(len(names))}:
+            raise UserError(
+                f"the dataset has the tag {min(wrong)}, and there are {len(names)} tags, from 0: {', '.join(names)}"
+            )
         named = [[names[number] for number in tags] for tags in data[label]]
         tags = Dataset.from_dict({label: named}, features=Features({label: List(Value("string"))}))
         data = data.remove_columns(label).add_column(label, tags.data.column(label).combine_chunks())

@@ -19,8 +19,8 @@ def extra_tasks(task: Task, names: Sequence[str]) -> list[Task]:
     """The tasks of the names, or of task files. Raises UserError for one that is not there, or of another kind."""
     found = [choose_task(None, name) if name.endswith(".toml") else choose_task(name, None) for name in names]
     for other in found:
-        if other == task:
-            raise UserError(f"--extra-task {other.name} is the task itself; name another, or leave it out")
+        if [task.name, *(each.name for each in found)].count(other.name) > 1:
+            raise UserError(f"two of the tasks to train on are called {other.name!r}; name each once, by its own name")
         if _inputs(other) != _inputs(task):
             raise UserError(
                 f"--extra-task {other.name} has {_inputs(other)}, and {task.name} has {_inputs(task)}; name one that "

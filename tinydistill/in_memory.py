@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -212,7 +212,7 @@ def encode_dataset(
             remove_columns=texts,
             desc="tokenise",
         )
-    if "labels" in data.column_names and has_tags(student) and PLACES not in data.column_names:
+    if has_tags(student) and PLACES not in data.column_names:
         data = _at_places(data)
     elif "labels" in data.column_names:
         data = _with_label_ids(data, config)
@@ -224,7 +224,12 @@ def encode_dataset(
 
 
 def _at_places(data: Dataset) -> Dataset:
-    """Labels of pieces, -100 where there is none, as those of the pieces that have one."""
+    """Labels of pieces, -100 where there is none, as those of the pieces that have one. Raises UserError without."""
+    if not isinstance(data.features.get("labels"), List):
+        raise UserError(
+            "a model of tokens learns from a dataset that is tokenised, with a list of labels for each row, -100 for "
+            "pieces that have none; or give tokens and tags to distill()"
+        )
 
     def of_rows(rows: dict[str, list]) -> dict[str, list]:
         places = [[i for i, label in enumerate(labels) if label >= 0] for labels in rows["labels"]]

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tinydistill.losses.arithmetic import wide
+
 COUNTED = "counted"  # of a batch: (B, L) bool, the pieces whose outputs count
 LEFT_OUT = -1e4  # a logit that has no part in a softmax, also in half precision
 
@@ -84,13 +86,13 @@ class OfSpans:
 
     def rows(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         outside = ~self.positions(batch)[..., None]  # (B, L, 1)
-        return logits.float().masked_fill(outside, LEFT_OUT).transpose(1, 2).flatten(0, 1)  # (2B, L)
+        return wide(logits).masked_fill(outside, LEFT_OUT).transpose(1, 2).flatten(0, 1)  # (2B, L)
 
     def gold(self, batch: Mapping[str, Tensor]) -> Tensor:
         return batch["labels"].flatten()  # (B, 2) -> (2B,)
 
     def classes(self, batch: Mapping[str, Tensor]) -> Tensor | None:
-        return self.positions(batch).sum(1).repeat_interleave(2)
+        return self.positions(batch).sum(1).clamp(min=1).repeat_interleave(2)  # a context may be empty
 
     def of_examples(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return values.view(-1, 2).mean(1)

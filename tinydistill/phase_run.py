@@ -41,7 +41,7 @@ from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.options import Options, identity
 from tinydistill.phases import Phase
-from tinydistill.preparation import own_settings, prepare, resolved, shares_of
+from tinydistill.preparation import BY_DEV, own_settings, prepare, resolved, shares_of
 from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.saving import Checkpoints, save_student
@@ -291,7 +291,9 @@ class PhaseRun:
             raise UserError(f"{doubts.serious[0]}; or distil from it all the same with --allow-weak-teacher")
         scores = self.kind.score(outputs, dev)
         print(f"{who} on dev: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
-        above = scores[self.task.main_metric] - self.kind.chance(dev)
+        # Of spans it takes as long as a score.
+        chance = self.kind.chance(dev) if self.options.teacher_weights == BY_DEV else 0.0
+        above = scores[self.task.main_metric] - chance
         return [note for note in (warning, *doubts.notes, *doubts.serious) if note], above
 
     def _with_logits(self, teachers: Mapping[str, PreTrainedModel], data: Dataset) -> Dataset:

@@ -83,6 +83,8 @@ def write_predictions(
     `test` is all test sets that are submitted and there, such as both of MNLI. Raises UserError if an output is there
     and `overwrite` is not set, or if data or model do not fit.
     """
+    if (n_best or doc_stride) and task.kind != "spans":
+        raise UserError(f"--n-best and --doc-stride are for questions about a text, and {task.name} has none")
     kind = kind_of(task)
     tables, paths, notes = {}, {}, []
     for each, path in output_paths(task, split, output).items():

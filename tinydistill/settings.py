@@ -123,6 +123,8 @@ def resolve(
         )
     if "doc_stride" in values and all(task.kind != "spans" for task in together or [chosen]):
         raise UserError(f"doc_stride is for questions about a text, and {chosen.name} has none; leave it out")
+    if values.get("noise") and any(task.kind in ("tokens", "spans") for task in together or [chosen]):
+        raise UserError("noise moves the pieces of a text, and of tokens and spans places in it; leave it out")
     if values.get("noise"):
         values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tinydistill.distiller import Distiller
 from tinydistill.ensemble import Ensemble
 from tinydistill.features import Features
-from tinydistill.losses import FEATURES
+from tinydistill.losses import FEATURES, gold_cross_entropy
 from tinydistill.objectives import Objective
 from tinydistill.outputs import COUNTED, OfExamples, OfSpans, OfTokens, Outputs
 from tinydistill.schedules import LOWEST_TEMPERATURE, Schedule
@@ -313,3 +313,19 @@ def test_the_gold_class_and_the_largest_are_exchanged(kind: str) -> None:
             losses.append(4 * plain_loss("kl_divergence", z, shifted, label, 2.0))
         expected.append(mean(losses))
     assert got == pytest.approx(expected, rel=1e-5, abs=2e-6)
+
+
+def test_windows_without_an_answer_or_a_context_have_finite_losses() -> None:
+    """On dev a window may not hold the answer, -100, and a context may be empty; neither adds to a loss of labels."""
+    outputs, logits = OfSpans(), torch.randn(2, 5, 2)
+    batch = {COUNTED: torch.tensor([[0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]).bool(), "labels": torch.full((2, 2), -100)}
+    rows = outputs.rows(logits, batch)
+    assert gold_cross_entropy(rows, outputs.gold(batch)).tolist() == [0.0] * 4
+    classes = outputs.classes(batch)
+    assert classes is not None
+    assert classes.tolist() == [2, 2, 1, 1]
+
+
+def test_rows_of_spans_keep_double_precision() -> None:
+    batch = {COUNTED: torch.ones(1, 3).bool()}
+    assert OfSpans().rows(torch.rand(1, 3, 2, dtype=torch.float64), batch).dtype == torch.float64

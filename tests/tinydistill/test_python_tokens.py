@@ -181,3 +181,29 @@ def test_a_model_of_another_scheme() -> None:
     assert named_order(get_task("SQuAD1.1"), tiny_bert_config(num_labels=2), "m") == (0, 1)
     with pytest.raises(UserError, match="has 3 outputs, SQuAD1.1 has a start and an end"):
         named_order(get_task("SQuAD1.1"), tiny_bert_config(num_labels=3), "m")
+
+
+@pytest.mark.parametrize("labels", ["none", "one"])
+def test_the_trainer_without_tags(labels: str, tokenizer, tmp_path: Path) -> None:
+    data = pieces(tokenizer).remove_columns("labels")
+    data = data if labels == "none" else data.add_column("labels", [0] * len(data))
+    with pytest.raises(UserError, match="with a list of labels for each row, -100"):
+        DistillationTrainer(tagger(2), tagger(), train_dataset=data, processing_class=tokenizer)
+
+
+@pytest.mark.parametrize("number", [-100, 5])
+def test_a_number_that_is_no_tag(number: int, tmp_path: Path) -> None:
+    data = Dataset.from_dict({"tokens": [["good"]], "tags": [[number]]})
+    task = described(tagger().config, entities("numbers"), {"ner_tags": "tags"}, ())
+    with pytest.raises(UserError, match=f"has the tag {number}, and there are 5 tags, from 0"):
+        write_split(task, tagger().config, data, {}, tmp_path / "train.parquet")
+
+
+def test_a_saved_tagger_states_no_problem_type(tokenizer, tmp_path: Path) -> None:
+    """Which older transformers would refuse, of any but its own three."""
+    from tinydistill.kinds import kind_of
+
+    config = tiny_bert_config()
+    config.update(kind_of(get_task("MSRA")).head())
+    BertForTokenClassification(config).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text()).get("problem_type") is None

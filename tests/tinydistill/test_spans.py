@@ -114,7 +114,7 @@ def test_windows_hold_the_question_and_all_of_the_context(
             assert [asked["context"][start:end]] == asked["answers"]
             answered.add(row["row"])
         else:
-            assert first == last == (0 if task is SQUAD2 else -1)
+            assert first == last == (0 if task is SQUAD2 else -100)
     assert [len(seen[number]) for number in range(40)] == [len(each["context"].split()) for each in questions]
     # Of questions with an answer, all but those of which two windows share the answer's two words.
     answerable = {number for number, answers in enumerate(known.values()) if answers}
@@ -125,7 +125,7 @@ def test_windows_hold_the_question_and_all_of_the_context(
 
 def test_training_leaves_out_windows_without_the_answer(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     all_windows, training = (encoded(SQUAD, tokenizer, tmp_path, SHORT, each) for each in (False, True))
-    expected = [row for row in all_windows if row["labels"] != [-1, -1]]
+    expected = [row for row in all_windows if row["labels"] != [-100, -100]]
     assert 0 < len(expected) < len(all_windows)
     assert list(training) == expected
     all_windows, training = (encoded(SQUAD2, tokenizer, tmp_path, SHORT, each) for each in (False, True))

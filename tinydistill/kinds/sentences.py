@@ -109,7 +109,7 @@ class Sentences:
         raise NotImplementedError
 
 
-def head_of_labels(task: Task, problem_type: str) -> dict[str, object]:
+def head_of_labels(task: Task, problem_type: str | None) -> dict[str, object]:
     """Configuration entries of a head with an output for each of the task's labels, by transformers' problem type."""
     return {
         "num_labels": task.num_labels,

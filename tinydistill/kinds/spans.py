@@ -6,7 +6,6 @@ outputs that count are those of the context's pieces, and of [CLS] where a quest
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 from torch import Tensor
-from tqdm import tqdm
 from transformers import AutoModelForQuestionAnswering, PreTrainedConfig, PreTrainedTokenizerBase
 
 from glue_tasks.rows import Answer, Question, Split
@@ -22,7 +20,17 @@ from glue_tasks.span_metrics import SpanScore, cmrc_score, no_answer_threshold, 
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import span_decoding
-from tinydistill.data import PLACES, Collator, Columns, cached_rows, column, counted_outputs, piece_columns, rows_beside
+from tinydistill.data import (
+    PLACES,
+    Collator,
+    Columns,
+    blocks_of,
+    cached_rows,
+    column,
+    counted_outputs,
+    piece_columns,
+    rows_beside,
+)
 from tinydistill.kinds.kind import Answers, Batch, Collate, Doubts, Lengths
 from tinydistill.outputs import COUNTED, OfSpans, Outputs
 from tinydistill.pieces import Frame, Pieces, pieces_of
@@ -34,7 +42,7 @@ THRESHOLD = "span_no_answer_threshold"  # in a model's configuration
 _SCORES = {"squad": squad_score, "squad2": squad2_score, "cmrc": cmrc_score}
 _TRIED, _RANDOM_SPANS = 500, 5  # questions, and random spans for each, that tell a score from luck
 _CLEAR = 2.0  # standard errors
-_NOT_HERE = -1  # the place of an answer that a window does not hold
+_NOT_HERE = -100  # the place of an answer that a window does not hold, which losses leave out
 
 
 class Spans:
@@ -62,7 +70,7 @@ class Spans:
         """A row is a window. Columns besides those of all kinds: `places` of the pieces that count; `row`, the
         question's number in the file; `first`, which piece of the context is the window's first; `offsets`, the pieces'
         characters (K, 2) as int32; `labels`, the places of the answer's first and last piece, both that of [CLS] in a
-        window without it where questions may have none, else -1. Beside it the questions: id, context, answers.
+        window without it where questions may have none, else -100. Beside it the questions: id, context, answers.
 
         for_training: without windows that do not hold the answer of a question which must have one.
         """
@@ -86,10 +94,9 @@ class Spans:
         self, table: Split, tokenizer: PreTrainedTokenizerBase, lengths: Lengths, for_training: bool, names: list[str]
     ) -> Iterator[tuple[Columns, Columns]]:
         cutter = _Cutter(tokenizer, lengths, self.task.may_lack_answer, for_training)
-        rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" questions", leave=False, delay=2))
         by_character = self.task.language == "zh"
         number = 0
-        while block := list(islice(rows, _ROWS_AT_ONCE)):
+        for block in blocks_of(table, "questions", _ROWS_AT_ONCE):
             contexts = list(dict.fromkeys(row.texts[1] for row in block))
             asked = pieces_of([row.texts[0] for row in block], tokenizer, by_character)
             read = dict(zip(contexts, pieces_of(contexts, tokenizer, by_character), strict=True))

@@ -8,7 +8,7 @@ it has context on both sides, so that no entity is cut off.
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 from torch import Tensor
-from tqdm import tqdm
 from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreTrainedTokenizerBase
 
 from glue_tasks.entities import Entity, EntityScores, Scheme, entity_scores, read_entities, write_tags
@@ -28,6 +27,7 @@ from tinydistill.data import (
     PLACES,
     Collator,
     Columns,
+    blocks_of,
     cached_rows,
     column,
     counted_outputs,
@@ -41,10 +41,7 @@ from tinydistill.outputs import COUNTED, OfTokens, Outputs
 from tinydistill.pieces import Frame, pieces_of
 from tinydistill.token_windows import by_token, windows
 
-_ROWS_AT_ONCE = 1_000
 _TRIED = 300  # sentences that are enough to tell a score from luck
-
-
 _SENTENCES = ".jsonl"
 
 
@@ -87,10 +84,9 @@ class Tokens:
     def _blocks(self, table: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Iterator[Columns]:
         frame = Frame.of(tokenizer, two=False)
         room = frame.room(max_length, 1)
-        rows = iter(tqdm(table, desc=f"tokenise {table.path.name}", unit=" rows", leave=False, delay=2))
         with_types = "token_type_ids" in tokenizer.model_input_names
         number = 0
-        while block := list(islice(rows, _ROWS_AT_ONCE)):
+        for block in blocks_of(table):
             columns: Columns = {name: [] for name in ("input_ids", "length", "cut", PLACES, "row")}
             columns |= {"token_type_ids": []} if with_types else {}
             columns |= {"labels": []} if table.is_labelled else {}
@@ -125,7 +121,7 @@ class Tokens:
 
     # Outputs
     def head(self) -> dict[str, object]:
-        return head_of_labels(self.task, "")
+        return head_of_labels(self.task, None)
 
     def score(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig | None = None) -> dict[str, float]:
         return self._metrics(self._scores(outputs.argmax(-1), flat_column(data, "labels"), data))
