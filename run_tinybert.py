@@ -45,17 +45,20 @@ def _with_the_others() -> contextlib.AbstractContextManager:
 
 def _run(given: dict[str, Any]) -> None:
     from tinydistill.settings import read_recipe, resolve, with_augmented
+    from tinydistill.text_task import text_task
 
     check_memory_limit()
     recipe = read_recipe(Path(given["recipe"])) if given["recipe"] else {}
     name = given["phase"]
     if name in _NEEDS or name in flags.PHASES:  # said before a task is missed
         flags.check_used(given, name, flags.PHASES, recipe)
-    known = resolve(given["task"], recipe, {}, given["task_file"]).phases
+    built_in = flags.PHASES.get(name)
+    task = text_task(built_in.trains_head) if built_in and built_in.reads_text else given["task"]
+    known = resolve(task, recipe, {}, given["task_file"]).phases
     if name not in (*known, *_NEEDS):
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, *_NEEDS])}")
     flags.check_used(given, name, known, recipe)
-    plan = resolve(given["task"], recipe, flags.settings_of(given, name, known), given["task_file"])
+    plan = resolve(task, recipe, flags.settings_of(given, name, known), given["task_file"])
     options = plan.options if plan.parts else with_augmented(plan.task, plan.options)
     chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
     if options.dry_run:
@@ -66,7 +69,8 @@ def _run(given: dict[str, Any]) -> None:
         print(json.dumps(found | ({"resolved_objectives": filled} if filled else {}), indent=2))
         return
     own = ("pretrained",) if name in known and known[name].makes_teacher else ()
-    for needed in _NEEDS.get(name, ("data_dir", "output_dir", *own)):
+    own = ("corpus", "output_dir") if task is not given["task"] else ("data_dir", "output_dir", *own)
+    for needed in _NEEDS.get(name, own):
         if not getattr(options, needed):
             raise UserError(f"--phase {name} needs --{needed.replace('_', '-')}")
     if name == "evaluate":
@@ -80,6 +84,13 @@ def _run(given: dict[str, Any]) -> None:
     phases = [phase for phase in chosen if options.pretrained or not phase.makes_teacher]
     if not phases:
         raise UserError(f"--phase {name} makes a teacher first; name a model to start from with --pretrained")
+    if task is not given["task"]:
+        from tinydistill.general import run as run_on_text
+
+        run_on_text(chosen[0], options)
+        return
+    if mixed := [phase.name for phase in phases if phase.reads_text]:
+        raise UserError(f"the phase {mixed[0]} reads text and no task; run it by itself, before the others")
     if plan.parts:
         from tinydistill.multi_task.run import run as run_together
 

@@ -1,6 +1,6 @@
 """A model's outputs on a dataset, and its scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from tinydistill.encoders.attention import replace_attention
 from tinydistill.encoders.cpu.products import packed_products
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.logits import logits_of
+from tinydistill.encoders.masked_head import is_masked_lm, run_at
 from tinydistill.encoders.precision import autocast
 from tinydistill.features import Reader, in_evaluation
 from tinydistill.kinds import TaskKind
-from tinydistill.outputs import OfExamples, Outputs
+from tinydistill.outputs import COUNTED, OfExamples, Outputs
 
 _OF_EXAMPLES = OfExamples()
 
@@ -46,14 +47,17 @@ def outputs_of_rows(
     given = {name: batch[name].to(model.device) for name in accepted_inputs(model) if name in batch}
     try:
         with autocast(precision, model.device):
-            logits = logits_of(model(**given))
+            if COUNTED in batch and is_masked_lm(model):
+                logits, _ = run_at(model, given, batch[COUNTED])
+            else:
+                logits = logits_of(model(**given))
     except RuntimeError as error:
         if "without overflow" not in str(error):  # of an architecture that fills up with the least of float32
             raise
         raise UserError(
             f"models of type {model.config.model_type!r} do not run in {precision}; use --precision float32"
         ) from None
-    outputs = _counted(logits, batch, kept)
+    outputs = kept.kept(logits, batch).float().cpu().numpy()
     if not np.isfinite(outputs).all():
         row = _row_of_first_fault(outputs, dataset, rows)
         raise UserError(
@@ -86,7 +90,7 @@ def predict(
         return outputs_of_rows(model, dataset, rows, collate, precision, kept)
 
     with packed_products(model, precision):
-        found = _of_all(dataset, outputs, model.config.num_labels, batch_size, title, shared)
+        found = _of_all(dataset, outputs, kept.columns or model.config.num_labels, batch_size, title, shared)
     model.train(was_training)
     return found
 
@@ -110,7 +114,7 @@ def predict_adapted(
             logits = read(model, batch).logits
         if logits is None:
             raise UserError("predictions are made of logits, and the student's adaptor gives none; let it give them")
-        found = _counted(logits, batch, kept)
+        found = kept.kept(logits, batch).float().cpu().numpy()
         if not np.isfinite(found).all():
             row = _row_of_first_fault(found, dataset, rows)
             raise UserError(
@@ -154,13 +158,6 @@ def places_of(rows: np.ndarray, ends: np.ndarray, counts: np.ndarray) -> np.ndar
     own = counts[rows]
     within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
     return np.repeat(ends[rows] - own, own) + within
-
-
-def _counted(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], kept: Outputs) -> np.ndarray:
-    """Those that count, (P, C)."""
-    counts = kept.positions(batch)
-    chosen = logits if counts.ndim == 1 else logits[counts.to(logits.device)]
-    return chosen.float().cpu().numpy()
 
 
 def _row_of_first_fault(outputs: np.ndarray, dataset: Dataset, rows: np.ndarray) -> int:

@@ -15,7 +15,9 @@ from tinydistill import losses
 from tinydistill.encoders.attention import QueriesAndKeys, ScoreReader, replace_attention
 from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.encoders.logits import logits_of
+from tinydistill.encoders.masked_head import is_masked_lm, run_at
 from tinydistill.objectives import Objective
+from tinydistill.outputs import COUNTED
 
 
 @dataclass
@@ -23,7 +25,8 @@ class Features:
     """What one model computed.
 
     hidden: states (B, L, D) by layer, 0 is the embeddings' output. attention: queries and keys (B, H, L, d) by block
-    from 0, and values where relations are compared. logits: (B, C), or (B, L, C) where each token has its own.
+    from 0, and values where relations are compared. logits: (B, C), or (B, L, C) where each token has its own, or
+    (M, V) of the M masked pieces of a masked language model.
     """
 
     hidden: dict[int, Tensor] = field(default_factory=dict)
@@ -81,21 +84,27 @@ class FeatureReader:
             for block in blocks
         }
         self.needs_logits = compares_logits(objectives, side)
+        self._is_masked_lm = is_masked_lm(model)
         # Each model gets the inputs that its own forward names: a BERT teacher its segment ids, a DistilBERT none.
         self._inputs = accepted_inputs(model)
 
     def __call__(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Features:
-        # Without need of logits the head, and with it the pooler's gradient, is left out.
-        run = model if self.needs_logits else model.base_model
-        output = run(
-            **{name: batch[name] for name in self._inputs if name in batch},
-            output_hidden_states=(self.hidden if _KEEPS_CHOSEN_LAYERS else True) if self.hidden else False,
-            output_attentions=self.scores is not None,
-        )
+        inputs = {name: batch[name] for name in self._inputs if name in batch}
+        asked = {
+            "output_hidden_states": (self.hidden if _KEEPS_CHOSEN_LAYERS else True) if self.hidden else False,
+            "output_attentions": self.scores is not None,
+        }
+        logits = None
+        if self.needs_logits and self._is_masked_lm and COUNTED in batch:
+            logits, output = run_at(model, inputs, batch[COUNTED], **asked)
+        else:
+            # Without need of logits the head, and with it the pooler's gradient, is left out.
+            output = (model if self.needs_logits else model.base_model)(**inputs, **asked)
+            logits = logits_of(output) if self.needs_logits else None
         return Features(
             hidden={i: output.hidden_states[i] for i in self.hidden},
             attention=self.scores.read(output.attentions) if self.scores else {},
-            logits=logits_of(output) if self.needs_logits else None,
+            logits=logits,
         )
 
 

@@ -158,8 +158,9 @@ def check_used(
     phase: a name in `phases`, "evaluate" or "all".
     """
     uses: dict[str, frozenset[str]] = {name: each.uses for name, each in phases.items()}
-    uses["evaluate"] = frozenset({"student"})
-    uses["all"] = frozenset().union(*uses.values(), _OF_ALL)
+    uses["evaluate"] = frozenset({"student", "task"})
+    of_tasks = [each.uses for each in phases.values() if not each.reads_text]
+    uses["all"] = frozenset().union(*of_tasks, _OF_ALL)
     for field, known in about(options):
         value = given.get(field.name)
         if value is None or value is False or value == []:

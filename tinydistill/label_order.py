@@ -32,6 +32,8 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
 
     Raises UserError if the model has other labels than the task, or names them in two ways.
     """
+    if not task.label_column:  # text without labels, whose outputs are pieces
+        return ()
     _check_scheme(task, config, name)
     if config.num_labels != task.num_labels:
         wanted = f"{task.num_labels} labels ({_listed(task.labels)})"

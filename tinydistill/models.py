@@ -32,7 +32,7 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     """
     kind = kind_of(task)
     model, info = load_model(kind.auto_model, name, **(kind.head() if fresh_head else {}))
-    body = f"{model.base_model_prefix}."
+    body = f"{model.base_model_prefix}." if model.base_model is not model else ""
     for key, saved, wanted in sorted(info["mismatched_keys"]):
         # A head of another size is meant to be replaced; a body that does not fit would silently be random.
         if not fresh_head or key.startswith(body):
@@ -41,12 +41,14 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
                 f"{_size(wanted)} by config.json; take both from the same model"
             )
     lost = sorted(key for key in info["missing_keys"] if not fresh_head or key.startswith(body))
-    lost = [key for key in lost if "pooler" not in key or not fresh_head]  # masked LMs are saved without a pooler
+    # Masked language models are saved without a pooler.
+    lost = [key for key in lost if "pooler" not in key or not (fresh_head or model.base_model is model)]
     if lost and not fresh_head:
-        raise UserError(
-            f"{name} is not a fine-tuned {kind.head_name} (it has no {lost[0]}); fine-tune one with "
-            f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
-        )
+        how = f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
+        how = f"fine-tune one with {how}"
+        if not task.label_column:
+            how = "choose one that was saved with its head, or objectives that need none, such as general-tinybert"
+        raise UserError(f"{name} is not a fine-tuned {kind.head_name} (it has no {lost[0]}); {how}")
     if lost:
         raise UserError(
             f"the weights of {name} do not fit its configuration: {lost[0]} and {len(lost) - 1} more are missing; "

@@ -15,6 +15,7 @@ from glue_tasks.errors import UserError
 from tinydistill.option_fields import about, names_in, option
 
 TRAINING, DISTILLATION, AUGMENTATION, RUN = "Training", "Distillation", "Augmentation (--phase all)", "Run"
+TEXT = "Plain text (--phase general)"
 
 # Those of transformers that a number of steps is enough for. Others follow the dev score or need numbers of their own.
 SCHEDULES = (
@@ -66,15 +67,24 @@ class Options:
         "all, with a head for each.",
         unit="name",
         several=True,
+        serves="task",
+        strict=True,
     )
     task_file: str = option(
-        "", "TOML file that describes a task of your own; see docs/adding_a_task.md.", unit="file", decides="source"
+        "",
+        "TOML file that describes a task of your own; see docs/adding_a_task.md.",
+        unit="file",
+        decides="source",
+        serves="task",
+        strict=True,
     )
     data_dir: str = option(
         "",
         "Folder with a folder of files for each task, such as DIR/SST-2/train.tsv.",
         unit="folder",
         decides="source",
+        serves="task",
+        strict=True,
     )
     output_dir: str = option(
         "", "Folder of the run; each phase writes its model to a folder below it.", unit="folder", decides="nothing"
@@ -111,6 +121,8 @@ class Options:
         group=TRAINING,
         unit="file",
         decides="source",
+        serves="task",
+        strict=True,
     )
     extra_task: tuple[str, ...] = option(
         (),
@@ -120,6 +132,8 @@ class Options:
         group=TRAINING,
         unit="task",
         decides="source",
+        serves="task",
+        strict=True,
     )
     augmented: bool = option(
         False,
@@ -127,6 +141,8 @@ class Options:
         group=TRAINING,
         decides="source",
         in_recipe=False,
+        serves="task",
+        strict=True,
     )
     skip_bad_rows: bool = option(
         False, "Leave out rows that cannot be read, and say how many and which.", group=TRAINING
@@ -161,6 +177,8 @@ class Options:
         group=TRAINING,
         unit="pieces",
         above=0,
+        serves="task",
+        strict=True,
     )
     task_sampling: float = option(
         1.0,
@@ -327,6 +345,71 @@ class Options:
         strict=True,
         needs="augment",
         flags=("--N",),
+    )
+
+    corpus: tuple[str, ...] = option(
+        (),
+        "Text to learn from: files of plain text (a sentence or a paragraph a line, a blank line between documents), "
+        "JSON lines or Parquet, each also gzipped, or folders of them. Several may be given.",
+        group=TEXT,
+        unit="path",
+        decides="source",
+        serves="text",
+        strict=True,
+    )
+    text_field: str = option(
+        "text",
+        "Field or column of JSON lines and Parquet that holds the text. Default: text.",
+        group=TEXT,
+        unit="name",
+        serves="text",
+        strict=True,
+    )
+    corpus_rows: str = option(
+        "packed",
+        "What a training row is: `packed` (default), lines of one document up to --max-length; `mixed`, of several "
+        "documents too; or `pairs`, two passages, half of them not following each other (BERT, TinyBERT).",
+        group=TEXT,
+        choices=("packed", "mixed", "pairs"),
+        serves="text",
+        strict=True,
+    )
+    masking: str = option(
+        "auto",
+        "What is masked together: `word`, all pieces of a word; `piece`; or `none`, the text as it is. Default "
+        "(`auto`): word where the outputs are compared, else none.",
+        group=TEXT,
+        choices=("auto", "word", "piece", "none"),
+        serves="text",
+        strict=True,
+    )
+    mask_share: float = option(
+        0.15,
+        "Share of the pieces that is chosen: of those 80% are masked, 10% replaced and 10% left. Default: 0.15.",
+        group=TEXT,
+        unit="share",
+        above=0,
+        most=0.9,
+        serves="text",
+        strict=True,
+    )
+    segmenter: str = option(
+        "auto",
+        "What finds words in Chinese: `jieba`, `ltp` (pip install ltp), or `none`, each character a word. Default "
+        "(`auto`): jieba where the text is Chinese.",
+        group=TEXT,
+        choices=("auto", "jieba", "ltp", "none"),
+        serves="text",
+        strict=True,
+    )
+    held_out: int = option(
+        1_000,
+        "Rows of text held out, on which each evaluation measures; of a small corpus at most a tenth. Default: 1000.",
+        group=TEXT,
+        unit="rows",
+        above=0,
+        serves="text",
+        strict=True,
     )
 
     resume: bool = option(

@@ -18,6 +18,8 @@ LEFT_OUT = -1e4  # a logit that has no part in a softmax, also in half precision
 class Outputs(Protocol):
     """How the outputs of a kind of task are compared."""
 
+    columns: int  # of what `kept` gives; 0 where it is the C of the model's head
+
     def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Which outputs count, bool: (B,) where an example has one row, (B, L) where its pieces have one each."""
 
@@ -33,9 +35,14 @@ class Outputs(Protocol):
     def of_examples(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(N,) -> (B,), the mean of each example's rows."""
 
+    def kept(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """What a score is made of, (P, C): the outputs that count, one example's after the other's."""
+
 
 class OfExamples:
     """One row an example: sentences and pairs."""
+
+    columns = 0
 
     def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
         return torch.ones(len(batch["input_ids"]), dtype=torch.bool, device=batch["input_ids"].device)
@@ -52,9 +59,14 @@ class OfExamples:
     def of_examples(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return values
 
+    def kept(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return logits
+
 
 class OfTokens:
     """A row for each piece that counts; an example's loss is the mean over them, 0 if it has none."""
+
+    columns = 0
 
     def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
         return batch[COUNTED]
@@ -73,6 +85,27 @@ class OfTokens:
         sums = values.new_zeros(len(counts)).index_add(0, counts.nonzero()[:, 0], values)
         return sums / counts.sum(1).clamp(min=1)
 
+    def kept(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return logits[self.positions(batch).to(logits.device)]
+
+
+class OfMaskedPieces(OfTokens):
+    """A row for each masked piece, whose classes are the vocabulary: logits come as (N, V), of these pieces alone."""
+
+    columns = 2
+
+    def rows(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return logits
+
+    def kept(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(N, 2): the natural logarithm of the gold piece's probability, and 1 where no other is likelier, else 0.
+
+        All logits of a held-out text would take gigabytes.
+        """
+        logits, gold = logits.float(), self.gold(batch).to(logits.device)
+        found = torch.log_softmax(logits, dim=-1).gather(1, gold[:, None])[:, 0]
+        return torch.stack([found, (logits.argmax(-1) == gold).float()], dim=1)
+
 
 class OfSpans:
     """Two rows an example, its start and its end: the classes are its pieces, of which those outside the context do
@@ -80,6 +113,8 @@ class OfSpans:
 
     The logits of the others are LEFT_OUT in the student's and the teacher's rows alike (TextBrewer's doc_mask).
     """
+
+    columns = 0
 
     def positions(self, batch: Mapping[str, Tensor]) -> Tensor:
         return batch[COUNTED]
@@ -96,3 +131,6 @@ class OfSpans:
 
     def of_examples(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return values.view(-1, 2).mean(1)
+
+    def kept(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return logits[self.positions(batch).to(logits.device)]

@@ -46,7 +46,7 @@ from tinydistill.progress import Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.saving import Checkpoints, save_student
 from tinydistill.students import load_projections
-from tinydistill.task_data import load_data
+from tinydistill.task_data import Data, load_data
 from tinydistill.teacher_logits import teacher_logits
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal, logits_column
 from tinydistill.trainer import DistillationTrainer, not_finite
@@ -81,9 +81,10 @@ class PhaseRun:
         self.prepared = prepare(self.phase, self.task, self.options)
         self.tokenizer = tokenizer or self.prepared.tokenizer
         keep_freed_memory()
-        self.data = processes.after_first(
-            lambda: load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
-        )
+        self.data = processes.after_first(self._load_data)
+
+    def _load_data(self) -> Data:
+        return load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
 
     def _identity(self) -> dict[str, Any]:
         """All that decides the result: settings as they were resolved, models and files by their content."""

@@ -2,6 +2,7 @@
 
 | phase        | starts from            | learns from                       | keeps               |
 |--------------|------------------------|-----------------------------------|---------------------|
+| general      | the student            | scores and hidden states, on text | the last checkpoint |
 | teacher      | a pretrained model     | gold labels                       | best on dev         |
 | intermediate | the student            | scores and hidden states          | the last checkpoint |
 | prediction   | phase 1's student      | the teacher's outputs             | best on dev         |
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from glue_tasks.errors import UserError
 from tinydistill.objectives import Objective
 from tinydistill.options import Training
-from tinydistill.presets import read_objectives
+from tinydistill.presets import PRESETS, read_objectives
 
 PRETRAINED, STUDENT = "pretrained", "student"  # what a phase may start from, besides the student of another phase
 
@@ -35,6 +36,7 @@ class Phase:
     objectives: tuple[Objective, ...]
     starts_from: str = STUDENT
     keeps: Literal["best", "last"] = "best"  # on dev, by the task's first metric
+    reads_text: bool = False  # plain text (--corpus), and not a task's files
     training: Training = dataclasses.field(default_factory=lambda: Training())
     title: str = ""  # of its model in the report; "" is the name
     summary: str = ""  # for --help
@@ -47,6 +49,11 @@ class Phase:
     @property
     def makes_teacher(self) -> bool:
         return self.starts_from == PRETRAINED
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the model's outputs are looked at; else it may have no head."""
+        return any(objective.feature in ("logits", "labels") for objective in self.objectives)
 
     @property
     def has_teacher(self) -> bool:
@@ -81,7 +88,7 @@ class Phase:
     @property
     def uses(self) -> frozenset[str]:
         """What options can serve (`options.About.serves`)."""
-        found = {PRETRAINED if self.makes_teacher else STUDENT}
+        found = {PRETRAINED if self.makes_teacher else STUDENT, "text" if self.reads_text else "task"}
         found |= {"teacher"} if self.has_teacher else set()
         found |= {"best"} if self.keeps_best else set()
         found |= {"layers"} if self.compares_layers else set()
@@ -94,6 +101,15 @@ _LABELS = (Objective(feature="labels"),)
 PHASES: Mapping[str, Phase] = {
     phase.name: phase
     for phase in (
+        Phase(
+            "general",
+            PRESETS["general-tinybert"].objectives,
+            keeps="last",
+            reads_text=True,
+            training=Training(epochs=3, learning_rate=5e-5),  # of TinyBERT's own code
+            summary="teach the student a pretrained encoder's attention scores and hidden states on plain text "
+            "(--corpus), before any task",
+        ),
         Phase(
             "teacher",
             _LABELS,

@@ -60,6 +60,17 @@ PRESETS: Mapping[str, Preset] = {
         ),
         "MiniLMv2 (arXiv 2012.15828), section 3",
     ),
+    "general-tinybert": Preset(
+        (
+            Objective(feature="attention", loss="attention_mse"),
+            Objective(feature="hidden", loss="hidden_mse", projection="shared"),
+        ),
+        "TinyBERT, section 3.2, general distillation; its code has one projection for all layers",
+    ),
+    "general-minirbt": Preset(
+        (_HOT, _HIDDEN),
+        "MiniRBT (https://github.com/iflytek/MiniRBT), pretraining/train.py: at masked pieces, temperature 8",
+    ),
     "mobilebert": Preset(
         (
             Objective(feature="hidden", loss="hidden_mse", layers="blocks"),

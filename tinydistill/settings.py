@@ -16,6 +16,7 @@ from tinydistill import noise
 from tinydistill.option_fields import COMMA, about, names_in
 from tinydistill.options import Options, Training
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
+from tinydistill.text_task import ENCODER, MASKED_LM
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,10 @@ def resolve(
         )
     if "doc_stride" in values and all(task.kind != "spans" for task in together or [chosen]):
         raise UserError(f"doc_stride is for questions about a text, and {chosen.name} has none; leave it out")
-    if values.get("noise") and any(task.kind in ("tokens", "spans") for task in together or [chosen]):
-        raise UserError("noise moves the pieces of a text, and of tokens and spans places in it; leave it out")
+    if values.get("noise") and any(task.kind in _OF_PLACES for task in together or [chosen]):
+        raise UserError(
+            "noise moves the pieces of a text, and of tokens, spans and masked pieces places in it; leave it out"
+        )
     if values.get("noise"):
         values["noise"] = noise.to_text(noise.parse(values["noise"]))
     settings = options(**values)
@@ -136,6 +139,8 @@ def resolve(
         )
     return Plan(chosen, settings, phases, tuple(listed))
 
+
+_OF_PLACES = ("tokens", "spans", MASKED_LM, ENCODER)  # kinds whose labels stand at places of a text
 
 # Folders of a run, other values of --phase, and what a phase may start from.
 _TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}

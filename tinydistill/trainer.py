@@ -235,7 +235,7 @@ class DistillationTrainer(Trainer):
         if self.compute is not None:
             measured = self.compute(EvalPrediction(*self._outputs(data)))
         else:
-            measured = self.score(self.model.student) if self.score else self._mean_losses(data)
+            measured = self.score(self.model.student) if self.score else self.mean_losses(data)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -269,7 +269,7 @@ class DistillationTrainer(Trainer):
         return outputs, in_memory.references(self.labels, data)
 
     @torch.no_grad()
-    def _mean_losses(self, data: Dataset, names: Sequence[str] = ()) -> dict[str, float]:
+    def mean_losses(self, data: Dataset, names: Sequence[str] = ()) -> dict[str, float]:
         """Mean loss of each objective on a dataset, or of those of the names."""
         model = self.model.eval()
         names = names or [objective.label for objective in model.objectives]

@@ -30,11 +30,11 @@ class MultiTaskTrainer(DistillationTrainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
 
-    def _mean_losses(self, data: Any, names: Any = ()) -> dict[str, float]:
+    def mean_losses(self, data: Any, names: Any = ()) -> dict[str, float]:
         """Mean loss of each objective of each task on its dev split."""
         found: dict[str, float] = {}
         for part in data.parts:
-            found |= super()._mean_losses(part, self.model.labels(part.task))
+            found |= super().mean_losses(part, self.model.labels(part.task))
         return found
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -1,0 +1,18 @@
+"""What stands for a task where there is none, but text."""
+
+from glue_tasks.task import Task
+
+MASKED_LM, ENCODER = "masked_lm", "encoder"  # kinds
+
+
+def text_task(with_head: bool) -> Task:
+    """with_head: whether a masked language model is trained, or a bare encoder."""
+    return Task(
+        name="text",
+        summary="plain text",
+        text_columns=("text",),
+        label_column="",
+        labels=(),
+        metrics=("masked_accuracy",),
+        kind=MASKED_LM if with_head else ENCODER,
+    )
