@@ -3,11 +3,12 @@
 import contextlib
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import IO, AnyStr, BinaryIO, TypeVar, cast
 
 from glue_tasks.errors import UserError
 
@@ -20,6 +21,9 @@ _OTHER_KINDS = {
     b"\xfe\xff": _UTF_16,
     b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as .tsv or .csv",
     b"PAR1\x15": "is Parquet, not text; give it a name that ends in .parquet",
+    b"BZh91AY&SY": "is packed by bzip2; unpack it, or pack it by gzip",
+    b"\xfd7zXZ\x00": "is packed by xz; unpack it, or pack it by gzip",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it, or pack it by gzip",
 }
 _CHUNK = 1 << 20  # bytes
 
@@ -86,10 +90,10 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             raise UserError(f"{path} is a damaged gzip file ({error}); get or make it anew") from None
 
 
-def read_lines(path: Path) -> Numbered[str]:
+def read_lines(path: Path, longest: int | None = None) -> Numbered[str]:
     """Each line's number, from 1, and its text without its end; blank lines are counted and left out."""
     # \r\r\n too: CRLF written through a system that makes CRLF of LF
-    lines = ((line, raw.rstrip(b"\r\n")) for line, raw in enumerate(raw_lines(path), start=1))
+    lines = ((line, raw.rstrip(b"\r\n")) for line, raw in enumerate(raw_lines(path, longest), start=1))
     return read_each(((line, raw) for line, raw in lines if raw), decoded)
 
 
@@ -103,18 +107,22 @@ def decoded(raw: bytes) -> str:
         raise Fault(what, "save the file as UTF-8") from None
 
 
-def raw_lines(path: Path) -> Iterator[bytes]:
+def raw_lines(path: Path, longest: int | None = None) -> Iterator[bytes]:
     """Each line with its end, without a byte-order mark.
 
     A line ends in LF or CRLF, or in CR where the whole file has no LF (old Mac); nothing else ends one: U+2028 does
-    not. A CR elsewhere is an ordinary character. Raises UserError if the file is no text.
+    not. A CR elsewhere is an ordinary character. Raises UserError if the file is no text, or has a line of more than
+    `longest` bytes, of which no more is read.
     """
     ends_in_cr = _ends_in_cr(path)
     with open_bytes(path) as file:
-        lines = iter(file)
+        lines: Iterator[bytes]
         if ends_in_cr:
             # Latin-1 has a character for every byte, and gives each back.
-            lines = (line.encode("latin-1") for line in io.TextIOWrapper(file, "latin-1", newline="\r"))
+            characters = io.TextIOWrapper(file, "latin-1", newline="\r")
+            lines = (line.encode("latin-1") for line in _up_to(longest, characters, path))
+        else:
+            lines = _up_to(longest, file, path)
         first = next(lines, b"")
         for sign, cure in _OTHER_KINDS.items():
             if first.startswith(sign):
@@ -123,6 +131,18 @@ def raw_lines(path: Path) -> Iterator[bytes]:
             raise UserError(f"{path} {_UTF_16}")
         yield first.removeprefix(_BYTE_ORDER_MARK)
         yield from lines
+
+
+def _up_to(longest: int | None, file: IO[AnyStr], path: Path) -> Iterator[AnyStr]:
+    if longest is None:
+        yield from file
+        return
+    for line in itertools.count(1):
+        if not (read := file.readline(longest + 1)):
+            return
+        if len(read) > longest:
+            raise UserError(f"{path}, line {line}: longer than {longest:,} bytes; write a sentence or paragraph a line")
+        yield read
 
 
 def _ends_in_cr(path: Path) -> bool:

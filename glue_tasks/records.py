@@ -21,9 +21,9 @@ _SPACE = " \t\r\n"  # JSON's white space is these four
 _LARGEST_OBJECT = 1 << 24  # characters that an array may hold before one of its objects ends
 
 
-def read_records(path: Path) -> Numbered[Record]:
-    """Each record and its line, or in Parquet its row, from 1."""
-    return _read_parquet(path) if suffix_of(path) == ".parquet" else _read_json(path)
+def read_records(path: Path, longest: int | None = None) -> Numbered[Record]:
+    """Each record and its line, or in Parquet its row, from 1. longest: bytes that a line of JSON may have."""
+    return _read_parquet(path) if suffix_of(path) == ".parquet" else _read_json(path, longest)
 
 
 def read_object(path: Path) -> Record:
@@ -55,13 +55,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _read_json(path: Path) -> Numbered[Record]:
+def _read_json(path: Path, longest: int | None) -> Numbered[Record]:
     """JSON lines, an object on each; or one array of objects."""
     with open_bytes(path) as file:
         start = file.read(1 << 12).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):
         return _read_array(path)
-    lines = ((line, text) for line, text in read_lines(path) if isinstance(text, Fault) or text.strip())
+    lines = ((line, text) for line, text in read_lines(path, longest) if isinstance(text, Fault) or text.strip())
     return read_each(lines, _parsed)
 
 
@@ -129,12 +129,14 @@ def _read_parquet(path: Path) -> Numbered[Record]:
 
 @contextlib.contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`. Raises UserError if it is none, is damaged, or has a column twice."""
+    """A `pyarrow.parquet.ParquetFile`, also gzipped. Raises UserError if it is none, is damaged, or has a column
+    twice."""
     import pyarrow  # takes a moment to import, and few files need it
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # A buffer, for else a whole row group is read at once, which may be as large as the file.
+        with open_bytes(path) as source, pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK) as file:
             columns = file.schema_arrow.names
             if len(set(columns)) < len(columns):
                 raise UserError(f"{path} has two columns of one name ({shown(', '.join(columns))}); name them apart")

@@ -1,0 +1,1 @@
+"""A corpus of plain text for general distillation: read, tokenised once to disk, packed into rows or paired."""
