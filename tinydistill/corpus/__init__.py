@@ -1,0 +1,1 @@
+"""Plain text as rows for masked-LM distillation: reading, packing, words and masks."""
