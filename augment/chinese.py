@@ -1,16 +1,13 @@
-"""Chinese words: by jieba, which finds the likeliest way through a dictionary and guesses names by a hidden Markov
-model. A word may be replaced if it is Han characters only, denies nothing, is no number and not a stop word.
+"""Chinese words, by jieba. A word may be replaced if it is Han characters only, denies nothing, is no number and not a
+stop word.
 """
 
-import functools
-import logging
 import re
 import unicodedata
-import warnings
 from collections.abc import Iterator
-from typing import Any
 
 from augment import protected_spans
+from glue_tasks.jieba_words import jieba_tokenizer
 
 # The unified ideographs with their extensions, the compatibility ideographs, and the closing mark 々.
 _HAN = re.compile(r"[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
@@ -55,7 +52,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 def split(sentence: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each word, and whether a mark behind it protects it: one that chooses a character's form, or an
     accent."""
-    for text, start, end in _segmenter().tokenize(protected_spans.mask(sentence, has_spaces=False)):
+    for text, start, end in jieba_tokenizer().tokenize(protected_spans.mask(sentence, has_spaces=False)):
         if _WORD_CHARACTER.search(text):
             yield start, end, unicodedata.category(sentence[end : end + 1] or " ").startswith("M")
 
@@ -72,18 +69,4 @@ def is_content(text: str) -> bool:
 
 def is_in_dictionary(text: str) -> bool:
     """Whether jieba's dictionary has the word, and not only words that begin with it."""
-    return _segmenter().FREQ.get(text, 0) > 0
-
-
-@functools.cache
-def _segmenter() -> Any:
-    with warnings.catch_warnings():  # at its import: escapes in its patterns, and pkg_resources
-        warnings.simplefilter("ignore")
-        import jieba
-    jieba.setLogLevel(logging.WARNING)
-    segmenter = jieba.Tokenizer()
-    # What its initialize() does, without its cache: it would read the dictionary with `marshal`, which is to be trusted
-    # with no one else's file, from a name in the shared temporary folder that anyone may write. It saves half a second.
-    segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
-    segmenter.initialized = True
-    return segmenter
+    return jieba_tokenizer().FREQ.get(text, 0) > 0

@@ -52,7 +52,7 @@ class GeneralRun(PhaseRun):
         return load_text(self.options, self.tokenizer, self.kind)
 
     def sources(self) -> dict[str, Any]:
-        return {**self.prepared.identity, "corpus_digest": self.data.digest}
+        return {**self.prepared.identity, "corpus_data": self.data.corpus.digests()}
 
     def _check_teacher(self, who: str, teacher: PreTrainedModel) -> tuple[list[str], float]:
         return super()._check_teacher(who, teacher) if self.phase.trains_head else ([], 0.0)

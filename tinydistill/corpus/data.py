@@ -1,7 +1,8 @@
 """A corpus made ready for a phase: tokenised, packed, masked anew in each epoch, and some rows of it held out."""
 
+import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from tinydistill.corpus.masking import FIXED, NO_LABEL, Masking
 from tinydistill.corpus.reading import corpus_files, corpus_lines
 from tinydistill.corpus.store import Corpus
 from tinydistill.corpus.tokens import tokenise_corpus
-from tinydistill.corpus.words import by_jieba, by_ltp, by_word_ids
+from tinydistill.corpus.words import by_jieba, by_ltp, by_word_ids, segmenter
 from tinydistill.data import PLACES, piece_columns
 from tinydistill.kinds.kind import Collate, TaskKind
 from tinydistill.options import Options
@@ -101,8 +102,10 @@ def load_text(options: Options, tokenizer: PreTrainedTokenizerBase, kind: TaskKi
     """Tokenise `options.corpus` into `<output-dir>/cache`, or open what is there. Raises UserError."""
     masking = Masking.of(tokenizer, options.masking, rate=options.mask_share, seed=options.seed)  # type: ignore[arg-type]
     words = _words(options) if options.masking == "word" else "none"
+    cache = Path(options.output_dir) / "cache"
+    version = "" if words == "none" else f"{words} {importlib.metadata.version(words)}"
     corpus = tokenise_corpus(
-        options.corpus, tokenizer, Path(options.output_dir) / "cache", options.text_field, begins_words=_WORDS[words]
+        options.corpus, tokenizer, cache, options.text_field, begins_words=_WORDS[words], words_by=version
     )
     rows = Format(options.max_length, options.corpus_rows == "pairs", options.corpus_rows == "mixed")
     train, held_out = load_rows(corpus, tokenizer, rows, _held_out(corpus, options), options.seed)
@@ -131,7 +134,9 @@ def _held_out(corpus: Corpus, options: Options) -> float:
 
 
 def _words(options: Options) -> str:
-    """Which segmenter finds the words."""
+    """Which segmenter finds the words. Raises UserError if it is not installed."""
+    if options.segmenter not in ("auto", "none"):
+        segmenter(options.segmenter)
     if options.segmenter != "auto":
         return options.segmenter
     sample = "".join(

@@ -52,6 +52,10 @@ class Corpus:
     def __reduce__(self) -> tuple[type["Corpus"], tuple[Path]]:
         return Corpus, (self.folder,)  # another process maps the files again, and is sent no pieces
 
+    def digests(self) -> list[str]:
+        """Of the files that it was made of."""
+        return [file["sha256"] for file in self.record["corpus"]]
+
     def describe(self) -> dict[str, Any]:
         """For a report: files, documents, lines and pieces."""
         return {name: self.record[name] for name in ("corpus", "documents", "lines", "pieces")}

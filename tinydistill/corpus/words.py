@@ -1,19 +1,163 @@
-"""Which pieces begin a word, for masking whole words (Cui et al. 2021, arXiv 1906.08101)."""
+"""Where words begin among the pieces of a line, for masks of whole words. The pieces themselves are not touched.
 
-from collections.abc import Callable, Sequence
+| text            | a word is                                                                                       |
+|-----------------|-------------------------------------------------------------------------------------------------|
+| with spaces     | what the tokenizer parts before it makes pieces: of BERT, a piece without ## and those with it   |
+| Chinese, BERT   | as MiniRBT marks it (pretraining/run_chinese_ref.py): a segmenter's words of several characters  |
+| Chinese, others | what lies between two places where the segmenter parts the line                                  |
 
-import numpy as np
+Chinese is whole-word masked after Cui et al. 2019 (arXiv 1906.08101): inputs stay single characters, and those of a word
+are masked together.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
 from tokenizers import Encoding
 
-# (line, its pieces without special ones) -> a bool for each piece; a function of a module, for processes to import it.
-BeginsWords = Callable[[str, Encoding], Sequence[bool] | np.ndarray]
+from glue_tasks.errors import UserError, is_outside
+from glue_tasks.jieba_words import jieba_tokenizer
+
+Segment = Callable[[str], list[str]]  # a line -> its words, from left to right
+BeginsWords = Callable[[str, Encoding], list[bool]]  # a line and its pieces -> whether each begins a word
+
+# The characters that BERT's tokenizers part from each other.
+_CHINESE = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]+"
+)
+_SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]")  # without those that BERT's tokenizers take out of a word
+
+# LTP reads 512 pieces, two of them special: the rest of a line would go lost. Parts end behind a mark where they can.
+_PARTS_FOR_LTP = re.compile(r".{1,509}(?:\W|\Z)|.{1,510}", re.DOTALL)
 
 
-def by_word_ids(line: str, encoding: Encoding) -> np.ndarray:
-    """Words as the tokenizer parts a text before it makes pieces of them: (pieces,) bool.
+def by_word_ids(line: str, encoding: Encoding) -> list[bool]:
+    """Whether each piece of a line (n,), without special tokens, begins a word; one that is special does.
 
-    BERT's parts at spaces and marks and around each Chinese character: a piece begins a word if it has no ##. RoBERTa's
-    and SentencePiece's part at spaces, the former at marks and 's too.
+    The tokenizer's own words count, and spaces too: some of SentencePiece part nothing at all.
     """
-    words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
-    return np.append(True, (words[1:] != words[:-1]) | (words[1:] < 0))[: len(words)]
+    found: list[bool] = []
+    word_before, end_before = None, 0
+    for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+        behind_space = _SPACE.search(line, end_before, max(start, min(start + 1, end)))  # or with it
+        found.append(word is None or word != word_before or behind_space is not None)
+        word_before, end_before = word, end
+    return found
+
+
+def chinese_words(segment: Segment) -> BeginsWords:
+    """`by_word_ids` for Chinese, by a segmenter.
+
+    As in the reference, the words of a line are a set: what the segmenter found once is a word wherever its characters
+    stand in that line. They are found from left to right, the longest first; a character that the tokenizer does not
+    know is in none. Tokenizers that would not part characters, as those of SentencePiece and bytes, have a piece begin a
+    word where the segmenter begins one.
+    """
+    return functools.partial(_begins_chinese_words, segment)
+
+
+def _begins_chinese_words(segment: Segment, line: str, encoding: Encoding) -> list[bool]:
+    found = by_word_ids(line, encoding)
+    if not _CHINESE.search(line):
+        return found
+    words = segment(line)
+    pieces, starts = encoding.tokens, _starts(line, words)
+    end_before = 0
+    for i, (start, end) in enumerate(encoding.offsets):
+        # A character may be several pieces, of its bytes. As in the reference, ## stays with the piece before it.
+        if start in starts and start >= end_before and not pieces[i].startswith("##"):
+            found[i] = True
+        end_before = end
+    for i in _later_characters(pieces, {word for word in words if len(word) > 1 and _CHINESE.fullmatch(word)}):
+        found[i] = False
+    return found
+
+
+def _starts(line: str, words: Sequence[str]) -> set[int]:
+    """Where words begin directly behind others, and they or those are Chinese. A segmenter may leave spaces out."""
+    starts, at = set(), 0
+    for word in words:
+        if word and (start := line.find(word, at)) >= 0:
+            if _CHINESE.search(line, max(start - 1, 0), start + 1) and not _SPACE.search(line, max(start - 1, 0), start):
+                starts.add(start)
+            at = start + len(word)
+    return starts
+
+
+def _later_characters(pieces: Sequence[str], words: Collection[str]) -> list[int]:
+    """Which pieces are characters of a word, but not its first."""
+    longest = max(map(len, words), default=0)
+    found: list[int] = []
+    at = 0
+    while at < len(pieces):
+        size = min(longest, len(pieces) - at) if _CHINESE.fullmatch(pieces[at]) else 1
+        while size > 1 and "".join(pieces[at : at + size]) not in words:
+            size -= 1
+        found += (i for i in range(at + 1, at + size) if len(pieces[i]) == 1)
+        at += max(size, 1)
+    return found
+
+
+def by_jieba(line: str, encoding: Encoding) -> list[bool]:
+    """Chinese words of jieba, for `tokenise_corpus`, whose processes import a function by its name."""
+    return _begins_chinese_words(_words_of_jieba, line, encoding)
+
+
+def by_ltp(line: str, encoding: Encoding) -> list[bool]:
+    """Chinese words of LTP's small model."""
+    return _begins_chinese_words(functools.partial(_words_of_ltp, "LTP/small"), line, encoding)
+
+
+def segmenter(name: str) -> Segment:
+    """What parts a Chinese line into words: `jieba`, or `ltp`, of which a model may follow a colon, a folder or hub id.
+
+    LTP/small if none does; `ltp:LTP/legacy` needs no neural network and is many times as fast. A model is loaded at the
+    first line, once a process. Raises UserError if there is no such segmenter, or its package is not installed.
+    """
+    kind, colon, model = name.partition(":")
+    if kind not in ("jieba", "ltp") or (colon and (kind == "jieba" or not model)):
+        raise UserError(f"there is no Chinese segmenter {name!r}; take jieba, ltp or ltp:MODEL")
+    if importlib.util.find_spec(kind) is None:
+        raise UserError(f"Chinese words by {kind} need a package that is not installed; run: pip install {kind}")
+    return _words_of_jieba if kind == "jieba" else functools.partial(_words_of_ltp, model or "LTP/small")
+
+
+def _words_of_jieba(line: str) -> list[str]:
+    return jieba_tokenizer().lcut(line)
+
+
+def _words_of_ltp(model: str, line: str) -> list[str]:
+    parts = [part for part in _PARTS_FOR_LTP.findall(line) if part.strip()]
+    if not parts:
+        return []
+    # It counts the space behind a word to it.
+    return [word.strip() for words in _ltp(model).pipeline(parts, tasks=["cws"]).cws for word in words]
+
+
+@functools.cache
+def _ltp(model: str) -> Any:
+    """A model of LTP 4 (Che et al. 2021). Raises UserError if it cannot be had."""
+    from huggingface_hub import snapshot_download
+    from ltp import LTP
+
+    try:
+        # LTP 4.2 loads from the hub, and encodes, by arguments and methods that newer clients no longer have.
+        folder = model if Path(model).is_dir() else snapshot_download(model)
+        with contextlib.redirect_stdout(None):  # it says that it loads
+            loaded = LTP(str(folder))
+    except Exception as error:
+        if is_outside(error):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"LTP's model {model} cannot be loaded; give a folder that holds one as ltp:FOLDER, or take jieba ({reason})"
+        ) from None
+    tokenizer = getattr(loaded, "tokenizer", None)  # the legacy models have none
+    if tokenizer is not None and not hasattr(tokenizer, "batch_encode_plus"):
+        tokenizer.batch_encode_plus = tokenizer
+    return loaded
