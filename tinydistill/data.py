@@ -144,6 +144,8 @@ def left_out(data: Dataset) -> dict[str, int]:
 
 def count_rows(data: Dataset) -> int:
     """How many rows of its file an encoded dataset is of: a long text is in several windows."""
+    if not data.cache_files:  # in memory: rows of text
+        return len(data)
     return _read_record(data)["rows"]
 
 

@@ -20,6 +20,7 @@ from glue_tasks import labels
 from glue_tasks.entities import Scheme, find_scheme
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.text_task import is_text
 
 ROWS = 500  # of dev are enough to tell orders apart where a model is asked for nothing else
 _ALL_ORDERS = 5  # labels: 120 orders; beyond, an order is the solution of an assignment
@@ -32,7 +33,7 @@ def named_order(task: Task, config: PreTrainedConfig, name: str) -> tuple[int, .
 
     Raises UserError if the model has other labels than the task, or names them in two ways.
     """
-    if not task.label_column:  # text without labels, whose outputs are pieces
+    if is_text(task):  # its outputs are pieces
         return ()
     _check_scheme(task, config, name)
     if config.num_labels != task.num_labels:

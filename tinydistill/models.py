@@ -19,6 +19,7 @@ from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, permute_outputs, start_order
+from tinydistill.text_task import is_text
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -46,7 +47,7 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     if lost and not fresh_head:
         how = f"`run_tinybert.py --phase teacher --task {task.name} --pretrained {name} --output-dir ...`"
         how = f"fine-tune one with {how}"
-        if not task.label_column:
+        if is_text(task):
             how = "choose one that was saved with its head, or objectives that need none, such as general-tinybert"
         raise UserError(f"{name} is not a fine-tuned {kind.head_name} (it has no {lost[0]}); {how}")
     if lost:

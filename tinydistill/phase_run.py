@@ -130,7 +130,7 @@ class PhaseRun:
                 notes.append(f"the teachers count: {counts}")
             configs = {name: teacher.config for name, teacher in teachers.items()}
             objectives = resolved(self.phase, self.task, self.options, self.prepared.student.config, configs, shares)
-            ensemble = Ensemble(shares, self.options.teacher_mean, self.kind.losses["logits"] == BY_LABEL)
+            ensemble = Ensemble(shares, self.options.teacher_mean, self.kind.losses.get("logits") == BY_LABEL)
         widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
         distiller = Distiller(self.prepared.student, objectives, widths, self.kind.outputs, ensemble)
         notes += _warm_start(distiller, self.prepared.spec.path)

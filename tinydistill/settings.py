@@ -16,7 +16,7 @@ from tinydistill import noise
 from tinydistill.option_fields import COMMA, about, names_in
 from tinydistill.options import Options, Training
 from tinydistill.phases import ALL, OF_A_PHASE, PHASES, Phase, change_phase, check_phases
-from tinydistill.text_task import ENCODER, MASKED_LM
+from tinydistill.text_task import ENCODER, MASKED_LM, is_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def resolve(
 
             return resolve_several(names, recipe, flags, task_file, options)
         task = names[0] if names else None
-    chosen = choose_task(task, task_file)
+    chosen = task if isinstance(task, Task) and is_text(task) else choose_task(task, task_file)
     if len(names_in(chosen.name)) > 1 and not task_file:
         raise UserError(
             f"the task's name {chosen.name!r} has a comma, which stands between the names of several; choose another"

@@ -3,7 +3,7 @@
 import importlib.metadata
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class MaskedRows(TorchDataset):
     def masked(self, number: int, epoch: int) -> dict[str, Any]:
         """One row as it is in an epoch: what a collator takes."""
         row = self.rows[number]
-        given = {name: row[name] for name in ("input_ids", "token_type_ids") if name in row}
+        given: dict[str, Any] = {name: row[name] for name in ("input_ids", "token_type_ids") if name in row}
         if not self.masking.is_at_work:
             return given
         ids, labels = self.masking.mask_row(row["input_ids"], row["begins_word"], number, epoch)
@@ -82,7 +82,7 @@ class TextData:
     dev: dict[str, Dataset]
     collate: Collate
     corpus: Corpus
-    doubts: Sequence[str] = ()
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def main_dev(self) -> Dataset:

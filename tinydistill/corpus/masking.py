@@ -137,9 +137,7 @@ class Masking:
         return ids, labels
 
     @staticmethod
-    def _choose(
-        candidates: np.ndarray, begins_word: Sequence[bool] | None, room: int, random: Random
-    ) -> np.ndarray:
+    def _choose(candidates: np.ndarray, begins_word: Sequence[bool] | None, room: int, random: Random) -> np.ndarray:
         """Which of the candidates (C,) are chosen: words as they are drawn, but for those that would go over."""
         if begins_word is None:
             drawn = random.random(len(candidates))

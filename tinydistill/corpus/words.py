@@ -83,7 +83,9 @@ def _starts(line: str, words: Sequence[str]) -> set[int]:
     starts, at = set(), 0
     for word in words:
         if word and (start := line.find(word, at)) >= 0:
-            if _CHINESE.search(line, max(start - 1, 0), start + 1) and not _SPACE.search(line, max(start - 1, 0), start):
+            if _CHINESE.search(line, max(start - 1, 0), start + 1) and not _SPACE.search(
+                line, max(start - 1, 0), start
+            ):
                 starts.add(start)
             at = start + len(word)
     return starts

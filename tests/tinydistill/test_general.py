@@ -1,0 +1,225 @@
+"""General distillation on plain text through the command line: what comes out, and what must not change it."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
+
+import run_tinybert
+from tests import forked
+from tests.tinydistill.conftest import WORDS, make_tokenizer, tiny_bert_config
+from tests.tinydistill.runs import NARROW, record, run
+from tests.tinydistill.test_interrupted import Stop
+from tinydistill.corpus.data import HELD_OUT, load_text
+from tinydistill.kinds import kind_of
+from tinydistill.options import Options
+from tinydistill.text_task import text_task
+
+QUICK = ["--max-length", "16", "--precision", "float32", "--logging-steps", "2", "--held-out", "8", "--max-steps", "6"]
+SAME = ["--student", "init:layers=2", "--learning-rate", "1e-3"]  # dropout is drawn alike
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 documents of a few sentences each."""
+    draw = random.Random(1)
+    words = [*WORDS.split(), "films", "casts"]
+    line = lambda: " ".join(draw.choices(words, k=draw.randint(3, 9))) + " ."  # noqa: E731
+    documents = ["\n".join(line() for _ in range(draw.randint(1, 6))) for _ in range(40)]
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def still_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A masked language model without dropout, whose draws are of a batch."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("still")
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    BertForMaskedLM(tiny_bert_config(initializer_range=0.3, **dropout)).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def command(corpus: Path, teacher: Path, out: Path, *args: str) -> list[str]:
+    where = ["--corpus", str(corpus), "--teacher", str(teacher), "--output-dir", str(out)]
+    return ["--phase", "general", *where, *QUICK, *args]
+
+
+def general(corpus: Path, teacher: Path, out: Path, *args: str) -> dict[str, Any]:
+    """What the run recorded."""
+    run_tinybert.main(command(corpus, teacher, out, "--batch-size", "8", *args))
+    return record(out / "general")
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "general" / "model.safetensors")
+
+
+def test_layers_alone_make_a_bare_encoder(
+    corpus: Path, masked_lm_dir: Path, data_dir: Path, teacher_dir: Path, tmp_path: Path
+) -> None:
+    """Which every other phase takes as its student."""
+    done = general(corpus, masked_lm_dir, tmp_path / "text", "--student", NARROW, "--max-steps", "40",
+                   "--learning-rate", "5e-3")  # fmt: skip
+    assert done["data"]["corpus"]["documents"] == 40
+    assert set(done["dev"]) == {"loss_attention", "loss_hidden"}
+    assert done["losses"][-1]["loss_hidden"] < 0.9 * done["losses"][0]["loss_hidden"]
+    student = tmp_path / "text" / "general"
+    config = json.loads((student / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertModel"]
+    _, info = AutoModel.from_pretrained(student, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    run("intermediate", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--student", str(student),
+        "--max-steps", "2")  # fmt: skip
+    run("prediction", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--max-steps", "2")
+    assert record(tmp_path / "task" / "prediction")["steps"] == 2
+
+
+def test_outputs_make_a_masked_lm_and_are_measured(corpus: Path, masked_lm_dir: Path, tmp_path: Path) -> None:
+    """The held-out figures against plain loops over the whole model's logits."""
+    done = general(corpus, masked_lm_dir, tmp_path, "--objectives", "general-minirbt", "--student", NARROW,
+                   "--allow-weak-teacher")  # fmt: skip
+    student = tmp_path / "general"
+    model = AutoModelForMaskedLM.from_pretrained(student).eval()
+    tokenizer = AutoTokenizer.from_pretrained(student)
+    options = Options(corpus=(str(corpus),), output_dir=str(tmp_path), max_length=16, held_out=8, masking="word")
+    held_out = load_text(options, tokenizer, kind_of(text_task(True))).dev[HELD_OUT]
+    nats, hits, count = 0.0, 0, 0
+    for row in held_out:
+        with torch.no_grad():
+            logits = model(torch.tensor([row["input_ids"]])).logits[0].double().numpy()
+        for place, label in zip(row["places"], row["labels"], strict=True):
+            chances = np.exp(logits[place] - logits[place].max())
+            nats -= math.log(chances[label] / chances.sum())
+            hits += int(chances.argmax() == label)
+            count += 1
+    assert count > len(held_out) >= 4
+    measured = done["dev"]
+    assert measured["masked_loss"] == pytest.approx(nats / count, rel=1e-4)
+    assert measured["masked_accuracy"] == pytest.approx(hits / count)
+    assert measured["pseudo_perplexity"] == pytest.approx(math.exp(nats / count), rel=1e-3)
+    assert {"loss_logits", "loss_hidden"} < set(measured)
+
+
+@pytest.mark.parametrize("objectives", ["general-tinybert", "general-minirbt", "minilm", "labels"])
+@pytest.mark.parametrize("rows", ["packed", "mixed", "pairs"])
+def test_presets_and_rows(objectives: str, rows: str, corpus: Path, masked_lm_dir: Path, tmp_path: Path) -> None:
+    done = general(corpus, masked_lm_dir, tmp_path, "--objectives", objectives, "--student", NARROW, "--corpus-rows",
+                   rows, "--max-steps", "2", "--allow-weak-teacher")  # fmt: skip
+    assert all(math.isfinite(value) for value in done["dev"].values())
+
+
+VARIANTS = [["--batch-size", "4", "--accumulate", "2"], ["--padding", "max_length"]]
+
+
+@pytest.mark.parametrize("objectives", ["general-tinybert", "general-minirbt"])
+def test_what_does_not_change_the_student(objectives: str, corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
+    same = [*SAME, "--objectives", objectives, "--allow-weak-teacher"]
+    usual = general(corpus, still_teacher, tmp_path / "usual", *same)
+    for number, variant in enumerate(VARIANTS):
+        out = tmp_path / str(number)
+        other = general(corpus, still_teacher, out, *same, *variant)
+        for entry, expected in zip(other["losses"], usual["losses"], strict=True):
+            assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        for name, tensor in weights(out).items():
+            torch.testing.assert_close(tensor, weights(tmp_path / "usual")[name], rtol=1e-3, atol=2e-4)
+
+
+def test_a_resumed_run(corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the second epoch, whose masks are others, to the bit."""
+    args = [*SAME, "--objectives", "general-minirbt", "--allow-weak-teacher", "--eval-steps", "8", "--max-steps", "20"]
+    usual = general(corpus, still_teacher, tmp_path / "usual", *args)
+    assert usual["epochs"] > 1
+    monkeypatch.setattr(Stop, "at", 18)
+    with monkeypatch.context() as patch:
+        patch.setattr("tinydistill.phase_run.Progress", Stop)
+        with pytest.raises(SystemExit):
+            general(corpus, still_teacher, tmp_path / "again", *args)
+    resumed = general(corpus, still_teacher, tmp_path / "again", *args, "--resume")
+    assert resumed["resumed"]
+    assert all(
+        torch.equal(tensor, weights(tmp_path / "usual")[name]) for name, tensor in weights(tmp_path / "again").items()
+    )
+    assert resumed["dev"] == usual["dev"]
+
+
+@pytest.mark.slow
+def test_two_processes(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
+    same = [*SAME, "--objectives", "general-minirbt", "--allow-weak-teacher"]
+    usual = general(corpus, still_teacher, tmp_path / "usual", *same)
+    out = tmp_path / "two"
+    given = command(corpus, still_teacher, out, *same, "--batch-size", "4")
+    done = forked.run_together(2, ["run_tinybert.py", *given])
+    assert [process.returncode for process in done] == [0, 0], done[0].stderr
+    assert record(out / "general")["dev"] == pytest.approx(usual["dev"], rel=1e-3)
+    for name, tensor in weights(out).items():
+        torch.testing.assert_close(tensor, weights(tmp_path / "usual")[name], rtol=1e-3, atol=2e-4)
+
+
+MISTAKES: list[tuple[list[str], str]] = [
+    (["--task", "SST-2"], "--phase general does not use --task"),
+    (["--data-dir", "data"], "--phase general does not use --data-dir"),
+    (["--masking", "none", "--objectives", "general-minirbt"], "--masking none leaves nothing to guess"),
+    (["--noise", "masking"], "noise moves the pieces of a text"),
+    (["--segmenter", "ltp", "--masking", "word"], "pip install ltp"),
+    (["--corpus", "nowhere.txt"], "there is no file or folder nowhere.txt"),
+    (["--objectives", "general-minirbt"], "no better than chance"),
+    (["--mask-share", "1"], "mask_share is 1.0; it must be 0.9 or less"),
+    (["--augment"], "--phase general does not use --augment"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), MISTAKES)
+def test_mistakes(
+    args: list[str],
+    message: str,
+    corpus: Path,
+    masked_lm_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        general(corpus, masked_lm_dir, tmp_path, "--student", NARROW, *args)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "general" / "model.safetensors").exists()
+
+
+def test_what_is_missing(corpus: Path, masked_lm_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = ["--phase", "general", "--output-dir", str(tmp_path), "--student", NARROW]
+    for args, message in (
+        (["--teacher", str(masked_lm_dir)], "--phase general needs --corpus"),
+        (["--corpus", str(corpus)], "--phase general needs --teacher, a pretrained encoder"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run_tinybert.main([*where, *args])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_other_phases_read_no_text(
+    corpus: Path, teacher_dir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(
+            "prediction",
+            data_dir,
+            tmp_path,
+            "--teacher",
+            str(teacher_dir),
+            "--student",
+            NARROW,
+            "--corpus",
+            str(corpus),
+        )
+    assert "--phase prediction does not use --corpus" in capsys.readouterr().err
