@@ -98,45 +98,46 @@ def _run(given: dict[str, Any]) -> None:
         return
     from tinydistill.run import run
 
-    augments = options.augment and name == "all"  # a recipe may say so that serves single phases too
-    if augments:
-        _check_augmentation(plan.task, options)
-    run(phases, plan.task, options, _augment if augments else None, plan.phases)
+    augment = _augment if options.augment and name == "all" else None  # a recipe may serve single phases too
+    if augment:
+        _augmentation(plan.task, options)  # mistakes are told before the teacher is trained
+    run(phases, plan.task, options, augment, plan.phases)
 
 
-def _check_augmentation(task: Task, options: Any) -> None:
-    """Mistakes about the augmentation, told before the teacher is trained."""
-    from augment.candidate_options import check_multi_piece_words
+def _augmentation(task: Task, options: Any) -> Any:
+    """The settings of the augmentation. Raises UserError if they cannot be."""
+    from augment.candidate_options import CandidateOptions
+    from augment.settings import Settings
 
     if not (options.mlm or options.pretrained):
         raise UserError("--augment needs --mlm or --pretrained: a masked language model")
     vectors = Path(options.vectors) if options.vectors else None
-    by_vectors = check_multi_piece_words(options.multi_piece_words or None, vectors, task.language)
-    if by_vectors and vectors and not vectors.is_file():
+    candidates = CandidateOptions(multi_piece_words=options.multi_piece_words or None, language=task.language)
+    if vectors and "vectors" in candidates.sources(vectors) and not vectors.is_file():
         raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
-
-
-def _augment(task: Task, options: Any) -> Path:
-    from augment.candidate_options import CandidateOptions
-    from augment.pipeline import Settings, augment_file
-
-    train = Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train")
-    augmentation = Settings(
+    return Settings(
         task=task,
-        train_file=train,
+        train_file=Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train"),
         output=Path(options.output_dir) / "augment" / augmented_name(task),
         mlm=options.mlm or options.pretrained,
-        vectors=Path(options.vectors) if options.vectors else None,
-        options=CandidateOptions(multi_piece_words=options.multi_piece_words or None, language=task.language),
+        vectors=vectors,
+        options=candidates,
         variants=task.variants if options.variants < 0 else options.variants,
         task_file=Path(options.task_file) if options.task_file else None,
         seed=options.seed,
         precision=options.precision,
         skip_bad_rows=options.skip_bad_rows,
+        swap_entities=options.swap_entities,
     )
-    counts = augment_file(augmentation, resume=options.resume, overwrite=options.overwrite)
-    print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {augmentation.output}")
-    return augmentation.output
+
+
+def _augment(task: Task, options: Any) -> Path:
+    from augment.pipeline import augment_file
+
+    settings = _augmentation(task, options)
+    counts = augment_file(settings, resume=options.resume, overwrite=options.overwrite)
+    print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {settings.output}")
+    return settings.output
 
 
 app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)

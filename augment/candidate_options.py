@@ -89,8 +89,3 @@ def check_precision(name: str) -> None:
     """Raises UserError if there is no such precision."""
     if name not in PRECISIONS:
         raise UserError(f"--precision is one of {', '.join(PRECISIONS)}, not {name!r}")
-
-
-def check_multi_piece_words(sources: str | None, vectors: str | Path | None, language: str = "en") -> bool:
-    """Whether vectors answer for words of several pieces. Raises UserError if they are to, and there are none."""
-    return "vectors" in CandidateOptions(multi_piece_words=sources, language=language).sources(vectors)

@@ -346,6 +346,15 @@ class Options:
         needs="augment",
         flags=("--N",),
     )
+    swap_entities: bool = option(
+        False,
+        "Of tokens: exchange entities for others of their type in the train file too.",
+        group=AUGMENTATION,
+        decides="source",
+        serves="augmentation",
+        strict=True,
+        needs="augment",
+    )
 
     corpus: tuple[str, ...] = option(
         (),

@@ -94,6 +94,8 @@ class PhaseRun:
         settings = {"train_file": self.options.train_file, **identity(self.options, self.phase.uses)}
         settings |= {"phase": self.phase.name, "precision": self.precision, **asdict(self.phase.training)}
         settings |= {**own_settings(self.phase), "processes": processes.count()}
+        if shares := settings.pop("teacher_weights", ""):  # the name of the digest of the teachers' own weights
+            settings["teacher_shares"] = shares
         return settings | ({"task_file": self.options.task_file} if self.options.task_file else {})
 
     def sources(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from augment import Augmenter, CandidateOptions
-from augment.candidate_options import check_multi_piece_words
 from augment.variants import draw_variants
 from augment.words import WordRules
 from glue_tasks import UserError
@@ -45,10 +44,10 @@ def test_who_is_asked_by_default():
     )
     assert CandidateOptions(language="zh").sources(None) == ("fill",)
     assert CandidateOptions(language="zh").sources("vectors.txt") == ("vectors", "fill")
-    assert check_multi_piece_words("vectors,mask", "vectors.txt")
-    assert not check_multi_piece_words("mask,fill", None)
+    assert CandidateOptions(multi_piece_words="vectors,mask").sources("vectors.txt") == ("vectors", "mask")
+    assert CandidateOptions(multi_piece_words="mask,fill").sources(None) == ("mask", "fill")
     with pytest.raises(UserError, match="no word vectors are given"):
-        check_multi_piece_words("fill,vectors", None)
+        CandidateOptions(multi_piece_words="fill,vectors").sources(None)
 
 
 def test_as_a_record_of_json(tmp_path):

@@ -12,12 +12,14 @@ from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
     PreTrainedTokenizerFast,
+    TrainingArguments,
 )
 
 import run_tinybert
 from glue_tasks import TASKS
 from tests.tinydistill.runs import NARROW, both_phases, run
-from tinydistill import latency
+from tests.tinydistill.sentiment import dataset
+from tinydistill import DistillationTrainer, Objective, latency
 
 WORDS = "good great fine bad awful poor film plot cast score very not a the is was and but"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", "."]
@@ -160,3 +162,21 @@ def fails(capsys: pytest.CaptureFixture, *args: str) -> str:
 def written(out: Path) -> list[str]:
     """What a run left but the tokenised splits, which are whole or not there."""
     return [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.parent.name != "cache"]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> BertForSequenceClassification:
+    """A teacher that has learnt the task."""
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(tiny_bert_config())
+    arguments = TrainingArguments(
+        str(tmp_path_factory.mktemp("t")), max_steps=60, learning_rate=5e-3, use_cpu=True, report_to="none"
+    )
+    labels = [Objective(feature="labels")]
+    trainer = DistillationTrainer(
+        model, objectives=labels, args=arguments, train_dataset=dataset(), processing_class=tokenizer
+    )
+    trainer.train()
+    return model.eval()
