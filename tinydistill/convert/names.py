@@ -110,6 +110,7 @@ _SLOTS = r"adam_[mv]|(?:AdamWeightDecay|LAMB|Lamb|Adam|Momentum)(?:Optimizer)?(?
 _GROUPS = {
     "of a teacher (teacher/)": re.compile(r"^teacher/"),
     "slots of the optimiser (adam_m, adam_v and such)": re.compile(rf"/(?:{_SLOTS})$"),
+    "moving averages of weights": re.compile(r"/ExponentialMovingAverage$"),
     "of distillation (hidden_distill)": re.compile(r"^hidden_distill_\d+/"),
     "of the training's state (global_step and such)": re.compile(
         r"^(?:global_step|beta[12]_power(?:_\d+)?|(?:current_)?loss_scale|good_steps|bad_steps|learning_rate)$"

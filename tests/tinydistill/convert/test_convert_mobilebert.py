@@ -31,6 +31,11 @@ def make(folder: Path, config: dict[str, Any], variables: Variables, **how: Any)
     return convert(folder / "mobilebert.ckpt", folder / "student.json", folder / "made", **how)
 
 
+def assert_close(ours: np.ndarray, plain: np.ndarray) -> None:
+    """Equal to the rounding of float32, on the scale of the largest."""
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-5 * np.abs(plain).max())
+
+
 def compute(model: PreTrainedModel, ids: np.ndarray, mask: np.ndarray, segments: np.ndarray) -> tuple[Any, ...]:
     """States, scores of queries and keys, and logits."""
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
@@ -66,8 +71,8 @@ def test_states_scores_and_logits_are_those_of_numpy(tmp_path: Path, config: dic
     for ours, plain in zip(compute(model, IDS, MASK, SEGMENTS)[:2], expected[:2], strict=True):
         assert len(ours) == len(plain)
         for each, other in zip(ours, plain, strict=True):
-            np.testing.assert_allclose(each, other, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(compute(model, IDS, MASK, SEGMENTS)[2], expected[2], rtol=1e-5, atol=1e-5)
+            assert_close(each, other)
+    assert_close(compute(model, IDS, MASK, SEGMENTS)[2], expected[2])
 
 
 @pytest.mark.realdata
@@ -95,7 +100,9 @@ def test_outputs_do_not_depend_on_padding_unless_its_row_is_kept(tmp_path: Path)
         made = make(tmp_path / name, F4, variables, keep_padding_row=keep)
         model, _ = load_model(AutoModelForMaskedLM, str(tmp_path / name / "made"))
         alone, padded = compute(model, *short)[0], compute(model, IDS, MASK, SEGMENTS)[0]
-        moved = max(np.abs(each - other[:1, :5]).max() for each, other in zip(alone, padded, strict=True))
+        moved = max(
+            np.abs(each - other[:1, :5]).max() / np.abs(each).max() for each, other in zip(alone, padded, strict=True)
+        )
         rows = model.get_input_embeddings().weight.detach().numpy()
         np.testing.assert_array_equal(rows[1:], variables["bert/embeddings/word_embeddings"][1:])
         assert any("row 0" in note for note in made.notes) is not keep
@@ -115,14 +122,14 @@ def test_next_sentence_and_a_pooler_are_kept(tmp_path: Path) -> None:
     model = MobileBertForPreTraining.from_pretrained(tmp_path / "made")
     states, _, logits = compute(model, IDS, MASK, SEGMENTS)
     plain = forward(config, variables, IDS, MASK, SEGMENTS)
-    np.testing.assert_allclose(logits, plain[2], rtol=1e-5, atol=1e-5)
+    assert_close(logits, plain[2])
     pooled = np.tanh(plain[0][-1][:, 0] @ variables["bert/pooler/dense/kernel"] + variables["bert/pooler/dense/bias"])
     follows = (
         pooled @ variables["cls/seq_relationship/output_weights"].T + variables["cls/seq_relationship/output_bias"]
     )
     with torch.no_grad():
         ours = model.cls.seq_relationship(model.mobilebert.pooler(torch.tensor(states[-1])))
-    np.testing.assert_allclose(ours, follows, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours, follows, atol=1e-4)
     # Every other phase takes the same folder.
     assert not load_model(AutoModelForMaskedLM, str(tmp_path / "made"))[1]["missing_keys"]
     classifier, info = load_model(AutoModelForSequenceClassification, str(tmp_path / "made"))
