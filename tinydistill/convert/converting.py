@@ -1,6 +1,5 @@
 """A TensorFlow 1 checkpoint of BERT or MobileBERT in, a folder as `save_pretrained` writes it out."""
 
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,12 +140,8 @@ def _weights(found: Checkpoint, config: PreTrainedConfig, kind: Head, path: Path
 
 def _shapes(config: PreTrainedConfig, kind: Head, path: Path) -> dict[str, tuple[int, ...]]:
     """The weights of the model, and of its body with a pooler, by name, with their shapes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Initializing zero-element tensors"
-        )  # of a masked LM as wide as its embeddings
-        model = build_on_meta(config, str(path), model_class(config, kind))
-        whole = build_on_meta(config, str(path), model_class(config, BODY_ALONE))
+    model = build_on_meta(config, str(path), model_class(config, kind))
+    whole = build_on_meta(config, str(path), model_class(config, BODY_ALONE))
     named = {f"{config.model_type}.{key}": tensor for key, tensor in whole.state_dict().items()}
     return {key: tuple(tensor.shape) for key, tensor in {**named, **model.state_dict()}.items()}
 
