@@ -49,6 +49,73 @@ def from_textbrewer(
     print(read(config).to_toml(phase), end="")
 
 
+@app.command("convert")
+@exit_on_user_error(resumable=False)
+def convert(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="What its files begin with (`mobilebert.ckpt`), one of them, or a folder with one checkpoint.",
+        ),
+    ],
+    config: Annotated[Path, typer.Option(help="The model's JSON for TensorFlow, such as bert_config.json.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    vocab: Annotated[
+        Path | None,
+        typer.Option(help="vocab.txt of its tokenizer. Default: the one beside the checkpoint.", show_default=False),
+    ] = None,
+    lower_case: Annotated[
+        bool | None,
+        typer.Option(
+            "--lower-case/--keep-case",
+            help="Whether the tokenizer takes capitals and accents away; Chinese models do. Default: as the JSON says "
+            "(do_lower_case), or as the vocabulary looks.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_padding_row: Annotated[
+        bool,
+        typer.Option(
+            "--keep-padding-row",
+            help="Of MobileBERT: keep the word embedding of padding. It is set to zero otherwise, since each token "
+            "reads its neighbours' embeddings, and outputs would depend on padding.",
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
+) -> None:
+    """Convert a TensorFlow 1 checkpoint of BERT or MobileBERT to a transformers folder; TensorFlow is not needed.
+
+    The folder has the heads that the checkpoint has: a task's (`run_classifier.py`, `run_squad.py`), those of
+    pretraining, or none. The optimiser's slots and a teacher saved beside the model are left out; every variable that
+    is not used is told, and a shape that does not fit, a missing variable or a damaged file is an error. Google's
+    models and the Chinese ones of the same code are read, such as RoBERTa-wwm-ext and Chinese MobileBERT.
+
+    Example: python -m tinydistill convert chinese_mobilebert_base_f2/mobilebert.ckpt --config
+    chinese_mobilebert_base_f2/config.json --vocab vocab.txt --output models/mobilebert-base-f2
+    """
+    check_memory_limit()
+    from tinydistill.convert.converting import convert as write  # seconds to import
+
+    made = write(
+        checkpoint,
+        config,
+        output,
+        vocab=vocab,
+        lower_case=lower_case,
+        keep_padding_row=keep_padding_row,
+        overwrite=overwrite,
+    )
+    print(
+        f"{made.folder}: {made.architecture} of {made.layers} layers, {made.parameters:,} parameters, from "
+        f"{made.variables:,} variables"
+    )
+    for what in made.left_out:
+        print(f"not used: {what}")
+    for note in made.notes:
+        print(f"note: {note}")
+
+
 @app.command("predict")
 @exit_on_user_error(resumable=False)
 def predict(

@@ -3,6 +3,7 @@
 import contextlib
 import pickle
 import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,10 @@ def quiet() -> Iterator[None]:
     if bars:
         logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of a MobileBERT for masked LM whose embeddings are as wide as its states, which has an empty weight.
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            yield
     finally:
         if set_level:
             logging.set_verbosity(level)
