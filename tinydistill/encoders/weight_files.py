@@ -12,7 +12,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -91,12 +90,12 @@ def read_pickled(name: str, path: Path, device: str = "cpu") -> dict[str, Tensor
         if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
             reason = f"{path.name} is a pickle of something else than tensors, which is not read"
         raise UserError(f"the weights of {name} are damaged or cut off; copy or make them again ({reason})") from None
-    entries: dict[Any, Any] = found if isinstance(found, dict) else {type(found).__name__: found}
-    others = [str(key) for key, value in entries.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
-    if others or entries is not found:
+    by_name = found if isinstance(found, dict) else {}
+    others = [str(key) for key, value in by_name.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if others or not by_name:
         raise UserError(
-            f"{path} holds more or other than the weights of a model by their names ({(others or list(entries))[0]}); "
-            "save those alone: torch.save(model.state_dict(), ...)"
+            f"{path} holds no weights by their names, or more than those ({(others or [type(found).__name__])[0]}); "
+            "save them alone: torch.save(model.state_dict(), ...)"
         )
     return found
 

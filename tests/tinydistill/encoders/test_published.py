@@ -188,7 +188,8 @@ def zip_alike(file: Path) -> None:
 
 def one_value_changed(file: Path) -> None:
     with zipfile.ZipFile(file) as made:
-        largest = max(made.infolist(), key=lambda part: part.file_size)
+        tensors = [part for part in made.infolist() if "/data/" in part.filename]
+        largest = max(tensors, key=lambda part: part.file_size)
     held = bytearray(file.read_bytes())
     held[largest.header_offset + largest.file_size // 2] ^= 1
     file.write_bytes(held)
@@ -205,9 +206,11 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "zip alike": (zip_alike, DAMAGED),
     "runs": (lambda file: torch.save({"a": Run(file.with_name("ran"))}, file), "a pickle of something else than"),
     "plain pickle": (lambda file: file.write_bytes(pickle.dumps({"a": Path("x")})), "a pickle of something else"),
-    "list": (lambda file: torch.save([torch.ones(2)], file), r"more or other than the weights .*\(list\); save those"),
-    "nested": (lambda file: torch.save({"model": {"a": torch.ones(2)}, "epoch": 3}, file), r"other .*\(model\); save"),
-    "numbered": (lambda file: torch.save({3: torch.ones(2)}, file), r"other .*\(3\); save those alone"),
+    "list": (lambda file: torch.save([torch.ones(2)], file), r"holds no weights .*\(list\); save them alone"),
+    "tensor": (lambda file: torch.save(torch.ones(2), file), r"holds no weights .*\(Tensor\); save them alone"),
+    "nothing": (lambda file: torch.save({}, file), r"holds no weights .*\(dict\); save them alone"),
+    "nested": (lambda file: torch.save({"model": {"a": torch.ones(2)}, "epoch": 3}, file), r"\(model\); save them"),
+    "numbered": (lambda file: torch.save({3: torch.ones(2)}, file), r"more than those \(3\); save them alone"),
     "pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "pointer of Git LFS"),
 }  # fmt: skip
 
