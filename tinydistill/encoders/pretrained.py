@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import cached_file, logging
@@ -27,9 +28,11 @@ def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         with quiet():
-            return auto_class.from_pretrained(
-                None if "state_dict" in options else name, trust_remote_code=False, **options
-            )
+            if "state_dict" not in options:
+                return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+            with torch.device("meta"):  # an auto class cannot do without a name, the model's own can
+                model_class = type(auto_class.from_config(options["config"], trust_remote_code=False))
+            return model_class.from_pretrained(None, **options)
     except Exception as error:  # odd entries of a configuration end in any
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if is_outside(error):

@@ -144,7 +144,7 @@ def test_sizes_are_counted_without_the_weights(tmp_path: Path) -> None:
     assert skeleton.source == "on disk"
     assert set(skeleton.dtypes.values()) == {torch.float16}
     change_config(tmp_path, hidden_size=18)
-    with pytest.raises(UserError, match="LayerNorm.* is 16 in the weights and 18 by config.json"):
+    with pytest.raises(UserError, match="word_embeddings.weight is 25 x 16 in the weights and 25 x 18 by config"):
         load_skeleton(str(tmp_path))
 
 
