@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from glue_tasks.errors import UserError, warn_once
 from glue_tasks.task import Task
 from tinydistill.activations import apply_stated, forget_activation
-from tinydistill.encoders.config import load_config
+from tinydistill.encoders.config import load_config, states_outputs
 from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
@@ -33,6 +33,10 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
     """
     kind = kind_of(task)
     model, info = load_model(kind.auto_model, name, **(kind.head() if fresh_head else {}))
+    odd = info["mismatched_keys"]
+    if odd and not fresh_head and all(key.startswith("classifier.") for key, *_ in odd) and not states_outputs(name):
+        # Before transformers a configuration did not say how many labels there are; the weights do.
+        model, info = load_model(kind.auto_model, name, num_labels=min(odd)[1][0])
     body = f"{model.base_model_prefix}." if model.base_model is not model else ""
     for key, saved, wanted in sorted(info["mismatched_keys"]):
         # A head of another size is meant to be replaced; a body that does not fit would silently be random.
@@ -103,7 +107,7 @@ def weights_digest(model: PreTrainedModel) -> str:
 def size_on_disk(folder: Path) -> int:
     """Bytes of the weights in a folder."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.stem != "projections") or sum(
-        path.stat().st_size for path in folder.glob("*.bin")
+        path.stat().st_size for path in folder.glob("pytorch_model*.bin")
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, set_seed
@@ -16,6 +16,7 @@ from glue_tasks.task import Task
 from tinydistill.activations import without_activation
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import find_file
+from tinydistill.encoders.weight_files import find_weights, read_weights
 from tinydistill.encoders.weights import check_finite
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
@@ -184,16 +185,9 @@ def load_projections(name: str) -> dict[str, torch.Tensor]:
             raise UserError(f"{own} is damaged ({error}); remove it, and new projections are made") from None
         check_finite(str(own), found)
         return found
-    if path := find_file(name, "model.safetensors"):
-        with safe_open(path, "pt") as file:
-            weights = {key: file.get_tensor(key) for key in file.keys() if "fit_dense" in key}  # noqa: SIM118
-    elif path := find_file(name, "pytorch_model.bin"):
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    else:
-        return {}
-    found = {}
-    for key, tensor in weights.items():
-        if match := re.fullmatch(r"(?:module\.)?fit_dense(?:s\.(\d+))?\.(weight|bias)", key):
-            found[f"{match[1] or 0}.{match[2]}"] = tensor.float()
+    weights = read_weights(name, find_weights(name), r"fit_dense(s\.\d+)?\.(weight|bias)$")
+    several = {key.removeprefix("fit_denses."): each for key, each in weights.items() if key.startswith("fit_denses.")}
+    found = several or {key.replace("fit_dense", "0"): each for key, each in weights.items()}
+    found = {key: each.float() for key, each in found.items()}
     check_finite(name, found)
     return found

@@ -1,26 +1,26 @@
 """Whatever `from_pretrained` reads, from a folder or the hub, quietly and safely; what it cannot is one sentence."""
 
 import contextlib
-import pickle
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import cached_file, logging
 
 from glue_tasks.errors import UserError, is_outside
 
-# What is raised for a file of weights that is cut off or no such file, besides torch's RuntimeError.
-_DAMAGED = (SafetensorError, pickle.UnpicklingError, struct.error, EOFError)
 _WHAT = {AutoConfig: "configuration", AutoTokenizer: "tokenizer"}  # else a model
 
 
-def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
-    """What `auto_class.from_pretrained` gives; code that lies beside the weights is never run. UserError if nothing."""
+def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
+    """What `auto_class.from_pretrained` gives; code that lies beside the weights is never run. UserError if nothing.
+
+    With weights (`state_dict`) and a configuration (`config`) in `options` no file is read.
+    """
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     if looks_local and not folder.is_dir():
@@ -29,20 +29,21 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         raise UserError(f"the folder {name} holds no config.json; give one that `save_pretrained` wrote")
     try:
         with quiet():
-            return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+            if "state_dict" not in options:
+                return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+            with torch.device("meta"):  # an auto class cannot do without a name, the model's own can
+                model_class = type(auto_class.from_config(options["config"], trust_remote_code=False))
+            return model_class.from_pretrained(None, **options)
     except Exception as error:  # odd entries of a configuration end in any
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        damaged = isinstance(error, _DAMAGED) or "PytorchStreamReader" in reason
-        if not damaged and is_outside(error):
+        if is_outside(error):
             raise
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{name} needs code of its own (auto_map in its configuration), which is never run; choose a model "
                 "whose type transformers knows"
             ) from None
-        if damaged:
-            if isinstance(error, pickle.UnpicklingError):  # whose reason tells how to run what it holds
-                reason = "a pickle of something else than tensors, which is not read"
+        if isinstance(error, SafetensorError):
             raise UserError(
                 f"the weights of {name} are damaged or cut off; copy or make them again ({reason})"
             ) from None
@@ -55,11 +56,12 @@ def load_pretrained(auto_class: Any, name: str, **options: object) -> Any:
         ) from None
 
 
-def find_file(name: str, file: str) -> Path | None:
-    """A file of a model folder or hub id, from the cache or the hub; None if it has none."""
+def find_file(name: str, file: str, download: bool = True) -> Path | None:
+    """A file of a model folder or hub id, from the cache or, if it may be downloaded, the hub; None if it has none."""
     path = cached_file(
         name,
         file,
+        local_files_only=not download,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,

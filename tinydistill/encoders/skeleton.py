@@ -1,24 +1,23 @@
 """A model without its weights: its modules with the sizes of its configuration, and the dtypes of its file of weights.
 
 Nothing of the weights is read but the headers of the safetensors files (https://github.com/huggingface/safetensors:
-name, dtype and shape of each tensor), so that a large model takes no memory, and nothing is downloaded but config.json.
+name, dtype and shape of each tensor) or the index of a pickled one, so that a large model takes no memory, and nothing
+is downloaded but config.json.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.utils import cached_file
 
 from glue_tasks.errors import UserError, is_outside
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import quiet
+from tinydistill.encoders.weight_files import find_weights, name_of_today, read_pickled, told_if_damaged
 
 
 @dataclass(frozen=True)
@@ -77,49 +76,19 @@ def _class(name: str) -> Any:
 
 
 def _headers(name: str) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """Dtype and shape of each tensor in the safetensors files of a model; {} if it has none here."""
+    """Dtype and shape of each tensor in the files of weights of a model, by name; {} if it has none here."""
     found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
-    for path in _weight_files(name):
-        try:
-            with safe_open(path, "pt") as file:
-                for key in file.keys():  # noqa: SIM118
-                    part = file.get_slice(key)
-                    if dtype := _DTYPES.get(part.get_dtype()):
-                        found[key] = dtype, tuple(part.get_shape())
-        except SafetensorError as error:
-            raise UserError(
-                f"the weights of {name} are damaged or cut off; copy or make them again ({error})"
-            ) from None
+    for path in find_weights(name, download=False):
+        if path.suffix == ".bin":
+            pickled = read_pickled(name, path, device="meta")
+            found |= {name_of_today(key): (each.dtype, tuple(each.shape)) for key, each in pickled.items()}
+            continue
+        with told_if_damaged(name), safe_open(path, "pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                part = file.get_slice(key)
+                if dtype := _DTYPES.get(part.get_dtype()):
+                    found[name_of_today(key)] = dtype, tuple(part.get_shape())
     return found
-
-
-def _weight_files(name: str) -> list[Path]:
-    """The safetensors files of a folder, or of a hub id in the hub's cache."""
-    if whole := _local(name, "model.safetensors"):
-        return [whole]
-    index = _local(name, "model.safetensors.index.json")
-    if not index:
-        return []
-    try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{index} is damaged; copy or make it again") from None
-    paths = {shard: index.with_name(str(shard)) for shard in sorted(shards, key=str)}
-    if missing := [shard for shard, path in paths.items() if not path.is_file()]:
-        raise UserError(f"the weights of {name} are not complete: there is no {missing[0]}; copy them again")
-    return list(paths.values())
-
-
-def _local(name: str, file: str) -> Path | None:
-    path = cached_file(
-        name,
-        file,
-        local_files_only=True,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return Path(path) if path else None
 
 
 def _other_name(key: str, model: PreTrainedModel) -> str:

@@ -8,28 +8,31 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from glue_tasks.errors import UserError, warn_once
+from glue_tasks.errors import UserError
 from glue_tasks.seals import check_file
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.pretrained import find_file, load_pretrained
+from tinydistill.encoders.weight_files import find_weights, no_weights, read_if_odd
 
 
 def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A model in float32 and transformers' account of the weights that fitted (`missing_keys`, `mismatched_keys`).
 
     options: entries of the configuration in place of its own. Raises UserError if the file has weights which the model
-    built by the configuration does not use, other than heads, or if a weight is not finite.
+    built by the configuration does not use, other than heads, or if a weight is not finite. Of weights with names of
+    old (`gamma`, `beta`) or of a wrapper (`module.`) the model knows those of today alone, and is saved with them.
     """
     # Sizes that do not fit are left to the caller: the error of transformers only points to a table in its log.
     how: dict[str, object] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     how["config"] = load_config(name, **options)
     check_file(Path(name) / "model.safetensors", Path(name) / "run.json")
+    paths = find_weights(name)
+    if not paths and Path(name).is_dir():
+        raise no_weights(Path(name))
+    if weights := read_if_odd(name, paths):
+        how["state_dict"] = weights
     model, info = load_pretrained(auto_class, name, **how)
-    if wrapped := {match[0] for key in info["unexpected_keys"] if (match := _WRAPPER.match(key))}:
-        warn_once(
-            f"the weights of {name} were saved from inside a wrapper; {min(wrapped)} before their names is left out"
-        )
-        model, info = load_pretrained(auto_class, name, **how, key_mapping={_WRAPPER.pattern: ""})
+    model.config._name_or_path = model.name_or_path = name
     unused = sorted(key for key in info["unexpected_keys"] if not _may_stay_unused(key, model))
     if unused:
         have = f"and {len(unused) - 1:,} more have" if unused[1:] else "has"
@@ -66,8 +69,6 @@ def _may_stay_unused(key: str, model: PreTrainedModel) -> bool:
     return bool(_HEAD.match(key)) and part not in dict(model.base_model.named_children())
 
 
-# Names that weights get before theirs, of DataParallel and of torch.compile.
-_WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")
 _BUFFER = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq)$")
 # Heads of other tasks, poolers, and TinyBERT's projections.
 _HEAD = re.compile(
