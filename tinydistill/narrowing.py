@@ -62,6 +62,11 @@ class Narrow:
             if (own := getattr(made, name)) > theirs:
                 raise UserError(f"--student asks for {name}={own}, more than the teacher's {theirs}; give at most that")
         check_heads(made)
+        if hidden != width and hidden == getattr(teacher, "embedding_size", width):
+            raise UserError(
+                f"a hidden size of {hidden} is that of the teacher's word embeddings, and such a model has no layer "
+                "between them; choose another hidden size"
+            )
         if hidden // made.heads > width // heads:
             raise UserError(
                 f"{made.heads} heads of a hidden size of {hidden} are {hidden // made.heads} wide, the teacher's only "
@@ -98,7 +103,8 @@ class _Narrowing:
         self, teacher: PreTrainedModel, student: PreTrainedModel, blocks: Sequence[int], rows: Mapping[str, Tensor]
     ):
         self.teacher, self.student, self.blocks = teacher, student, blocks
-        self.own, self.theirs = student.base_model, teacher.base_model
+        self.own: Any = student.base_model
+        self.theirs: Any = teacher.base_model
         self.width, self.own_width = teacher.config.hidden_size, student.config.hidden_size
         self.seen = _Observed(self.theirs, blocks, rows)
         self.basis = _basis(self.seen.states(self.theirs), self.own_width)  # (D, d)
@@ -112,7 +118,7 @@ class _Narrowing:
             self._block(self.own.encoder.layer[i], self.theirs.encoder.layer[block])
         self._head()
         left = [name for name, each in self.student.named_parameters() if id(each) not in self.done]
-        for name in left:
+        for name in left:  # of sizes that do not change
             theirs, own = self.teacher.get_parameter(name), self.student.get_parameter(name)
             if theirs.shape != own.shape:
                 raise UserError(
@@ -135,7 +141,7 @@ class _Narrowing:
         weight = theirs.weight.double() if weight is None else weight
         self._set_linear(own, self.basis.T @ weight, self.basis.T @ theirs.bias.double())
 
-    def _embeddings(self, own: nn.Module, theirs: nn.Module) -> None:
+    def _embeddings(self, own: Any, theirs: nn.Module) -> None:
         """Those that are as wide as the states; ELECTRA's may have a width of their own, and stay."""
         for name, module in theirs.named_children():
             if isinstance(module, nn.Embedding) and module.embedding_dim == self.width:
@@ -159,7 +165,7 @@ class _Narrowing:
         self._set(own.weight, gain)
         self._set(own.bias, bias)
 
-    def _block(self, own: nn.Module, theirs: nn.Module) -> None:
+    def _block(self, own: Any, theirs: Any) -> None:
         self._attention(own.attention, theirs.attention)
         self._norm(own.attention.output.LayerNorm, theirs.attention.output.LayerNorm)
         first, second = theirs.intermediate.dense, theirs.output.dense
@@ -171,10 +177,9 @@ class _Narrowing:
         self._set_linear(own.output.dense, writes[:, kept], bias)
         self._norm(own.output.LayerNorm, theirs.output.LayerNorm)
 
-    def _attention(self, own: nn.Module, theirs: nn.Module) -> None:
-        count, width = (model.config.num_attention_heads for model in (self.student, self.teacher)), self.width
-        own_count, their_count = count
-        size, own_size = width // their_count, self.own_width // own_count
+    def _attention(self, own: Any, theirs: Any) -> None:
+        own_count = self.student.config.num_attention_heads
+        size, own_size = self.width // self.teacher.config.num_attention_heads, self.own_width // own_count
         layers = [getattr(theirs.self, name) for name in ("query", "key", "value")]
         # Each head's (size, d + 1), the bias last; and what writes its values, (d, size).
         reads = [
@@ -204,16 +209,15 @@ class _Narrowing:
         """What reads the last states: classes, tags, spans and masked pieces."""
         states = self.seen.last
         pooler = getattr(self.theirs, "pooler", None)
-        classes = getattr(self.teacher, "classifier", None)
+        classes: Any = getattr(self.teacher, "classifier", None)
+        own: Any = getattr(self.student, "classifier", None)
         if pooler is not None:
-            own = getattr(self.student, "classifier", None)
             self._hidden_layer(self.own.pooler.dense, own, pooler.dense, classes, torch.tanh(pooler.dense(states)))
         elif isinstance(getattr(classes, "out_proj", None), nn.Linear):  # RoBERTa's and ELECTRA's
             active = (F.gelu if self.teacher.config.model_type == "electra" else torch.tanh)(classes.dense(states))
-            own = self.student.classifier
             self._hidden_layer(own.dense, own.out_proj, classes.dense, classes.out_proj, active)
         for name in ("classifier", "qa_outputs"):
-            theirs, own = getattr(self.teacher, name, None), getattr(self.student, name, None)
+            theirs, own = (getattr(model, name, None) for model in (self.teacher, self.student))
             if isinstance(theirs, nn.Linear) and id(own.weight) not in self.done:
                 self._set_linear(own, theirs.weight.double() @ self.basis, theirs.bias)
         heads = [_before_decoder(model) for model in (self.student, self.teacher)]
@@ -231,7 +235,7 @@ class _Narrowing:
         if own_next is not None and next_ is not None:
             self._set_linear(own_next, weight[:, kept], next_.bias + weight[:, left] @ active.mean(0)[left])
 
-    def _masked_lm(self, own: nn.Module, theirs: nn.Module) -> None:
+    def _masked_lm(self, own: Any, theirs: Any) -> None:
         """The layer (D, D), activation and normalisation of a masked LM before a decoder tied to the embeddings.
 
         What the decoder reads has to be in the basis too, P^T act(W h + b), and is approximated by act(P^T (W h + b)).
@@ -245,12 +249,12 @@ class _Narrowing:
         norm, own_norm = (getattr(each, "LayerNorm", None) or each.layer_norm for each in (theirs, own))
         inputs = act(F.linear(self.seen.last.double() @ self.basis, own.dense.weight.double(), own.dense.bias.double()))
         self._fit(own_norm, inputs, norm, norm(act(theirs.dense(self.seen.last))).double() @ self.basis)
-        decoders = [model.get_output_embeddings() for model in (self.student, self.teacher)]
+        decoders: list[Any] = [model.get_output_embeddings() for model in (self.student, self.teacher)]
         if id(decoders[0].weight) not in self.done:  # not tied
             self._set(decoders[0].weight, decoders[1].weight.double() @ self.basis)
 
 
-def _before_decoder(model: PreTrainedModel) -> nn.Module | None:
+def _before_decoder(model: PreTrainedModel) -> Any:
     """What is between the body and the decoder of a masked LM; None if the model is none."""
     for path in ("cls.predictions.transform", "lm_head", "generator_predictions"):
         with contextlib.suppress(AttributeError):
@@ -293,7 +297,7 @@ class _Observed:
         inputs, outputs = zip(*self._kept[layer], strict=True)
         return _Seen(torch.cat(inputs).double(), torch.cat(outputs).double())
 
-    def states(self, body: PreTrainedModel) -> Iterator[Tensor]:
+    def states(self, body: Any) -> Iterator[Tensor]:
         """(N, D) of all that is read: embeddings, and the two normalised sums of each block."""
         for block in body.encoder.layer:
             yield self[block.attention.self.query].inputs
@@ -309,7 +313,7 @@ def _random_rows(config: PreTrainedConfig) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def _layers(body: PreTrainedModel, blocks: Sequence[int]) -> Iterator[nn.Module]:
+def _layers(body: Any, blocks: Sequence[int]) -> Iterator[nn.Module]:
     """What reads or gives states in every block; in those that are narrowed all else that is chosen or fitted."""
     yield body.embeddings.LayerNorm
     for place, block in enumerate(body.encoder.layer):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from glue_tasks.errors import UserError
@@ -121,8 +123,10 @@ def narrowing_rows(phase: Phase, task: Task, options: Options, tokenizer: PreTra
     load = lambda: load_data(kind_of(task), options, tokenizer, phase.needs_labels)  # noqa: E731
     train = processes.after_first(load).train
     count = min(len(train), _NARROWING_ROWS)
-    rows = [train[i * len(train) // count]["input_ids"][:_NARROWING_PIECES] for i in range(count)]
-    return dict(tokenizer.pad({"input_ids": rows}, return_tensors="pt"))
+    rows = [torch.tensor(train[i * len(train) // count]["input_ids"][:_NARROWING_PIECES]) for i in range(count)]
+    masks = [torch.ones_like(row) for row in rows]
+    ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id or 0)
+    return {"input_ids": ids, "attention_mask": pad_sequence(masks, batch_first=True)}
 
 
 def names_of(options: Options) -> str:

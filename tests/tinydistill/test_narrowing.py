@@ -54,7 +54,7 @@ HEAD = {
 def model_of(family: str = "bert", head: str = "none", seed: int = 0, **changes: object) -> PreTrainedModel:
     """All weights random, those of biases and normalisations too."""
     torch.manual_seed(seed)
-    changes = {"num_labels": 3, **changes}
+    changes = {"num_labels": 2 if head == "spans" else 3, **changes}
     if family == "electra" and "hidden_size" in changes:
         changes["embedding_size"] = changes["hidden_size"]
     model = HEAD[head].from_config(CONFIGS[family](**{**SIZES, **changes})).eval()
@@ -318,6 +318,7 @@ def test_sizes_in_proportion(sizes: Narrow, made: tuple[int, int, int]) -> None:
         (Narrow(heads=8), BertConfig(**SIZES), "heads=8, more than the teacher's 4"),
         (Narrow(ffn=33), BertConfig(**SIZES), "ffn=33, more than the teacher's 32"),
         (Narrow(10), BertConfig(**SIZES), "hidden size of 10 does not divide into 4 heads"),
+        (Narrow(10), ElectraConfig(**{**SIZES, "num_attention_heads": 2}, embedding_size=10), "the teacher's word emb"),
         (Narrow(12, heads=1), BertConfig(**SIZES), "12 wide, the teacher's only 6; give more heads, at least 2"),
     ],
 )
