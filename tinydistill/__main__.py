@@ -37,6 +37,14 @@ def objectives() -> None:
     print("\n".join(listing()))
 
 
+@app.command("shapes")
+def shapes() -> None:
+    """List the shapes of students that have a name, with their sizes, parameters and sources."""
+    from tinydistill.shapes import listing
+
+    print("\n".join(listing()))
+
+
 @app.command("from-textbrewer")
 @exit_on_user_error(resumable=False)
 def from_textbrewer(

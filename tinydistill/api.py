@@ -50,7 +50,7 @@ def distill(
     one for each task, which have their body in common.
 
     teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
-    id, and for the student `init:layers=3`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
+    id, and for the student `init:...`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
     order of the teacher's outputs); or `tokens` and `tags`; or `question`, `context` and `answers` (as SQuAD's on the
     hub). `columns` maps other names to these. Training rows need labels only where a phase learns from them.

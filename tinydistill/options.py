@@ -100,8 +100,9 @@ class Options:
     )
     student: str = option(
         "",
-        "A folder, a hub id, `init:layers=3` (copies of teacher blocks), `tinybert-4l-312d`, `tinybert-6l-768d` or "
-        "`shape:layers=3,hidden=312,heads=12,ffn=1200` (fresh weights).",
+        "A folder, a hub id, `init:layers=3` (copies of teacher blocks), `init:layers=0,2,4` (of these, from 0), "
+        "`init:layers=3,hidden=312` (the same, narrower), `tinybert-4l-312d` or another name that "
+        "`python -m tinydistill shapes` lists, or `shape:layers=3,hidden=312,heads=12,ffn=1200` (fresh weights).",
         unit="model",
         decides="source",
         serves="student",

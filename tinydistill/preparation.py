@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from glue_tasks.errors import UserError
@@ -17,6 +19,7 @@ from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.precision import device, resolve
 from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.kinds import kind_of
+from tinydistill.kinds.kind import Batch
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest
 from tinydistill.objectives import Objective
@@ -27,6 +30,7 @@ from tinydistill.resolving import resolve as resolve_objectives
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Plan
 from tinydistill.students import StudentSpec, build_student, student_config
+from tinydistill.task_data import load_data
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,12 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
     name, made_from = start_of(phase, task, options, digest_of(digests))
     spec = StudentSpec.parse(name)
     maps = LayerMap(())
-    if phase.uses_layer_map or spec.teacher_layers:
+    if phase.uses_layer_map or spec.follows_layer_map:
         maps = layer_map.choose(options.layer_map, first.config.num_hidden_layers, spec.num_layers())
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
-    student = build_student(spec, first, task, maps, options.seed)
+    rows = narrowing_rows(phase, task, options, tokenizer) if spec.narrow else None
+    student = build_student(spec, first, task, maps, options.seed, rows)
     configs = {who: teacher.config for who, teacher in teachers.items()}
     objectives = resolved(phase, task, options, student.config, configs)
     checks.check_positions(student.config, "student", options.max_length)
@@ -93,7 +98,8 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
     checks.check_pieces(student.config, tokenizer, f"student {name}")
     _try(phase, task, options, student.config, configs, maps)
     identity: dict[str, Any] = {"teacher": names_of(options), "teacher_weights": digest_of(digests)}
-    identity |= {"student": made_from, "student_weights": weights_digest(student)}
+    # Narrowed weights follow from all else, up to rounding, which another number of threads changes.
+    identity |= {"student": made_from, "student_weights": "" if spec.narrow else weights_digest(student)}
     if phase.compares_layers:
         identity |= {"layer_map": list(maps.blocks), "projection": _projection(options, first.config, student.config)}
     return Prepared(
@@ -107,6 +113,20 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
         maps,
         (*notes, _describe_start(spec, maps), *(head_of(spec.path, task) if spec.path else [])),
     )
+
+
+_NARROWING_ROWS, _NARROWING_PIECES = 128, 32
+
+
+def narrowing_rows(phase: Phase, task: Task, options: Options, tokenizer: PreTrainedTokenizerBase) -> Batch:
+    """The beginnings of training rows, evenly spread, by whose states a student is narrowed."""
+    load = lambda: load_data(kind_of(task), options, tokenizer, phase.needs_labels)  # noqa: E731
+    train = processes.after_first(load).train
+    count = min(len(train), _NARROWING_ROWS)
+    rows = [torch.tensor(train[i * len(train) // count]["input_ids"][:_NARROWING_PIECES]) for i in range(count)]
+    masks = [torch.ones_like(row) for row in rows]
+    ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id or 0)
+    return {"input_ids": ids, "attention_mask": pad_sequence(masks, batch_first=True)}
 
 
 def names_of(options: Options) -> str:
@@ -146,7 +166,7 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
         return
     first = next(iter(configs.values()))
     maps = LayerMap(())
-    if spec.teacher_layers or any(phase.uses_layer_map for phase in phases):
+    if spec.follows_layer_map or any(phase.uses_layer_map for phase in phases):
         maps = layer_map.choose(options.layer_map, first.num_hidden_layers, student.num_hidden_layers)
     for phase in phases:
         if not phase.makes_teacher:
@@ -257,7 +277,7 @@ def _try(
     """Raises UserError if models of these configurations cannot do the phase."""
     teachers = (teachers or {}) if phase.has_teacher else {}
     objectives = resolved(phase, task, options, student, teachers)
-    copied = maps.blocks if StudentSpec.parse(options.student).teacher_layers else ()
+    copied = StudentSpec.parse(options.student).copied(maps)
     how = "bf16" if resolve(options.precision, device()) == "bf16" else "float32"
     # `--phase all` asks before the teacher is trained, and each phase before it begins.
     configs = [meaning_of(config) for config in (student, *teachers.values())]
@@ -330,8 +350,9 @@ def _describe_start(spec: StudentSpec, maps: LayerMap) -> str:
     if spec.path:
         return f"the student starts from {spec.path}"
     if spec.shape:
-        return f"the student has fresh weights ({', '.join(f'{v} {k}' for k, v in asdict(spec.shape).items())})"
-    return f"the student copies blocks {', '.join(map(str, maps.blocks))} of the teacher"
+        return f"the student has fresh weights ({spec.shape})"
+    blocks = ", ".join(map(str, spec.copied(maps)))
+    return f"the student copies blocks {blocks} of the teacher" + (", narrowed" if spec.narrow else "")
 
 
 def own_settings(phase: Phase) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tinydistill.ensemble import Ensemble
 from tinydistill.kinds import TaskKind
 from tinydistill.objectives import Objective
 from tinydistill.phases import Phase
-from tinydistill.students import copy_blocks
+from tinydistill.students import start_from
 from tinydistill.teachers import LiveTeacher, Teachers
 
 _ROWS, _MOST_PIECES = 2, 64
@@ -76,7 +76,7 @@ def check_phase(
             for name, config in teacher_configs.items()
         }
         if copied and teachers:
-            copy_blocks(next(iter(teachers.values())), student, copied)
+            start_from(next(iter(teachers.values())), student, copied)
         widths = {name: teacher.config.hidden_size for name, teacher in teachers.items()}
         ensemble = Ensemble(dict.fromkeys(teachers, 1 / len(teachers))) if teachers else None
         distiller = Distiller(student, objectives, widths, kind.outputs, ensemble)

@@ -1,14 +1,15 @@
 """Students: built from the teacher, from a shape, or loaded."""
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, set_seed
 
 from glue_tasks.errors import UserError
@@ -21,51 +22,43 @@ from tinydistill.encoders.weights import check_finite
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier
+from tinydistill.narrowing import Narrow, is_narrower, narrow
+from tinydistill.shapes import SHAPES, Shape, check_heads, mobilebert_config, split_entries
+from tinydistill.shapes import parse as parse_shape
 
-
-@dataclass(frozen=True)
-class Shape:
-    """The size of a student with fresh weights."""
-
-    layers: int
-    hidden: int
-    heads: int
-    ffn: int
-
-
-# TinyBERT, section 4.2.
-SHAPES = {
-    "tinybert-4l-312d": Shape(layers=4, hidden=312, heads=12, ffn=1200),
-    "tinybert-6l-768d": Shape(layers=6, hidden=768, heads=12, ffn=3072),
-}
 STUDENT_FORMS = (
-    "a folder, a hub id, init:layers=3 (copies of teacher blocks), "
-    f"{', '.join(SHAPES)} or shape:layers=3,hidden=312,heads=12,ffn=1200 (fresh weights)"
+    "a folder, a hub id, init:layers=3 (copies of teacher blocks), init:layers=0,2,4 (of these, from 0), "
+    "init:layers=3,hidden=312 (the same, narrower), a name that `python -m tinydistill shapes` lists or "
+    "shape:layers=3,hidden=312,heads=12,ffn=1200 (fresh weights)"
 )
 
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """What a student is made of: exactly one of the three is set."""
+    """What a student is made of: exactly one of path, shape and teacher_layers is set."""
 
     path: str = ""  # a folder or a hub id
     shape: Shape | None = None
     teacher_layers: int = 0  # how many teacher blocks to copy
+    blocks: tuple[int, ...] = ()  # which, where they are not those that teach
+    narrow: Narrow | None = None  # to what size they are reduced
 
     @staticmethod
     def parse(text: str) -> "StudentSpec":
         """Raises UserError if `init:` or `shape:` is not followed by what it needs."""
         if text.lower() in SHAPES:
-            return StudentSpec(shape=SHAPES[text.lower()])
-        if match := re.fullmatch(r"init:layers=([1-9]\d*)", text):
-            return StudentSpec(teacher_layers=int(match[1]))
-        if text.startswith("shape:"):
-            pairs = dict(re.findall(r"(?:^|,)(\w+)=([1-9]\d*)(?=,|$)", text.removeprefix("shape:")))
-            if pairs.keys() == Shape.__annotations__.keys() and text.count("=") == len(pairs):
-                return StudentSpec(shape=Shape(**{name: int(value) for name, value in pairs.items()}))
-        if text.startswith(("init:", "shape:")):
+            return StudentSpec(shape=SHAPES[text.lower()].shape)
+        spec = None
+        if text.startswith("init:"):
+            spec = _parse_copied(text.removeprefix("init:"))
+        elif text.startswith("shape:"):
+            shape = parse_shape(text.removeprefix("shape:"))
+            spec = StudentSpec(shape=shape) if shape else None
+        else:
+            return StudentSpec(path=text)
+        if spec is None:
             raise UserError(f"--student {text!r} cannot be read; a student is {STUDENT_FORMS}")
-        return StudentSpec(path=text)
+        return spec
 
     def num_layers(self) -> int:
         """Blocks of the student."""
@@ -73,18 +66,57 @@ class StudentSpec:
             return load_config(self.path).num_hidden_layers
         return self.shape.layers if self.shape else self.teacher_layers
 
+    @property
+    def follows_layer_map(self) -> bool:
+        """Whether its blocks are copies of those that teach."""
+        return bool(self.teacher_layers and not self.blocks)
+
+    def copied(self, layer_map: LayerMap) -> tuple[int, ...]:
+        """The teacher's block that each of its blocks is made of; none if they are not made of such."""
+        return (self.blocks or layer_map.blocks) if self.teacher_layers else ()
+
+
+def _parse_copied(text: str) -> StudentSpec | None:
+    """`layers=3`, `layers=0,2,4` or `layers=5,` (one block), and sizes; None if it is no such text."""
+    entries = split_entries(text)
+    if entries is None or not {"layers"} <= entries.keys() <= {"layers", "hidden", "heads", "ffn"}:
+        return None
+    layers = entries.pop("layers")
+    if not all(re.fullmatch(r"[1-9]\d*", value) for value in entries.values()):
+        return None
+    narrow = Narrow(**{name: int(value) for name, value in entries.items()}) if entries else None
+    if re.fullmatch(r"[1-9]\d*", layers):
+        return StudentSpec(teacher_layers=int(layers), narrow=narrow)
+    if not re.fullmatch(r"\d+,|\d+(,\d+)+", layers):
+        return None
+    blocks = tuple(int(block) for block in layers.rstrip(",").split(","))
+    if repeated := [block for block in blocks if blocks.count(block) > 1]:
+        raise UserError(f"--student init:{text} names block {repeated[0]} more than once; name each block once")
+    return StudentSpec(teacher_layers=len(blocks), blocks=blocks, narrow=narrow)
+
 
 def build_student(
-    spec: StudentSpec, teacher: PreTrainedModel, task: Task, layer_map: LayerMap, seed: int
+    spec: StudentSpec,
+    teacher: PreTrainedModel,
+    task: Task,
+    layer_map: LayerMap,
+    seed: int,
+    rows: Mapping[str, Tensor] | None = None,
 ) -> PreTrainedModel:
-    """The student before training, in float32; equal seeds give equal weights. Its head fits the task."""
+    """The student before training, in float32; equal seeds give equal weights. Its head fits the task.
+
+    rows: `input_ids` and `attention_mask` (B, L) of texts, by whose states a narrower student is made.
+    """
     set_seed(seed)
     if spec.path:
         return load_classifier(spec.path, task, fresh_head=True)
-    config = student_config(spec, teacher.config, task, layer_map.blocks)
-    student = kind_of(task).auto_model.from_config(config).float()
-    if spec.teacher_layers:
-        copy_blocks(teacher, student, layer_map.blocks)
+    copied = spec.copied(layer_map)
+    config = student_config(spec, teacher.config, task, copied or layer_map.blocks)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # of a MobileBERT's masked-LM head
+        student = kind_of(task).auto_model.from_config(config).float()
+    if copied:
+        start_from(teacher, student, copied, rows)
     return student
 
 
@@ -98,7 +130,17 @@ def student_config(
     """
     if spec.path:
         return load_config(spec.path)
+    if spec.shape and spec.shape.bottleneck:
+        config = mobilebert_config(spec.shape, teacher)
+        config.update(kind_of(task).head())
+        return config
     depth, own_depth = teacher.num_hidden_layers, spec.num_layers()
+    if outside := [block for block in spec.blocks if block >= depth]:
+        raise UserError(
+            f"--student names block {outside[0]} to copy; the teacher's {depth} blocks are numbered 0 to {depth - 1}"
+        )
+    shape = spec.narrow.shape(teacher, own_depth) if spec.narrow else spec.shape
+    blocks = blocks or spec.blocks
     blocks = blocks or [max((i + 1) * depth // own_depth - 1, 0) for i in range(own_depth)]
     entries = {**without_activation(teacher.to_dict()), **kind_of(task).head()}
     for name in _OF_THE_TEACHER:
@@ -117,9 +159,8 @@ def student_config(
     entries[depth_name] = own_depth
     if getattr(teacher, "num_hidden_groups", 1) > 1:  # of ALBERT: each block has its own copy
         entries["num_hidden_groups"] = own_depth
-    if shape := spec.shape:
-        if shape.hidden % shape.heads:
-            raise UserError(f"a hidden size of {shape.hidden} does not divide into {shape.heads} heads")
+    if shape:
+        check_heads(shape)
         if missing := {width, heads, ffn} - entries.keys():
             raise UserError(
                 f"models of type {teacher.model_type!r} have no {min(missing)}, and cannot be given a shape; make the "
@@ -140,12 +181,32 @@ def _fit_to_shape(entries: dict[str, Any], teacher: PreTrainedConfig, shape: Sha
         follows = value == teacher.hidden_size and name.endswith(("_size", "_dim")) and "vocab" not in name
         if follows or name in ("true_hidden_size", "intra_bottleneck_size"):
             entries[name] = shape.hidden
+    if shape.embedding:
+        if "embedding_size" not in entries:
+            raise UserError(
+                f"models of type {teacher.model_type!r} have word embeddings as wide as their hidden states; leave "
+                "embedding= out"
+            )
+        entries["embedding_size"] = shape.embedding
     if "use_bottleneck" in entries:  # MobileBERT
         entries["use_bottleneck"] = False
     if entries.get("head_dim") is not None:
         entries["head_dim"] = shape.hidden // shape.heads
     if entries.get("num_key_value_heads") is not None:
         entries["num_key_value_heads"] = shape.heads
+
+
+def start_from(
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    blocks: Sequence[int],
+    rows: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Block i of the student from block `blocks[i]` of the teacher, and all else too; narrowed, if it is smaller."""
+    if is_narrower(student.config, teacher.config):
+        narrow(teacher, student, blocks, rows)
+    else:
+        copy_blocks(teacher, student, blocks)
 
 
 def copy_blocks(teacher: PreTrainedModel, student: PreTrainedModel, blocks: Sequence[int]) -> None:

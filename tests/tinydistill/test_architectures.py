@@ -23,6 +23,7 @@ from tinydistill.encoders.config import load_config
 from tinydistill.encoders.limits import accepted_inputs, depends_on_padding, position_limit
 from tinydistill.kinds import kind_of
 from tinydistill.layer_map import uniform
+from tinydistill.narrowing import BERT_LIKE
 from tinydistill.phases import PHASES
 from tinydistill.students import StudentSpec, student_config
 
@@ -69,8 +70,8 @@ def config_of(model_type: str, **changes: object) -> PreTrainedConfig:
 def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig, **how: bool) -> None:
     maps = uniform(4, 2)
     compared = intermediate(maps, projection="per-layer") if phase == "intermediate" else prediction(SST2)
-    copied = maps.blocks if spec.teacher_layers else ()
-    student = student_config(spec, teacher, SST2, maps.blocks)
+    copied = spec.copied(maps)
+    student = student_config(spec, teacher, SST2, copied or maps.blocks)
     models = (student, {"teacher": teacher})
     probe.check_phase(PHASES[phase], kind_of(SST2), compared, *models, LENGTH // 2, copied, **how)
 
@@ -80,6 +81,19 @@ def check(phase: str, spec: StudentSpec, teacher: PreTrainedConfig, **how: bool)
 def test_both_phases(model_type: str, spec: StudentSpec) -> None:
     for phase in ("intermediate", "prediction"):
         check(phase, spec, config_of(model_type))
+
+
+@pytest.mark.parametrize("model_type", BERT_LIKE)
+def test_narrowed_blocks_in_both_phases(model_type: str) -> None:
+    for phase in ("intermediate", "prediction"):
+        check(phase, StudentSpec.parse("init:layers=1,3,hidden=16"), config_of(model_type))
+
+
+def test_a_mobilebert_of_a_teacher_of_any_type() -> None:
+    text = "shape:layers=2,hidden=24,heads=2,ffn=12,embedding=10,bottleneck=8,networks=2,shared=no"
+    for model_type in ("bert", "roberta", "distilbert", "mobilebert"):
+        for phase in ("intermediate", "prediction"):
+            check(phase, StudentSpec.parse(text), config_of(model_type))
 
 
 def test_what_cannot_be_computed_again_is_told_ahead() -> None:
@@ -157,6 +171,7 @@ def test_outputs_that_change_with_the_padding_are_known(model_type: str) -> None
 
 TRAINED = {  # model type -> phase, student
     "bert": ("intermediate", COPIED_TEXT),
+    "ernie": ("intermediate", "init:layers=0,2,hidden=16"),  # narrowed by the training rows
     "roberta": ("intermediate", COPIED_TEXT),  # one segment type under a BERT tokenizer, at full length
     "modernbert": ("intermediate", FRESH_TEXT),
     "nomic_bert": ("intermediate", COPIED_TEXT),  # shares storage

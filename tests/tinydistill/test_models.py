@@ -23,8 +23,10 @@ from tinydistill.distiller import Distiller
 from tinydistill.encoders.tokenizer import load_tokenizer
 from tinydistill.layer_map import LayerMap, uniform
 from tinydistill.models import load_classifier, size_on_disk, weights_digest
+from tinydistill.narrowing import Narrow
 from tinydistill.saving import save_student
-from tinydistill.students import SHAPES, Shape, StudentSpec, build_student, load_projections
+from tinydistill.shapes import SHAPES, Shape
+from tinydistill.students import StudentSpec, build_student, load_projections
 
 from .conftest import PIECES, tiny_bert_config
 
@@ -35,6 +37,11 @@ SST2 = TASKS["SST-2"]
     ("text", "spec"),
     [
         ("init:layers=3", StudentSpec(teacher_layers=3)),
+        ("init:layers=0,2,11", StudentSpec(teacher_layers=3, blocks=(0, 2, 11))),
+        ("init:layers=5,", StudentSpec(teacher_layers=1, blocks=(5,))),
+        ("init:layers=3,hidden=312", StudentSpec(teacher_layers=3, narrow=Narrow(312))),
+        ("init:layers=7,0,heads=2,hidden=8", StudentSpec(teacher_layers=2, blocks=(7, 0), narrow=Narrow(8, heads=2))),
+        ("init:ffn=9,layers=1", StudentSpec(teacher_layers=1, narrow=Narrow(ffn=9))),
         ("tinybert-4l-312d", StudentSpec(shape=Shape(4, 312, 12, 1200))),
         ("TinyBERT-6L-768d", StudentSpec(shape=Shape(6, 768, 12, 3072))),
         ("shape:layers=3,hidden=312,heads=12,ffn=1200", StudentSpec(shape=Shape(3, 312, 12, 1200))),
@@ -47,17 +54,64 @@ def test_student_spec(text: str, spec: StudentSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["init:", "init:layers=0", "init:3", "shape:layers=3", "shape:layers=3,hidden=a,heads=1,ffn=2", "shape:x=1"]
+    "text",
+    [
+        "init:",
+        "init:layers=0",
+        "init:3",
+        "init:layers=1,,2",
+        "init:layers=-1,2",
+        "init:layers=",
+        "init:hidden=8",
+        "init:layers=2,hidden=0",
+        "init:layers=2,layers=3",
+        "init:layers=2,width=3",
+        "shape:layers=3",
+        "shape:layers=3,hidden=a,heads=1,ffn=2",
+        "shape:x=1",
+        "shape:layers=1,hidden=4,heads=1,ffn=8,ffn=9",
+        "shape:layers=1,hidden=4,heads=1,ffn=8,bottleneck=2,shared=1",
+    ],
 )
 def test_student_spec_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UserError, match="a student is a folder"):
         StudentSpec.parse(text)
 
 
+def test_blocks_to_copy_that_cannot_be(teacher: BertForSequenceClassification) -> None:
+    with pytest.raises(UserError, match="init:layers=0,2,0 names block 0 more than once"):
+        StudentSpec.parse("init:layers=0,2,0")
+    with pytest.raises(UserError, match="names block 4 to copy; the teacher's 4 blocks are numbered 0 to 3"):
+        build_student(StudentSpec.parse("init:layers=0,4"), teacher, SST2, LayerMap(()), 0)
+
+
+def test_init_copies_the_named_blocks(teacher: BertForSequenceClassification) -> None:
+    """Whatever blocks teach, and in the order in which they are named."""
+    built = build_student(StudentSpec.parse("init:layers=2,0"), teacher, SST2, uniform(4, 2), seed=0)
+    theirs = teacher.state_dict()
+    for key, value in built.state_dict().items():
+        source = key.replace("layer.0.", "layer.2.") if "layer.0." in key else key.replace("layer.1.", "layer.0.")
+        assert torch.equal(value, theirs[source]), key
+
+
+def test_a_narrow_student_of_rows(teacher: BertForSequenceClassification) -> None:
+    spec = StudentSpec.parse("init:layers=1,3,hidden=12,ffn=20")
+    ids = torch.randint(1, len(PIECES), (4, 9), generator=torch.Generator().manual_seed(0))
+    rows = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    built, again, other = (
+        build_student(spec, teacher, SST2, LayerMap(()), seed, given)
+        for seed, given in ((0, rows), (1, rows), (0, None))
+    )
+    assert (built.config.hidden_size, built.config.num_hidden_layers, built.config.intermediate_size) == (12, 2, 20)
+    assert weights_digest(built) == weights_digest(again) != weights_digest(other)
+    with torch.no_grad():
+        assert built(**rows).logits.isfinite().all()
+
+
 def test_tinybert_4l_has_the_published_size() -> None:
     """14.5 M parameters with BERT's vocabulary (TinyBERT, table 1)."""
     teacher = BertForSequenceClassification(tiny_bert_config(vocab_size=30522, max_position_embeddings=512))
-    built = build_student(StudentSpec(shape=SHAPES["tinybert-4l-312d"]), teacher, SST2, uniform(4, 4), 0)
+    built = build_student(StudentSpec(shape=SHAPES["tinybert-4l-312d"].shape), teacher, SST2, uniform(4, 4), 0)
     assert round(built.num_parameters() / 1e6, 1) == 14.4  # with the head, without the published projections
 
 

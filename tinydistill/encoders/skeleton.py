@@ -5,6 +5,7 @@ name, dtype and shape of each tensor) or the index of a pickled one, so that a l
 is downloaded but config.json.
 """
 
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def build_on_meta(config: PreTrainedConfig, name: str, model_class: Any = None) 
     """A model of sizes without values. `name` is for the message of the UserError if the configuration has odd ones."""
     model_class = model_class or next(filter(None, map(_class, config.architectures or ())), None)
     try:
-        with quiet(), torch.device("meta"):
+        with quiet(), torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a MobileBERT's masked-LM head
             if model_class:
                 return model_class(config)
             return AutoModel.from_config(config, trust_remote_code=False)
