@@ -16,7 +16,7 @@ from tokenizers import Encoding, Tokenizer
 
 from glue_tasks.errors import UserError
 from tinydistill.corpus.store import Shard, shard_path
-from tinydistill.corpus.words import BeginsWords, by_word_ids
+from tinydistill.corpus.words import BeginsWords
 
 _AT_ONCE = 1 << 18  # characters tokenised in one call: a hundred bytes of memory for each
 _LONGEST = 1 << 16  # characters of a line tokenised as one text
@@ -76,8 +76,7 @@ class Work:
             self.backend.no_truncation()
             self.backend.no_padding()
             self.backend.encode_special_tokens = True  # as the text that they are here
-        # A function of one's own may need the places of pieces, which take a little longer.
-        encode = self.backend.encode_batch_fast if self.begins_words is by_word_ids else self.backend.encode_batch
+        encode = self.backend.encode_batch  # `encode_batch_fast` would know no words
         waiting: list[_Part] = []
         size = 0
         for part in _parts(block):
