@@ -76,7 +76,7 @@ class Work:
             self.backend.no_truncation()
             self.backend.no_padding()
             self.backend.encode_special_tokens = True  # as the text that they are here
-        encode = self.backend.encode_batch
+        encode = self.backend.encode_batch  # `encode_batch_fast` would know no words
         waiting: list[_Part] = []
         size = 0
         for part in _parts(block):
