@@ -20,7 +20,22 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = [*SPECIAL, *HAN, *LATIN, "##s", "##a", "##b", "##1", "##，", "film", "##活", "。", "，", "é", "##\u0301"]
 BERT = make_tokenizer([each for each in VOCABULARY if each != "活"]).backend_tokenizer  # 活 is unknown
 # Words as a segmenter has them: some of them in others, some with what is no Chinese character.
-WORDS = ["北京", "北京大学", "大学", "大学生", "生活", "活动", "动手", "手机", "喜欢", "酒店", "A北", "film", "的", "你的"]
+WORDS = [
+    "北京",
+    "北京大学",
+    "大学",
+    "大学生",
+    "生活",
+    "活动",
+    "动手",
+    "手机",
+    "喜欢",
+    "酒店",
+    "A北",
+    "film",
+    "的",
+    "你的",
+]
 
 
 def encoded(line: str, backend: Tokenizer = BERT) -> Encoding:
@@ -63,7 +78,9 @@ def reference(pieces: list[str], words: list[str]) -> list[bool]:
 
 LINES = st.lists(
     st.one_of(
-        st.sampled_from([*WORDS, "films", "ab", " ", "，", "a1b", "##", "é", "龘", "\uf90a", "\x1c", "\u3000", "[UNK]"]),
+        st.sampled_from(
+            [*WORDS, "films", "ab", " ", "，", "a1b", "##", "é", "龘", "\uf90a", "\x1c", "\u3000", "[UNK]"]
+        ),
         st.text(HAN, max_size=4),
         st.text(max_size=3),
     ),
@@ -271,7 +288,9 @@ def test_ltp(ltp: Path, capsys: pytest.CaptureFixture) -> None:
     pickle.dumps(chinese_words(segment))  # for worker processes
 
 
-@pytest.mark.parametrize("line", ["生" * 1100, "生活，" * 500, "。" * 1030, "a" * 509 + "\n" + "生" * 600, " " * 600 + "生"])
+@pytest.mark.parametrize(
+    "line", ["生" * 1100, "生活，" * 500, "。" * 1030, "a" * 509 + "\n" + "生" * 600, " " * 600 + "生"]
+)
 def test_ltp_reads_long_lines_whole(ltp: Path, line: str) -> None:
     segment = segmenter(f"ltp:{ltp}")
     assert "".join(segment(line)) == line.replace(" ", "").replace("\n", "")
