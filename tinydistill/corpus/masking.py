@@ -4,12 +4,12 @@ Of the chosen pieces 80% become the mask, 10% another piece and 10% stay (Devlin
 3.1), each by a draw of its own. Whole words (Cui et al. 2019, arXiv 1906.08101) are chosen as MiniRBT does, by
 transformers 4.21's DataCollatorForWholeWordMask, with these differences:
 
-| case                               | there                              | here                                         |
-|------------------------------------|------------------------------------|----------------------------------------------|
-| another piece                      | any of the vocabulary              | none that is special, such as [PAD] or [CLS] |
-| a piece the vocabulary lacks, UNK  | is chosen, then taken out again    | is never chosen, and takes no room           |
-| all words are longer than the room | nothing is chosen                  | the shortest word is                         |
-| a word that goes on after a [SEP]  | counts to the word before that     | is one by itself                             |
+| case                               | there                             | here                                        |
+|------------------------------------|-----------------------------------|---------------------------------------------|
+| another piece                      | any of the vocabulary             | none that is special, such as [PAD]         |
+| a piece that the vocabulary lacks  | [UNK] is chosen, then left out    | [UNK] is never chosen, and takes no room    |
+| all words are longer than the room | nothing is chosen                 | the shortest word is                        |
+| a word that goes on after a [SEP]  | is one with the word before that  | is one by itself                            |
 
 The masks of a row follow from the seed, the epoch and the row's number alone. Batches, padding, the number of processes
 or workers, and a resume in between change nothing.
@@ -37,10 +37,12 @@ class Masking:
     """How rows are masked.
 
     masking: whether single pieces or whole words are chosen, or nothing.
-    mask_id: the mask's piece; None where nothing is masked. special_ids: pieces that are never chosen, nor drawn.
-    vocabulary: how many pieces there are, numbered from 0. rate: the share of a row's pieces that is chosen, with the
-    special ones in the count. shares: of the chosen, those that become the mask, another piece, or stay. most: how many
-    are chosen in a row at most, such as the 20 of the original BERT; a row with longer words only has more.
+    mask_id: the mask's piece; None where nothing is masked.
+    special_ids: pieces that are never chosen, nor drawn.
+    vocabulary: how many pieces there are, numbered from 0; a row has no others.
+    rate: the share of a row's pieces that is chosen, with the special ones in the count.
+    shares: of the chosen, those that become the mask, become another piece, and stay.
+    most: how many are chosen in a row at most, as the 20 of the original BERT; one with longer words only has more.
     """
 
     masking: Literal["piece", "word", "none"]
@@ -79,9 +81,12 @@ class Masking:
         seed: int = 0,
         most: int | None = None,
     ) -> "Masking":
-        """With the tokenizer's mask, special pieces and vocabulary. Raises UserError if it has no mask and needs one."""
-        special = frozenset(tokenizer.all_special_ids)
-        return Masking(masking, tokenizer.mask_token_id, special, len(tokenizer), rate, shares, seed, most)
+        """With the mask, special pieces and vocabulary of a tokenizer. Raises UserError if it lacks a mask it needs."""
+        known = set(tokenizer.get_vocab().values())
+        vocabulary = max(known) + 1
+        # A number without a piece is as little to be drawn.
+        special = frozenset((set(range(vocabulary)) - known) | set(tokenizer.all_special_ids))
+        return Masking(masking, tokenizer.mask_token_id, special, vocabulary, rate, shares, seed, most)
 
     @property
     def is_at_work(self) -> bool:
@@ -110,6 +115,8 @@ class Masking:
         ids = np.array(input_ids, dtype=np.int64)  # a copy
         if not self.is_at_work:
             return ids, np.full_like(ids, NO_LABEL)
+        if self.masking == "word" and begins_word is None:
+            raise ValueError("whole words are masked by begins_word, which the row does not have")
         random = np.random.default_rng((self.seed, epoch, number, _STREAM))
         return self._masked(ids, None if self.masking == "piece" else begins_word, random)
 
@@ -162,7 +169,7 @@ class Masking:
     @functools.cached_property
     def _is_special(self) -> np.ndarray:
         """Of each piece, (V,)."""
-        found = np.zeros(max(self.vocabulary, *self.special_ids, 0) + 1, dtype=bool)
+        found = np.zeros(max(self.vocabulary, *(id + 1 for id in self.special_ids)), dtype=bool)
         found[list(self.special_ids)] = True
         return found
 

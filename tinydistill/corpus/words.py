@@ -6,8 +6,8 @@
 | Chinese, BERT   | as MiniRBT marks it (pretraining/run_chinese_ref.py): a segmenter's words of several characters  |
 | Chinese, others | what lies between two places where the segmenter parts the line                                  |
 
-Chinese is whole-word masked after Cui et al. 2019 (arXiv 1906.08101): inputs stay single characters, and those of a word
-are masked together.
+Chinese is whole-word masked after Cui et al. 2019 (arXiv 1906.08101): inputs stay single characters, and those of a
+word are masked together.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def chinese_words(segment: Segment) -> BeginsWords:
 
     As in the reference, the words of a line are a set: what the segmenter found once is a word wherever its characters
     stand in that line. They are found from left to right, the longest first; a character that the tokenizer does not
-    know is in none. Tokenizers that would not part characters, as those of SentencePiece and bytes, have a piece begin a
+    know is in none. Tokenizers that do not part characters, as those of SentencePiece and bytes, have a piece begin a
     word where the segmenter begins one.
     """
     return functools.partial(_begins_chinese_words, segment)
@@ -157,7 +157,7 @@ def _ltp(model: str) -> Any:
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"LTP's model {model} cannot be loaded; give a folder that holds one as ltp:FOLDER, or take jieba ({reason})"
+            f"LTP's model {model} cannot be loaded; give a folder with one as ltp:FOLDER, or take jieba ({reason})"
         ) from None
     tokenizer = getattr(loaded, "tokenizer", None)  # the legacy models have none
     if tokenizer is not None and not hasattr(tokenizer, "batch_encode_plus"):
