@@ -27,6 +27,9 @@ class Distiller(nn.Module):
     `forward` gives every objective's loss for each example. Only `student` is served later.
     """
 
+    # The Trainer asks for it where a checkpoint lacks names of tied weights, which safetensors keeps once.
+    _keys_to_ignore_on_save: None = None
+
     def __init__(
         self,
         student: Any,

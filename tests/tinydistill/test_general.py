@@ -77,7 +77,8 @@ def test_layers_alone_make_a_bare_encoder(
     config = json.loads((student / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["BertModel"]
     _, info = AutoModel.from_pretrained(student, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
     run("intermediate", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--student", str(student),
         "--max-steps", "2")  # fmt: skip
     run("prediction", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--max-steps", "2")
@@ -191,7 +192,8 @@ def test_mistakes(
         general(corpus, masked_lm_dir, tmp_path, "--student", NARROW, *args)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+    assert message in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "general" / "model.safetensors").exists()
 
 

@@ -15,7 +15,6 @@ from datasets import Dataset, Features, List, Value
 from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.errors import UserError
 from tinydistill.corpus.dataset import CorpusRows, Format, load_rows
 from tinydistill.corpus.masking import FIXED, NO_LABEL, Masking
 from tinydistill.corpus.reading import corpus_files, corpus_lines

@@ -84,7 +84,8 @@ def test_gradients_are_those_of_the_whole_model(config: PreTrainedConfig) -> Non
 
     own = gradients(run_at(model, given, chosen)[0])
     theirs = gradients(model(**given).logits[chosen])
-    assert own.keys() == theirs.keys() and own
+    assert own
+    assert own.keys() == theirs.keys()
     for name, gradient in own.items():
         torch.testing.assert_close(gradient, theirs[name], rtol=1e-4, atol=1e-4)
 
@@ -100,5 +101,6 @@ def test_other_models_have_no_such_head() -> None:
 
     for kind in (AutoModel, AutoModelForSequenceClassification):
         model = kind.from_config(KNOWN[0])
-        assert not is_masked_lm(model) and head_of(model) is None
+        assert not is_masked_lm(model)
+        assert head_of(model) is None
     assert not is_masked_lm(torch.nn.Linear(1, 1))
