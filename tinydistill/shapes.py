@@ -47,7 +47,6 @@ _CHINESE_MOBILEBERT = "Chinese-MobileBERT, config/*.json"  # masked LMs
 _MOBILEBERT = "MobileBERT (2004.02984)"
 _MINILM = "MiniLM (2002.10957), README"
 _TINYBERT = "TinyBERT (1909.10351), section 4.2"
-_F2, _F4 = {"networks": 2, "shared": False}, {"networks": 4, "shared": True}  # the two kinds of MobileBERT
 
 SHAPES: Mapping[str, PublishedShape] = {
     "tinybert-4l-312d": PublishedShape(Shape(4, 312, 12, 1200), 30522, "14.5M", _TINYBERT),
@@ -66,23 +65,24 @@ SHAPES: Mapping[str, PublishedShape] = {
     "rbt3": PublishedShape(Shape(3, 768, 12, 3072), 21128, "38.5M", _MINIRBT),
     "rbt4-h312": PublishedShape(Shape(4, 312, 12, 1200), 21128, "11.4M", _MINIRBT),
     "rbt6": PublishedShape(Shape(6, 768, 12, 3072), 21128, "59.76M", _MINIRBT),
+    # F-2 and F-4: two and four feed-forward networks in a block.
     "mobilebert-base-f2": PublishedShape(
-        Shape(12, 768, 12, 512, embedding=768, bottleneck=144, **_F2), 21128, "26.3M", _CHINESE_MOBILEBERT
+        Shape(12, 768, 12, 512, 768, 144, networks=2, shared=False), 21128, "26.3M", _CHINESE_MOBILEBERT
     ),
     "mobilebert-base-f4": PublishedShape(
-        Shape(12, 768, 12, 512, embedding=768, bottleneck=144, **_F4), 21128, "32.2M", _CHINESE_MOBILEBERT
+        Shape(12, 768, 12, 512, 768, 144, networks=4, shared=True), 21128, "32.2M", _CHINESE_MOBILEBERT
     ),
     "mobilebert-large-f2": PublishedShape(
-        Shape(24, 1024, 16, 512, embedding=1024, bottleneck=128, **_F2), 21128, "40.6M", _CHINESE_MOBILEBERT
+        Shape(24, 1024, 16, 512, 1024, 128, networks=2, shared=False), 21128, "40.6M", _CHINESE_MOBILEBERT
     ),
     "mobilebert-large-f4": PublishedShape(
-        Shape(24, 1024, 16, 512, embedding=1024, bottleneck=128, **_F4), 21128, "52.9M", _CHINESE_MOBILEBERT
+        Shape(24, 1024, 16, 512, 1024, 128, networks=4, shared=True), 21128, "52.9M", _CHINESE_MOBILEBERT
     ),
     "mobilebert": PublishedShape(
-        Shape(24, 512, 4, 512, embedding=128, bottleneck=128, **_F4), 30522, "25.3M", _MOBILEBERT
+        Shape(24, 512, 4, 512, 128, 128, networks=4, shared=True), 30522, "25.3M", _MOBILEBERT
     ),
     "mobilebert-tiny": PublishedShape(
-        Shape(24, 512, 4, 512, embedding=128, bottleneck=128, **_F2), 30522, "15.1M", _MOBILEBERT
+        Shape(24, 512, 4, 512, 128, 128, networks=2, shared=False), 30522, "15.1M", _MOBILEBERT
     ),
 }
 
@@ -173,7 +173,7 @@ def published_config(name: str) -> PreTrainedConfig:
 def listing() -> Iterator[str]:
     """The lines of `python -m tinydistill shapes`."""
     titles = ("name", "layers", "hidden", "heads", "ffn", "vocabulary", "body", "masked LM", "published", "source")
-    rows = [titles]
+    rows: list[tuple[str, ...]] = [titles]
     for name, each in SHAPES.items():
         config, shape = published_config(name), each.shape
         counted = (
