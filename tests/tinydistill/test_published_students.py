@@ -81,7 +81,9 @@ def test_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     publish(tmp_path)
     (told,) = trees(str(tmp_path))
     assert told.whole.parameters == BertModel(config_of(tmp_path)).num_parameters()
-    main(["parameters", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        main(["parameters", str(tmp_path)])
+    assert stop.value.code == 0
     assert "on disk" in capsys.readouterr().out
 
 
