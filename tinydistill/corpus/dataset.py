@@ -43,7 +43,7 @@ def load_rows(
     """The rows to train on and, unless `held_out` is 0, those to validate on.
 
     held_out: a share of the documents, or a number of rows at least (see `hold_out`); the documents are the same for
-    any number of processes.
+    any number of processes. Several processes of a run call this together: the first makes what the others read.
     Raises UserError as `hold_out`, and if `max_length` has no room for text.
     """
     if rows.pairs and rows.mix_documents:

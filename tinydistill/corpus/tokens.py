@@ -57,6 +57,7 @@ def tokenise_corpus(
     a segmenter's version and dictionary.
     Text that looks like a special piece, "[MASK]", is text. A line is tokenised in parts of 65,536 characters, cut at
     a space where there is one.
+    In a run of several processes, the first makes it while the others wait: `processes.after_first`.
     Raises UserError as `corpus_files` and `corpus_lines`, and where there is no text at all.
     """
     files = corpus_files(paths)

@@ -198,7 +198,7 @@ SCRIPT = """
 import sys
 import time
 from pathlib import Path
-from tests.tinydistill.conftest import make_tokenizer
+from transformers import PreTrainedTokenizerFast
 from tinydistill.corpus import reading, tokens
 
 def stuck(files, field):
@@ -209,7 +209,8 @@ def stuck(files, field):
 
 if __name__ == "__main__":
     tokens._SHARD, tokens.corpus_lines = 1000, stuck
-    tokens.tokenise_corpus([Path(sys.argv[1])], make_tokenizer(), Path(sys.argv[2]), workers=2)
+    path, cache, tokenizer = sys.argv[1:]
+    tokens.tokenise_corpus([path], PreTrainedTokenizerFast(tokenizer_file=tokenizer), Path(cache), workers=2)
 """
 
 
@@ -219,8 +220,9 @@ def test_workers_end_with_a_killed_parent_whose_shards_are_kept(
     path = write_text(tmp_path / "a.txt", made_up(200, 6, 9))
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
+    make_tokenizer().backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
     parent = subprocess.Popen(
-        [sys.executable, script, path, tmp_path / "cache"],
+        [sys.executable, script, path, tmp_path / "cache", tmp_path / "tokenizer.json"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         start_new_session=True,
