@@ -17,7 +17,7 @@ objectives = [
   { loss = "feature_map_mse", layers = "blocks", one_by_one = [0.0, 0.6], projection = "tanh" },
   { loss = "feature_mean_mse", layers = "blocks", one_by_one = [0.0, 0.6], name = "mean" },
   { loss = "feature_variance_difference", layers = "blocks", one_by_one = [0.0, 0.6], name = "variance" },
-  { loss = "attention_mse", one_by_one = [0.5, 1.0] },
+  { loss = "attention_kl", one_by_one = [0.5, 1.0] },
 ]
 """
 # Of states and probabilities, which do not change with them: their gradient is rounding alone.

@@ -47,7 +47,7 @@ def test_all_pairs_have_as_many_steps(tenths: int, pairs: int) -> None:
         assert places == [i for i in range(pairs) for _ in range(tenths * turns)] + [-1] * rest
 
 
-def test_only_the_pair_is_computed(teacher: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_pair_is_computed(teacher: BertForSequenceClassification) -> None:
     """Its loss alone, and a gradient for what lies below it; on dev the sum over all."""
     calls: list[Any] = []
 
