@@ -119,7 +119,11 @@ class Distiller(nn.Module):
             return self._of_outputs(o, own, teachers, batch, done)
         loss, teacher, mask = self._losses[o.label], _of(teachers, o.teacher), batch["attention_mask"]
         projected: dict[int, Tensor] = {}
-        values = [loss(*self._compared(o, pair, own, teacher, projected), mask) for pair in o.pairs]
+        # On dev all pairs are compared, so that the loss there can be followed over the training.
+        pairs = o.pairs_at(done) if self.training else o.pairs
+        if not pairs:
+            return torch.zeros(len(mask), device=mask.device)
+        values = [loss(*self._compared(o, pair, own, teacher, projected), mask) for pair in pairs]
         stacked = torch.stack(values)  # (pairs, B)
         if o.assignment:
             return self.of_last_step[_key(o)](stacked.transpose(0, 1), IDLE not in batch)
@@ -232,10 +236,12 @@ class Distiller(nn.Module):
         return {o.label: at_share(o.weight, done) for o in self.objectives}
 
     def scheduled(self, done: float) -> dict[str, float]:
-        """The weights and temperatures that change, as they were in the last step, for the log."""
+        """The weights, temperatures and pairs of layers (from 1; 0 is none) that change, as they were in the last step,
+        for the log."""
         found = {
             f"weight_{o.label}": at_share(o.weight, done) for o in self.objectives if isinstance(o.weight, Schedule)
         }
+        found |= {f"pair_{o.label}": float(o.place_at(done) + 1) for o in self.objectives if o.one_by_one}
         return found | {f"temperature_{label}": float(value) for label, value in self.temperatures.items()}
 
 

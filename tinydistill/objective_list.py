@@ -59,6 +59,9 @@ def in_words(objective: Objective) -> str:
     parts = [name or f"{objective.feature} (the task's loss)"]
     if objective.compares_layers:
         parts.append("all layers by earth mover's distance" if objective.assignment else f"layers {objective.layers}")
+    if objective.one_by_one:
+        start, end = objective.one_by_one
+        parts.append(f"one pair of layers after another from {start:g} to {end:g} of the training")
     if objective.weight != 1.0:
         parts.append(f"weight {_value(objective.weight)}")
     if objective.temperature:

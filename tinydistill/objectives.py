@@ -38,6 +38,8 @@ class Objective:
     the embeddings, "last" the last layer of both. Hidden states count from the embeddings' output, 0; attention and
     relations from the first block, 0; negative numbers count from the last, -1. Losses that compare two layers of a
     model take pairs of pairs, ((student, student), (teacher, teacher)); of a map each layer with itself.
+    one_by_one: (a, b), shares of the training: the pairs of layers are trained one after another in their order, each
+    alone for an equal part of the steps from a to b; before and after the objective is 0. () is all pairs in all steps.
     assignment: "emd" weighs all pairs of layers by optimal transport, anew after every `update_every` steps.
     projection: from the student's hidden states to the teacher's, a matrix a layer: linear (or per-layer), relu, tanh;
     shared, one linear for all; none. "" and "auto" are the run's option. projection_learning_rate: 0 is the phase's.
@@ -51,6 +53,7 @@ class Objective:
     feature: Feature = ""
     loss: str | Loss = ""
     layers: Layers = "map"
+    one_by_one: tuple[float, ...] = ()
     assignment: str = ""
     update_every: int = 1
     projection: str = ""
@@ -97,6 +100,21 @@ class Objective:
         ends = [pair[side] for pair in self.pairs]
         return {layer for end in ends for layer in ((end,) if isinstance(end, int) else end)}
 
+    def pairs_at(self, done: float) -> tuple[Any, ...]:
+        """The pairs that are trained when a share of the training's steps is done: all, or at most one."""
+        if not self.one_by_one:
+            return self.pairs
+        place = self.place_at(done)
+        return self.pairs[place : place + 1] if place >= 0 else ()
+
+    def place_at(self, done: float) -> int:
+        """Which pair `one_by_one` trains when a share of the training's steps is done, from 0; -1 is none."""
+        start, end = self.one_by_one
+        if not start <= done < end:
+            return -1
+        # A share that is a whole number of parts may be a rounding less: the pair would come a step late.
+        return min(int((done - start) / (end - start) * len(self.pairs) + _ROUNDING), len(self.pairs) - 1)
+
     @property
     def needs_labels(self) -> bool:
         return self.feature == "labels" or self.probability_shift
@@ -132,6 +150,8 @@ class Objective:
             raise UserError(f"{where} has the feature {given.get('feature')!r}; it can be {', '.join(features)}")
         if "layers" in given:
             given["layers"] = _read_layers(given["layers"], where)
+        if "one_by_one" in given:
+            given["one_by_one"] = read_window(given["one_by_one"], where)
         for key in ("weight", "temperature"):
             if key in given:
                 given[key] = schedules.parse(given[key], key, where)
@@ -146,6 +166,7 @@ class Objective:
         return made
 
 
+_ROUNDING = 1e-9
 _ALWAYS_SHOWN = ("feature", "loss", "layers", "weight")
 _CHOICES = {"projection": PROJECTIONS, "heads": HEADS, "assignment": ("emd",)}
 _TYPES: Mapping[str, type] = {
@@ -184,6 +205,18 @@ def _read_layers(value: Any, where: str) -> Layers:
     raise UserError(
         f"{where} sets layers to {value!r}; it is {named}, a list of pairs such as [[0, 0], [1, 2]], or of pairs of "
         "pairs of student and teacher such as [[[0, 1], [0, 2]]]"
+    )
+
+
+def read_window(value: Any, where: str) -> tuple[float, float]:
+    """`one_by_one` as a recipe or Python has it. Raises UserError if it is no two shares, the first one smaller."""
+    if isinstance(value, list | tuple) and len(value) == 2 and all(type(each) in (int, float) for each in value):
+        start, end = map(float, value)
+        if 0 <= start < end <= 1:
+            return start, end
+    raise UserError(
+        f"{where} sets one_by_one to {value!r}; it is two shares of the training from 0 to 1, when its first pair of "
+        "layers starts and when its last one ends, such as [0.0, 0.2]"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from glue_tasks.errors import UserError
 from tinydistill.objectives import Objective, nearest
+from tinydistill.schedules import Schedule
 
 Objectives = tuple[Objective, ...]
 
@@ -29,6 +30,8 @@ class Preset:
 _LOGITS = Objective(feature="logits")
 _HOT = Objective(feature="logits", temperature=8.0)  # TextBrewer's examples
 _HIDDEN = Objective(feature="hidden", loss="hidden_mse")
+_WARM_UP = 0.2  # the share of MobileBERT's layer by layer training: 500,000 of 2,500,000 steps in Chinese-MobileBERT
+_AFTERWARDS = Schedule(schedule="steps", at=(_WARM_UP,), values=(0.0, 0.5))
 _SELECTIVITY = Objective(feature="hidden", loss="neuron_selectivity", name="hidden_smmd")
 
 PRESETS: Mapping[str, Preset] = {
@@ -73,10 +76,26 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "mobilebert": Preset(
         (
-            Objective(feature="hidden", loss="hidden_mse", layers="blocks"),
+            Objective(feature="hidden", loss="feature_map_mse", layers="blocks"),
             Objective(feature="attention", loss="attention_kl"),
         ),
-        "MobileBERT (arXiv 2004.02984), eq. 1 and 2",
+        "MobileBERT (arXiv 2004.02984), eq. 1, with states normalised as in its code, and 2",
+    ),
+    "general-mobilebert": Preset(
+        (
+            *(
+                Objective(loss=loss, name=name, layers="blocks", one_by_one=(0.0, _WARM_UP), weight=weight)
+                for loss, name, weight in (
+                    ("feature_map_mse", "feature_map", 100.0),
+                    ("feature_mean_mse", "feature_mean", 5000.0),
+                    ("feature_variance_difference", "feature_variance", 5.0),
+                    ("attention_kl", "attention", 1.0),
+                )
+            ),
+            Objective(feature="labels", weight=_AFTERWARDS),
+            Objective(feature="logits", temperature=1.0, weight=_AFTERWARDS),
+        ),
+        "MobileBERT's code (arXiv 2004.02984), with the shares of https://github.com/ymcui/Chinese-MobileBERT",
     ),
     "bert-emd": Preset(
         (

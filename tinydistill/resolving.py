@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 
 from glue_tasks.errors import UserError
 from tinydistill import layer_map, losses
-from tinydistill.objectives import ANY_TEACHER, Objective, Pair, check_loss, nearest
+from tinydistill.objectives import ANY_TEACHER, Objective, Pair, check_loss, nearest, read_window
 from tinydistill.options import Options
 from tinydistill.schedules import Schedule
 
@@ -67,6 +67,7 @@ def resolve(
             times[label] += 1
             each = dataclasses.replace(each, name=label if times[label] == 1 else f"{label}-{times[label]}")
             filled.append(_Filling(each, student, known, of_kind, options).fill())
+    _check_all_steps_count(filled)
     return tuple(filled)
 
 
@@ -87,6 +88,23 @@ def _of_each_teacher(
         if share:
             weight = scaled(given.weight, share)
             yield dataclasses.replace(given, teacher=name, name=f"{given.label}-{name}", weight=weight)
+
+
+def _check_all_steps_count(objectives: Iterable[Objective]) -> None:
+    """Raises UserError if there are steps in which all objectives are 0."""
+    windows = sorted(each.one_by_one for each in objectives)
+    until = 0.0
+    for window in windows:
+        if not window:
+            return
+        if window[0] > until:
+            break
+        until = max(until, window[1])
+    if windows and until < 1:
+        raise UserError(
+            f"no objective counts from {until:g} of the training on, where one_by_one leaves all of them out; let one "
+            "reach further, or add an objective without it"
+        )
 
 
 def scaled(weight: float | Schedule, by: float) -> float | Schedule:
@@ -154,6 +172,12 @@ class _Filling:
             if features and each.feature not in features and getattr(each, field.name) != field.default:
                 raise UserError(
                     f"the objective {each.label} has {field.name}, which is for {', '.join(features)}; leave it out"
+                )
+        if each.one_by_one:
+            read_window(each.one_by_one, f"the objective {each.label}")
+            if each.assignment:
+                raise UserError(
+                    f"the objective {each.label} has one_by_one and assigns all layers; leave out one of the two"
                 )
         if each.update_every != 1 and not each.assignment:
             raise UserError(f"the objective {each.label} has update_every, which is for an assignment; leave it out")
@@ -264,6 +288,7 @@ class _Filling:
 _LAYERS = ("hidden", "attention", "relations")
 _ONLY_FOR = {
     "layers": _LAYERS,
+    "one_by_one": _LAYERS,
     "assignment": _LAYERS,
     "projection": ("hidden",),
     "projection_learning_rate": ("hidden",),

@@ -111,6 +111,8 @@ class DistillationTrainer(Trainer):
                 raise UserError("gradient_checkpointing is for transformers students; leave it out for this module")
             recompute_activations(model.student)
             args.gradient_checkpointing = args.activation_checkpointing = False
+        if any(objective.one_by_one for objective in model.objectives):
+            args.ddp_find_unused_parameters = True  # a step reaches nothing above the layers of its pair
         encoded = [self._encoded(data, model.student) for data in (train_dataset, eval_dataset)]
         if data_collator is None:
             raise UserError("DistillationTrainer needs processing_class, the tokenizer, or a data_collator")

@@ -15,6 +15,9 @@ ONE = {
     "hidden_mse": losses.hidden_mse,
     "hidden_cosine": losses.hidden_cosine,
     "cls_direction": losses.cls_direction,
+    "feature_map_mse": losses.feature_map_mse,
+    "feature_mean_mse": losses.feature_mean_mse,
+    "feature_variance_difference": losses.feature_variance_difference,
 }
 TWO = {
     "gram_mse": lambda x, y, a, b, mask: losses.gram_mse((x, y), (a, b), mask),
@@ -128,6 +131,66 @@ def test_the_distance_of_directions_is_one_less_the_cosine_twice() -> None:
     torch.testing.assert_close(direction, 2 * losses.hidden_cosine(student, teacher, mask))
 
 
+def moments(x: list[float]) -> tuple[float, float]:
+    """Mean and variance."""
+    mean = sum(x) / len(x)
+    return mean, sum((value - mean) ** 2 for value in x) / len(x)
+
+
+def normalised(x: list[float]) -> list[float]:
+    mean, variance = moments(x)
+    return [(value - mean) / math.sqrt(variance + 1e-12) for value in x]
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize(("lengths", "width"), BATCHES)
+def test_feature_map_mse(lengths: list[int], width: int, left: bool) -> None:
+    """Of a student whose states are as large and as far from 0 as MobileBERT's."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, len(lengths), width, 7).unbind()
+    student = 1e5 * student + 3e4
+    mask = mask_of(lengths, width, left)
+    got = losses.feature_map_mse(student, teacher, mask)
+    s, t = student.double().tolist(), teacher.double().tolist()
+    for b, tokens in enumerate(tokens_of(mask)):
+        own, others = ([normalised(x[b][i]) for i in tokens] for x in (s, t))
+        total = sum((p - q) ** 2 for x, y in zip(own, others, strict=True) for p, q in zip(x, y, strict=True))
+        assert got[b].item() == pytest.approx(total / (len(tokens) * 7), rel=1e-5)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize(("lengths", "width"), BATCHES)
+def test_statistics_of_states(lengths: list[int], width: int, left: bool) -> None:
+    """Of different widths."""
+    torch.manual_seed(0)
+    student, teacher = 2 * torch.randn(len(lengths), width, 7) + 0.5, torch.randn(len(lengths), width, 4)
+    mask = mask_of(lengths, width, left)
+    means = losses.feature_mean_mse(student, teacher, mask)
+    variances = losses.feature_variance_difference(student, teacher, mask)
+    s, t = student.double().tolist(), teacher.double().tolist()
+    for b, tokens in enumerate(tokens_of(mask)):
+        found = [(moments(s[b][i]), moments(t[b][i])) for i in tokens]
+        expected = sum((theirs[0] - own[0]) ** 2 for own, theirs in found) / len(tokens)
+        assert means[b].item() == pytest.approx(expected, rel=1e-4)
+        expected = sum(abs(theirs[1] - own[1]) for own, theirs in found) / len(tokens)
+        assert variances[b].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_states_of_one_value_everywhere() -> None:
+    """Their variance is 0: normalised they are zeros, and all gradients are finite."""
+    torch.manual_seed(0)
+    mask, teacher = torch.ones(1, 2), torch.randn(1, 2, 6)
+    constant = torch.tensor([0.0, 3.0])[None, :, None].expand(1, 2, 6).clone()
+    value, (gradient,) = value_and_gradients(losses.feature_map_mse, [constant], (teacher, mask))
+    assert value.item() == pytest.approx(1.0)  # the mean square of what is normalised
+    assert gradient.isfinite().all()
+    value, (gradient,) = value_and_gradients(losses.feature_variance_difference, [constant], (teacher, mask))
+    assert value.item() == pytest.approx(teacher.var(-1, correction=0).mean().item())
+    assert gradient.abs().max() == 0
+    value, (gradient,) = value_and_gradients(losses.feature_map_mse, [constant], (constant + 1, mask))
+    assert value.item() == gradient.abs().max() == 0
+
+
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize(("lengths", "width"), BATCHES)
 def test_gram_mse(lengths: list[int], width: int, left: bool) -> None:
@@ -208,11 +271,15 @@ def test_padding_reaches_neither_value_nor_gradient(name: str, left: bool) -> No
     mask = mask_of([2, 4], 6, left)
     outside = ~mask.bool()[:, :, None].expand(2, 6, 5)
     value, gradients = value_and_gradients(loss, students, (*teachers, mask))
-    spoilt = [[x.masked_fill(outside, bad) for x in layers] for layers, bad in ((students, 1e6), (teachers, -1e7))]
-    spoilt_value, spoilt_gradients = value_and_gradients(loss, spoilt[0], (*spoilt[1], mask))
-    assert torch.equal(value, spoilt_value)
-    for clean, gradient in zip(gradients, spoilt_gradients, strict=True):
-        assert torch.equal(clean, gradient)
+    values = [(1e6, -1e7)]
+    if name != "neuron_selectivity":  # whose products are those of attention scores
+        values.append((math.nan, math.inf))
+    for bad, worse in values:
+        spoilt = [[x.masked_fill(outside, b) for x in layers] for layers, b in ((students, bad), (teachers, worse))]
+        spoilt_value, spoilt_gradients = value_and_gradients(loss, spoilt[0], (*spoilt[1], mask))
+        assert torch.equal(value, spoilt_value)
+        assert all(map(torch.equal, gradients, spoilt_gradients))
+    for gradient in gradients:
         assert torch.equal(gradient[outside], torch.zeros(int(outside.sum())))
         counted = ~outside if name != "cls_direction" else ~outside & (mask.cumsum(1) == 1)[:, :, None]
         assert gradient[counted].abs().min() > 0
@@ -242,7 +309,8 @@ def test_no_tokens_and_vectors_of_zeros(name: str) -> None:
     assert value[0] == 0
     assert value.isfinite().all()
     for gradient in gradients:
-        assert gradient.abs().max() < 1e3
+        # States of zeros are normalised by the root of 1e-12.
+        assert gradient.abs().max() < (1e7 if name == "feature_map_mse" else 1e3)
         assert torch.equal(gradient[0], torch.zeros(3, 5))
     if name in ("hidden_cosine", "cls_direction"):
         assert value.tolist() == pytest.approx([0, 1, 1, 1 if name == "hidden_cosine" else 0])

@@ -123,6 +123,12 @@ def test_several_teachers() -> None:
         ({"loss": "attention_kl", "projection": "tanh"}, "has projection, which is for hidden"),
         ({"loss": "hidden_mse", "relation_heads": 4}, "has relation_heads, which is for relations"),
         ({"loss": "hidden_mse", "heads": "mean"}, "has heads, which is for attention"),
+        ({"feature": "logits", "one_by_one": (0.0, 0.2)}, "has one_by_one, which is for hidden, attention, relations"),
+        ({"feature": "labels", "one_by_one": (0.0, 0.2)}, "has one_by_one, which is for hidden, attention, relations"),
+        ({"loss": "hidden_mse", "one_by_one": (0.0, 1.0), "assignment": "emd"}, "one_by_one and assigns all layers"),
+        ({"loss": "hidden_mse", "one_by_one": (0.2, 0.2)}, "hidden sets one_by_one to .0.2, 0.2.; it is two shares"),
+        ({"loss": "hidden_mse", "one_by_one": (0.0, 0.2)}, "no objective counts from 0.2 of the training on"),
+        ({"loss": "hidden_mse", "one_by_one": (0.1, 1.0)}, "no objective counts from 0 of the training on"),
         ({"loss": "hidden_mse", "update_every": 2}, "has update_every, which is for an assignment"),
         ({"feature": "labels", "teacher": "teacher"}, "has teacher, which is for"),
         ({"feature": "logits", "teacher": "another"}, "names the teacher 'another'; there is one, 'teacher'"),
@@ -135,6 +141,16 @@ def test_several_teachers() -> None:
 def test_what_does_not_fit(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         filled(Objective(**fields))
+
+
+def test_layers_one_by_one_leave_no_gap() -> None:
+    def windows(*given: tuple[float, float]) -> None:
+        filled(*(Objective(loss="hidden_mse", one_by_one=each) for each in given))
+
+    windows((0.5, 1.0), (0.0, 0.3), (0.2, 0.5))
+    with pytest.raises(UserError, match="no objective counts from 0.4 of the training on.*an objective without it"):
+        windows((0.5, 1.0), (0.0, 0.3), (0.2, 0.4))
+    filled(Objective(loss="hidden_mse", one_by_one=(0.1, 0.2)), Objective(feature="logits"))
 
 
 def test_heads_that_do_not_match() -> None:
@@ -167,6 +183,31 @@ def test_textbrewers_presets() -> None:
     # By rule, of any depth.
     deep = resolve(preset("L8_hidden_mse"), KIND, Sizes(8, 1024, 16), {"teacher": Sizes(24, 1024, 16)})
     assert deep[0].layers == tuple((i, 3 * i) for i in range(9))
+
+
+def test_mobilebert() -> None:
+    """Blocks with blocks; then the recipe of Chinese-MobileBERT, of equal depth and width."""
+    equal = Sizes(12, 768, 12)
+    hidden, attention = filled(*preset("mobilebert"), student=equal)
+    assert (hidden.loss, hidden.projection) == ("feature_map_mse", "none")
+    assert hidden.layers == tuple((i, i) for i in range(1, 13))
+    assert (attention.loss, attention.layers) == ("attention_kl", tuple((i, i) for i in range(12)))
+
+    found = {each.label: each for each in filled(*preset("general-mobilebert"), student=equal, temperature=4.0)}
+    warm_up = {"feature_map": 100.0, "feature_mean": 5000.0, "feature_variance": 5.0, "attention": 1.0}
+    for name, weight in warm_up.items():
+        assert (found[name].weight, found[name].one_by_one, found[name].projection) == (weight, (0.0, 0.2), "none")
+        assert found[name].layers == (attention if name == "attention" else hidden).layers
+        # One block at a time, and the same one for all four.
+        assert [found[name].place_at(step / 60) for step in range(13)] == [*range(12), -1]
+    assert [each for each in found if each not in warm_up] == ["labels", "logits"]
+    for name in ("labels", "logits"):
+        assert found[name].weight.at_share(11 / 60) == 0
+        assert found[name].weight.at_share(12 / 60) == found[name].weight.at_share(1.0) == 0.5
+    assert found["logits"].temperature == 1.0
+    for name in ("mobilebert", "general-mobilebert"):
+        with pytest.raises(UserError, match="has 8 heads, the teacher 12"):
+            filled(*preset(name), student=Sizes(12, 768, 8))
 
 
 def test_every_preset_fits_two_models() -> None:

@@ -31,6 +31,9 @@ from tinydistill.losses.attention import (
 )
 from tinydistill.losses.hidden import (
     cls_direction,
+    feature_map_mse,
+    feature_mean_mse,
+    feature_variance_difference,
     gram_mse,
     hidden_cosine,
     hidden_mse,
@@ -66,6 +69,9 @@ __all__ = [
     "attention_mse_in_original_code",
     "attention_mse_sum",
     "cls_direction",
+    "feature_map_mse",
+    "feature_mean_mse",
+    "feature_variance_difference",
     "gold_binary_cross_entropy",
     "gold_cross_entropy",
     "gold_mse",
@@ -111,6 +117,7 @@ class Loss:
 _TEXTBREWER = "TextBrewer (arXiv 2002.12620)"
 _MINILM2 = "MiniLMv2, section 3 (arXiv 2012.15828)"
 _ORIGINAL = "TinyBERT's original code"
+_MOBILEBERT = "MobileBERT, eq. 1, as in its code (arXiv 2004.02984)"
 
 _TABLE = (
     Loss(
@@ -182,6 +189,20 @@ _TABLE = (
         "sum over D of (S/|S| - T/|T|)^2, the state of the first token",
         "PKD, section 3.2 (arXiv 1908.09355)",
         equal_widths=True,
+    ),
+    Loss(
+        feature_map_mse,
+        "hidden",
+        "mean over tokens and D of (norm S - norm T)^2, norm x = (x - mean x)/sqrt(var x + 1e-12), both over D",
+        _MOBILEBERT,
+        equal_widths=True,
+    ),
+    Loss(feature_mean_mse, "hidden", "mean over tokens of (mean S - mean T)^2, means over D of each", _MOBILEBERT),
+    Loss(
+        feature_variance_difference,
+        "hidden",
+        "mean over tokens of |var S - var T|, variances over D of each",
+        _MOBILEBERT,
     ),
     Loss(
         gram_mse,

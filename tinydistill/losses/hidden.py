@@ -5,6 +5,7 @@ projected by the caller where widths must agree. An example without tokens gives
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tinydistill.encoders.attention import QueriesAndKeys
@@ -13,6 +14,7 @@ from tinydistill.losses.arithmetic import count, wide, zero_padding
 from tinydistill.losses.attention import sum_of_squares
 
 Pair = tuple[Tensor, Tensor]  # hidden states of two layers of one model, (B, L, D) each
+_EPS = 1e-12  # added to a variance, as in BERT's and MobileBERT's code
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -58,6 +60,38 @@ def _one_over_norm(states: Tensor) -> Tensor:
     squares = states.square().sum(-1)
     none = squares <= 1e-24  # float32 has no gradient of the root of less
     return squares.masked_fill(none, 1.0).rsqrt().masked_fill(none, 0.0)
+
+
+def feature_map_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of hidden states that are layer-normalised without weights: a mean over valid tokens × D.
+
+    MobileBERT (2004.02984), equation 1, as in its code: its states are not normalised, and thousands of times those of
+    a BERT. student, teacher: (B, L, D). Returns (B,). The state of a token that is one value everywhere becomes zeros.
+    """
+    valid = mask.to(torch.bool)
+    own, others = (F.layer_norm(zero_padding(x, valid), x.shape[-1:], eps=_EPS) for x in (student, teacher))
+    return masked_squared_error(own, others, valid) / (count(valid) * student.shape[-1])
+
+
+def feature_mean_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """(mean T − mean S)², each the mean over D of a token's state: a mean over valid tokens.
+
+    MobileBERT's code, which takes all of the teacher's layers at once; ours compares the layers of a pair.
+    (B, L, D of the student), (B, L, D of the teacher); the sizes may differ. Returns (B,).
+    """
+    valid = mask.to(torch.bool)
+    own, others = (zero_padding(x, valid).mean(-1) for x in (student, teacher))  # (B, L)
+    return (own - others).square().sum(1) / count(valid)
+
+
+def feature_variance_difference(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """|variance of T − variance of S|, each over D of a token's state: a mean over valid tokens.
+
+    MobileBERT's code; see `feature_mean_mse`. Variances divide by D. Returns (B,).
+    """
+    valid = mask.to(torch.bool)
+    own, others = (zero_padding(x, valid).var(-1, correction=0) for x in (student, teacher))  # (B, L)
+    return (own - others).abs().sum(1) / count(valid)
 
 
 def gram_mse(students: Pair, teachers: Pair, mask: Tensor) -> Tensor:
