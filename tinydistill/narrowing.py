@@ -167,7 +167,7 @@ class _Narrowing:
     def _fit(self, own: nn.LayerNorm, inputs: Tensor, theirs: nn.LayerNorm, outputs: Tensor) -> None:
         """The gain and bias (d) with which normalised inputs (N, d) are nearest to the outputs (N, d)."""
         if self.own_width == self.width:
-            gain, bias = theirs.weight, theirs.bias
+            gain, bias = theirs.weight.data, theirs.bias.data
         else:
             normed = F.layer_norm(inputs, inputs.shape[-1:], eps=own.eps)
             mean, wanted = normed.mean(0), outputs.mean(0)

@@ -73,6 +73,7 @@ def _prepare_teacher(phase: Phase, task: Task, options: Options) -> Prepared:
 
 def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
     shares_of(options)  # said before a model is loaded
+    set_seed(options.seed)  # of a teacher's pooler, which masked language models are saved without
     teachers, notes = {}, []
     for who, path in options.teachers.items():
         teachers[who], own_notes = load_fine_tuned(path, task)

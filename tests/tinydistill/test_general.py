@@ -64,6 +64,13 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(out / "general" / "model.safetensors")
 
 
+def assert_alike(out: Path, usual: Path) -> None:
+    """But for the keys' biases, which no softmax sees: their gradient is rounding alone."""
+    for name, tensor in weights(out).items():
+        if not name.endswith("key.bias"):
+            torch.testing.assert_close(tensor, weights(usual)[name], rtol=1e-3, atol=2e-4)
+
+
 def test_layers_alone_make_a_bare_encoder(
     corpus: Path, masked_lm_dir: Path, data_dir: Path, teacher_dir: Path, tmp_path: Path
 ) -> None:
@@ -131,8 +138,7 @@ def test_what_does_not_change_the_student(objectives: str, corpus: Path, still_t
         other = general(corpus, still_teacher, out, *same, *variant)
         for entry, expected in zip(other["losses"], usual["losses"], strict=True):
             assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)
-        for name, tensor in weights(out).items():
-            torch.testing.assert_close(tensor, weights(tmp_path / "usual")[name], rtol=1e-3, atol=2e-4)
+        assert_alike(out, tmp_path / "usual")
 
 
 def test_a_resumed_run(corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +168,7 @@ def test_two_processes(corpus: Path, still_teacher: Path, tmp_path: Path) -> Non
     done = forked.run_together(2, ["run_tinybert.py", *given])
     assert [process.returncode for process in done] == [0, 0], done[0].stderr
     assert record(out / "general")["dev"] == pytest.approx(usual["dev"], rel=1e-3)
-    for name, tensor in weights(out).items():
-        torch.testing.assert_close(tensor, weights(tmp_path / "usual")[name], rtol=1e-3, atol=2e-4)
+    assert_alike(out, tmp_path / "usual")
 
 
 MISTAKES: list[tuple[list[str], str]] = [
