@@ -166,9 +166,9 @@ class _Narrowing:
 
     def _fit(self, own: nn.LayerNorm, inputs: Tensor, theirs: nn.LayerNorm, outputs: Tensor) -> None:
         """The gain and bias (d) with which normalised inputs (N, d) are nearest to the outputs (N, d)."""
-        if self.own_width == self.width:
-            gain, bias = theirs.weight.data, theirs.bias.data
-        else:
+        gain: Tensor = theirs.weight
+        bias: Tensor = theirs.bias
+        if self.own_width < self.width:
             normed = F.layer_norm(inputs, inputs.shape[-1:], eps=own.eps)
             mean, wanted = normed.mean(0), outputs.mean(0)
             gain = ((normed - mean) * (outputs - wanted)).sum(0) / (normed - mean).square().sum(0).clamp_min(1e-12)
