@@ -86,7 +86,7 @@ def test_both_phases(model_type: str, spec: StudentSpec) -> None:
 @pytest.mark.parametrize("model_type", BERT_LIKE)
 def test_narrowed_blocks_in_both_phases(model_type: str) -> None:
     for phase in ("intermediate", "prediction"):
-        check(phase, StudentSpec.parse("init:layers=1,3,hidden=16"), config_of(model_type))
+        check(phase, StudentSpec.parse("init:layers=1,3,hidden=12"), config_of(model_type))
 
 
 def test_a_mobilebert_of_a_teacher_of_any_type() -> None:

@@ -135,7 +135,9 @@ def test_embeddings_of_their_own_width() -> None:
 
 
 def test_the_listing(capsys: pytest.CaptureFixture) -> None:
-    main(["shapes"])
+    with pytest.raises(SystemExit) as ended:
+        main(["shapes"])
+    assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1 : len(SHAPES) + 1]] == list(SHAPES)
     row = next(line.split() for line in lines if line.startswith("minirbt-h288"))
