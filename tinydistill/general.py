@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from glue_tasks.errors import UserError
 from tinydistill.corpus.data import TextData, load_text
@@ -48,8 +48,8 @@ class GeneralRun(PhaseRun):
         settings = dataclasses.replace(options, masking=masking, cache_teacher=False)
         super().__init__(phase, text_task(phase.trains_head), settings, callbacks)
 
-    def _load_data(self) -> TextData:  # type: ignore[override]
-        return load_text(self.options, self.tokenizer, self.kind)
+    def _load_data(self, tokenizer: PreTrainedTokenizerBase) -> TextData:  # type: ignore[override]
+        return load_text(self.options, tokenizer, self.kind)
 
     def sources(self) -> dict[str, Any]:
         return {**self.prepared.identity, "corpus_data": self.data.corpus.digests()}

@@ -78,13 +78,13 @@ class PhaseRun:
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         """Models and data. tokenizer: another one of the same vocabulary. Raises UserError if anything does not fit."""
-        self.prepared = prepare(self.phase, self.task, self.options)
+        self.prepared = prepare(self.phase, self.task, self.options, lambda own: self._load_data(own).train)
         self.tokenizer = tokenizer or self.prepared.tokenizer
         keep_freed_memory()
-        self.data = processes.after_first(self._load_data)
+        self.data = self._load_data(self.tokenizer)
 
-    def _load_data(self) -> Data:
-        return load_data(self.kind, self.options, self.tokenizer, self.phase.needs_labels)
+    def _load_data(self, tokenizer: PreTrainedTokenizerBase) -> Data:
+        return processes.after_first(lambda: load_data(self.kind, self.options, tokenizer, self.phase.needs_labels))
 
     def _identity(self) -> dict[str, Any]:
         """All that decides the result: settings as they were resolved, models and files by their content."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from tinydistill.resolving import resolve as resolve_objectives
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import Plan
 from tinydistill.students import StudentSpec, build_student, student_config
-from tinydistill.task_data import load_data
+
+TrainRows = Callable[[PreTrainedTokenizerBase], Any]
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,16 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def prepare(phase: Phase, task: Task, options: Options) -> Prepared:
-    """Raises UserError if the models do not fit the task, the phase or each other, or do not work in the phase."""
+def prepare(phase: Phase, task: Task, options: Options, train_rows: TrainRows) -> Prepared:
+    """The models. train_rows: what there is to train on, for a tokenizer; a student is narrowed by some of it.
+
+    Raises UserError if the models do not fit the task, the phase or each other, or do not work in the phase.
+    """
     own = (options.pretrained,) if phase.makes_teacher else (*options.teachers.values(), options.student)
     PhaseFolder(Path(options.output_dir), phase.name).check_inputs(*own)
-    return _prepare_teacher(phase, task, options) if phase.makes_teacher else _prepare_student(phase, task, options)
+    if phase.makes_teacher:
+        return _prepare_teacher(phase, task, options)
+    return _prepare_student(phase, task, options, train_rows)
 
 
 def _prepare_teacher(phase: Phase, task: Task, options: Options) -> Prepared:
@@ -71,7 +77,7 @@ def _prepare_teacher(phase: Phase, task: Task, options: Options) -> Prepared:
     )
 
 
-def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
+def _prepare_student(phase: Phase, task: Task, options: Options, train_rows: TrainRows) -> Prepared:
     shares_of(options)  # said before a model is loaded
     set_seed(options.seed)  # of a teacher's pooler, which masked language models are saved without
     teachers, notes = {}, []
@@ -88,7 +94,7 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
         maps = layer_map.choose(options.layer_map, first.config.num_hidden_layers, spec.num_layers())
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
-    rows = narrowing_rows(phase, task, options, tokenizer) if spec.narrow else None
+    rows = _some_rows(train_rows(tokenizer), tokenizer) if spec.narrow else None
     student = build_student(spec, first, task, maps, options.seed, rows)
     configs = {who: teacher.config for who, teacher in teachers.items()}
     objectives = resolved(phase, task, options, student.config, configs)
@@ -119,10 +125,8 @@ def _prepare_student(phase: Phase, task: Task, options: Options) -> Prepared:
 _NARROWING_ROWS, _NARROWING_PIECES = 128, 32
 
 
-def narrowing_rows(phase: Phase, task: Task, options: Options, tokenizer: PreTrainedTokenizerBase) -> Batch:
+def _some_rows(train: Any, tokenizer: PreTrainedTokenizerBase) -> Batch:
     """The beginnings of training rows, evenly spread, by whose states a student is narrowed."""
-    load = lambda: load_data(kind_of(task), options, tokenizer, phase.needs_labels)  # noqa: E731
-    train = processes.after_first(load).train
     count = min(len(train), _NARROWING_ROWS)
     rows = [torch.tensor(train[i * len(train) // count]["input_ids"][:_NARROWING_PIECES]) for i in range(count)]
     masks = [torch.ones_like(row) for row in rows]

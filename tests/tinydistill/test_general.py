@@ -118,6 +118,12 @@ def test_outputs_make_a_masked_lm_and_are_measured(corpus: Path, masked_lm_dir: 
     assert {"loss_logits", "loss_hidden"} < set(measured)
 
 
+def test_a_narrowed_student(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
+    done = general(corpus, still_teacher, tmp_path, "--student", "init:layers=2,hidden=16", "--max-steps", "2")
+    assert done["settings"]["student"] == "init:layers=2,hidden=16"
+    assert AutoModel.from_pretrained(tmp_path / "general").config.hidden_size == 16
+
+
 @pytest.mark.parametrize("objectives", ["general-tinybert", "general-minirbt", "minilm", "labels"])
 @pytest.mark.parametrize("rows", ["packed", "mixed", "pairs"])
 def test_presets_and_rows(objectives: str, rows: str, corpus: Path, masked_lm_dir: Path, tmp_path: Path) -> None:

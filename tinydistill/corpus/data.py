@@ -15,6 +15,7 @@ from datasets import Dataset, Features, List, Value
 from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerBase
 
+from tinydistill import processes
 from tinydistill.corpus.dataset import CorpusRows, Format, load_rows
 from tinydistill.corpus.masking import FIXED, NO_LABEL, Masking
 from tinydistill.corpus.reading import corpus_files, corpus_lines
@@ -103,8 +104,10 @@ def load_text(options: Options, tokenizer: PreTrainedTokenizerBase, kind: TaskKi
     words = _words(options) if options.masking == "word" else "none"
     cache = Path(options.output_dir) / "cache"
     version = "" if words == "none" else f"{words} {importlib.metadata.version(words)}"
-    corpus = tokenise_corpus(
-        options.corpus, tokenizer, cache, options.text_field, begins_words=_WORDS[words], words_by=version
+    corpus = processes.after_first(
+        lambda: tokenise_corpus(
+            options.corpus, tokenizer, cache, options.text_field, begins_words=_WORDS[words], words_by=version
+        )
     )
     rows = Format(options.max_length, options.corpus_rows == "pairs", options.corpus_rows == "mixed")
     train, held_out = load_rows(corpus, tokenizer, rows, _held_out(corpus, options), options.seed)
