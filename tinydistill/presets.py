@@ -84,14 +84,16 @@ PRESETS: Mapping[str, Preset] = {
     "general-mobilebert": Preset(
         (
             *(
-                Objective(loss=loss, name=name, layers="blocks", one_by_one=(0.0, _WARM_UP), weight=weight)
+                Objective(
+                    feature="hidden", loss=loss, name=name, layers="blocks", one_by_one=(0.0, _WARM_UP), weight=weight
+                )
                 for loss, name, weight in (
                     ("feature_map_mse", "feature_map", 100.0),
                     ("feature_mean_mse", "feature_mean", 5000.0),
                     ("feature_variance_difference", "feature_variance", 5.0),
-                    ("attention_kl", "attention", 1.0),
                 )
             ),
+            Objective(feature="attention", loss="attention_kl", layers="blocks", one_by_one=(0.0, _WARM_UP)),
             Objective(feature="labels", weight=_AFTERWARDS),
             Objective(feature="logits", temperature=1.0, weight=_AFTERWARDS),
         ),

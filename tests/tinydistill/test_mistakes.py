@@ -99,7 +99,7 @@ def test_missing_flags(
         (
             "teacher",
             ["--teacher-precision", "int8"],
-            "--phase teacher does not use --teacher-precision; leave it out, or choose --phase intermediate or",
+            "--phase teacher does not use --teacher-precision; leave it out, or choose --phase general or",
         ),
         ("baseline", ["--teacher-precision", "int8"], "--phase baseline does not use --teacher-precision"),
         ("evaluate", ["--N", "0"], "--phase evaluate does not use --N"),

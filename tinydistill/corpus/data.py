@@ -103,7 +103,10 @@ def load_text(options: Options, tokenizer: PreTrainedTokenizerBase, kind: TaskKi
     masking = Masking.of(tokenizer, options.masking, rate=options.mask_share, seed=options.seed)  # type: ignore[arg-type]
     words = _words(options) if options.masking == "word" else "none"
     cache = Path(options.output_dir) / "cache"
-    version = "" if words == "none" else f"{words} {importlib.metadata.version(words)}"
+    version = ""
+    if words != "none":
+        segmenter(words)  # said before the text is read, if it is not installed
+        version = f"{words} {importlib.metadata.version(words)}"
     corpus = processes.after_first(
         lambda: tokenise_corpus(
             options.corpus, tokenizer, cache, options.text_field, begins_words=_WORDS[words], words_by=version
@@ -136,9 +139,7 @@ def _held_out(corpus: Corpus, options: Options) -> float:
 
 
 def _words(options: Options) -> str:
-    """Which segmenter finds the words. Raises UserError if it is not installed."""
-    if options.segmenter not in ("auto", "none"):
-        segmenter(options.segmenter)
+    """Which segmenter finds the words."""
     if options.segmenter != "auto":
         return options.segmenter
     sample = "".join(

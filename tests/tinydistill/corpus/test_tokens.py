@@ -297,7 +297,7 @@ def bert() -> PreTrainedTokenizerFast:
 def test_word_ids_are_berts_convention(bert: PreTrainedTokenizerFast, line: str) -> None:
     encoding = bert.backend_tokenizer.encode(line, add_special_tokens=False)
     expected = [not token.startswith("##") for token in encoding.tokens]
-    assert by_word_ids(line, encoding).tolist() == expected
+    assert by_word_ids(line, encoding) == expected
 
 
 def test_words_of_byte_level_pieces() -> None:
@@ -308,8 +308,8 @@ def test_words_of_byte_level_pieces() -> None:
     backend.decoder = decoders.ByteLevel()
     encoding = backend.encode("good it's")
     assert encoding.tokens == ["Ġgoo", "d", "Ġ", "i", "t", "'", "s"]
-    assert by_word_ids("", encoding).tolist() == [True, False, True, False, False, True, False]
-    assert by_word_ids("", backend.encode("")).tolist() == []
+    assert by_word_ids("", encoding) == [True, False, True, False, False, True, False]
+    assert by_word_ids("", backend.encode("")) == []
 
 
 @pytest.mark.realdata

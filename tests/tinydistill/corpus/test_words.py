@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,13 +268,14 @@ def LTP(pretrained_model_name_or_path="LTP/small"):
 
 
 @pytest.fixture
-def ltp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ltp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package with the interface of LTP 4.2, and the folder of a model."""
     (tmp_path / "ltp.py").write_text(_FAKE, encoding="utf-8")
     (tmp_path / "model").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "ltp", raising=False)
-    return tmp_path / "model"
+    yield tmp_path / "model"
+    sys.modules.pop("ltp", None)  # which the test imported
 
 
 def test_ltp(ltp: Path, capsys: pytest.CaptureFixture) -> None:
