@@ -24,7 +24,7 @@ EPILOG = (
     "Example: python run_tinybert.py --phase all --task SST-2 --data-dir glue --output-dir runs/sst2 "
     "--pretrained bert-base-uncased --student tinybert-4l-312d"
 )
-# What each phase cannot do without, besides what `run` asks for.
+# What those cannot do without that are no single phase, besides what `run` asks for.
 _NEEDS = {"evaluate": ("data_dir",), "all": ("data_dir", "output_dir", "student")}
 
 
@@ -52,8 +52,8 @@ def _run(given: dict[str, Any]) -> None:
     name = given["phase"]
     if name in _NEEDS or name in flags.PHASES:  # said before a task is missed
         flags.check_used(given, name, flags.PHASES, recipe)
-    built_in = flags.PHASES.get(name)
-    task = text_task(built_in.trains_head) if built_in and built_in.reads_text else given["task"]
+    on_text = name in flags.PHASES and flags.PHASES[name].reads_text
+    task = text_task() if on_text else given["task"]
     known = resolve(task, recipe, {}, given["task_file"]).phases
     if name not in (*known, *_NEEDS):
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, *_NEEDS])}")
@@ -64,33 +64,24 @@ def _run(given: dict[str, Any]) -> None:
     if options.dry_run:
         from tinydistill.preparation import preview
 
-        found = {"phase": name, **dataclasses.replace(plan, options=options).to_dict()}
-        filled = preview(chosen, plan, options)
-        print(json.dumps(found | ({"resolved_objectives": filled} if filled else {}), indent=2))
+        print(json.dumps({"phase": name, **preview(chosen, dataclasses.replace(plan, options=options))}, indent=2))
         return
-    own = ("pretrained",) if name in known and known[name].makes_teacher else ()
-    own = ("corpus", "output_dir") if task is not given["task"] else ("data_dir", "output_dir", *own)
-    for needed in _NEEDS.get(name, own):
+    for needed in _NEEDS.get(name) or known[name].needs:
         if not getattr(options, needed):
             raise UserError(f"--phase {name} needs --{needed.replace('_', '-')}")
     if name == "evaluate":
         from tinydistill.report import print_scores
 
-        paths = options.teachers | ({"student": options.student} if options.student else {})
-        if not paths:
-            raise UserError("--phase evaluate needs --teacher or --student, or both")
-        print_scores(plan.task, options, paths)
+        print_scores(plan.task, options, options.teachers | ({"student": options.student} if options.student else {}))
         return
     phases = [phase for phase in chosen if options.pretrained or not phase.makes_teacher]
     if not phases:
         raise UserError(f"--phase {name} makes a teacher first; name a model to start from with --pretrained")
-    if task is not given["task"]:
+    if on_text:
         from tinydistill.general import run as run_on_text
 
         run_on_text(chosen[0], options)
         return
-    if mixed := [phase.name for phase in phases if phase.reads_text]:
-        raise UserError(f"the phase {mixed[0]} reads text and no task; run it by itself, before the others")
     if plan.parts:
         from tinydistill.multi_task.run import run as run_together
 

@@ -39,6 +39,13 @@ class GeneralRun(PhaseRun):
                 f"--masking none leaves nothing to guess, and the objective {outputs.label} compares what models guess "
                 "at masked pieces; choose word or piece, or objectives of layers alone"
             )
+        if masking == "none":
+            for name in ("mask_share", "segmenter"):
+                if getattr(options, name) != getattr(_DEFAULTS, name):
+                    raise UserError(
+                        f"{name} is for masks, and the phase {phase.name} masks nothing with these objectives; choose "
+                        f"--masking word or piece, or leave {name} out"
+                    )
         if phase.keeps_best and not phase.trains_head:
             raise UserError(
                 f"the phase {phase.name} keeps the best student by its guesses at masked pieces, which its objectives "
@@ -62,6 +69,9 @@ class GeneralRun(PhaseRun):
         if self.phase.trains_head:
             trainer.score = lambda student: {**trainer.mean_losses(self.data.main_dev), **self.score(student)}
         return trainer
+
+
+_DEFAULTS = Options()
 
 
 @quiet()

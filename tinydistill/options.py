@@ -405,10 +405,10 @@ class Options:
     )
     segmenter: str = option(
         "auto",
-        "What finds words in Chinese: `jieba`, `ltp` (pip install ltp), or `none`, each character a word. Default "
-        "(`auto`): jieba where the text is Chinese.",
+        "What finds words in Chinese: `jieba`, `ltp` or `ltp:MODEL` (pip install ltp; a folder or a hub id), or "
+        "`none`, each character a word. Default (`auto`): jieba where the text is Chinese.",
         group=TEXT,
-        choices=("auto", "jieba", "ltp", "none"),
+        unit="name",
         serves="text",
         strict=True,
     )

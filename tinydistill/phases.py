@@ -51,6 +51,12 @@ class Phase:
         return self.starts_from == PRETRAINED
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """The options that must be given, besides what the models ask for."""
+        own = ("pretrained",) if self.makes_teacher else ()
+        return ("corpus" if self.reads_text else "data_dir", "output_dir", *own)
+
+    @property
     def trains_head(self) -> bool:
         """Whether the model's outputs are looked at; else it may have no head."""
         return any(objective.feature in ("logits", "labels") for objective in self.objectives)

@@ -209,12 +209,17 @@ def _configs(task: Task, options: Options) -> tuple[PreTrainedConfig, dict[str, 
     return student, configs
 
 
-def preview(phases: Sequence[Phase], plan: Plan, options: Options) -> dict[str, Any]:
-    """The objectives of phases with all that is left open filled in, where student and teacher are named; of several
-    tasks those of each."""
+def preview(phases: Sequence[Phase], plan: Plan) -> dict[str, Any]:
+    """For --dry-run: the settings, and `resolved_objectives` where student and teacher are named."""
+    filled = _filled(phases, plan)
+    return plan.to_dict() | ({"resolved_objectives": filled} if filled else {})
+
+
+def _filled(phases: Sequence[Phase], plan: Plan) -> dict[str, Any]:
+    """The objectives of phases with all that is left open filled in; of several tasks those of each."""
     if plan.parts:
-        return {task: preview(phases, part, part.options) for task, part in plan.parts.items()}
-    task = plan.task
+        return {task: _filled(phases, part) for task, part in plan.parts.items()}
+    task, options = plan.task, plan.options
     if not options.student or not (options.teachers or options.pretrained):
         return {}
     student, configs = _configs(task, options)

@@ -342,8 +342,10 @@ def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
 def print_scores(task: Task, options: Options, paths: Mapping[str, str]) -> None:
     """Score models on dev and show a line for each split. paths: what each is called -> folder or hub id.
 
-    Raises UserError if there are several tasks.
+    Raises UserError if there are several tasks, or no model.
     """
+    if not paths:
+        raise UserError("--phase evaluate needs --teacher or --student, or both")
     if len(options.tasks) > 1:
         raise UserError(f"models are scored on one task at a time, and there are {options.task}; name one with --task")
     if not processes.is_first():

@@ -35,7 +35,7 @@ def run(
     compares, if the folder has them. callbacks: of the Trainer of each phase. Raises UserError if anything does not
     fit, most of it before the first step.
     """
-    check_folder(options)
+    check_folder(options, phases)
     if len(phases) > 1:
         if options.teacher and any(phase.makes_teacher for phase in phases):
             raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
@@ -57,8 +57,13 @@ def run(
     return folder
 
 
-def check_folder(options: Options) -> None:
-    """Raises UserError if it is not said where the run is, or how it goes on there."""
+def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
+    """Raises UserError if it is not said where the run is, or how it goes on there, or if a phase is of no task."""
+    if on_text := [phase.name for phase in of_tasks if phase.reads_text]:
+        raise UserError(
+            f"the phase {on_text[0]} learns from text and not from a task; run it by itself (--phase {on_text[0]} "
+            "--corpus ...), and name its student with --student"
+        )
     if not options.output_dir:
         raise UserError("a run needs a folder; name it with --output-dir")
     if options.resume and options.overwrite:

@@ -10,7 +10,7 @@ def is_text(task: Task) -> bool:
     return task.kind in (MASKED_LM, ENCODER)
 
 
-def text_task(with_head: bool) -> Task:
+def text_task(with_head: bool = True) -> Task:
     """with_head: whether a masked language model is trained, or a bare encoder."""
     return Task(
         name="text",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
+from tests.tinydistill.runs import NARROW, refused, run
 from tinydistill.ensemble import Ensemble
 from tinydistill.losses import soft_cross_entropy
 
@@ -68,3 +69,24 @@ def test_textbrewers_two_teachers(shared: Path) -> None:
     mean = Ensemble({"a": 0.5, "b": 0.5}).mean(dict(zip("ab", theirs, strict=True)))
     temperature = case["config"]["temperature"]
     assert soft_cross_entropy(own, mean, temperature).mean().item() == pytest.approx(case["total"], rel=1e-5)
+
+
+def test_a_run_with_other_weights_is_another_run(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also beside the digest of the teachers' own weights, which has the option's name in the record."""
+    teachers = [
+        "--teacher",
+        f"a={teacher_dir}",
+        "--teacher",
+        f"b={teacher_dir}",
+        "--student",
+        NARROW,
+        "--max-steps",
+        "2",
+    ]
+    run("prediction", data_dir, tmp_path, *teachers, "--teacher-weights", "0.8,0.2")
+    run("prediction", data_dir, tmp_path, *teachers, "--teacher-weights", "0.8,0.2")
+    assert "already finished" in capsys.readouterr().out
+    told = refused(capsys, "prediction", data_dir, tmp_path, *teachers, "--teacher-weights", "0.5,0.5")
+    assert "teacher_shares" in told

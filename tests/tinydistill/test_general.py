@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
 import run_tinybert
+from glue_tasks.jieba_words import jieba_tokenizer
 from tests import forked
 from tests.tinydistill.conftest import WORDS, make_tokenizer, tiny_bert_config
 from tests.tinydistill.runs import NARROW, record, run
@@ -192,6 +193,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--objectives", "general-minirbt"], "no better than chance"),
     (["--mask-share", "1"], "mask_share is 1.0; it must be 0.9 or less"),
     (["--augment"], "--phase general does not use --augment"),
+    (["--mask-share", "0.3"], "mask_share is for masks, and the phase general masks nothing with these objectives"),
+    (["--segmenter", "jieba"], "segmenter is for masks"),
+    (["--segmenter", "words", "--masking", "word"], "there is no Chinese segmenter 'words'"),
+    (["--segmenter", "ltp:folder", "--masking", "word"], "pip install ltp"),
 ]
 
 
@@ -241,3 +246,52 @@ def test_other_phases_read_no_text(
             str(corpus),
         )
     assert "--phase prediction does not use --corpus" in capsys.readouterr().err
+
+
+def test_a_dry_run_fills_in_the_objectives(
+    corpus: Path, masked_lm_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for preset, count in (("general-tinybert", 2), ("general-minirbt", 2), ("general-mobilebert", 6)):
+        run_tinybert.main(
+            command(corpus, masked_lm_dir, tmp_path, "--student", NARROW, "--objectives", preset, "--dry-run")
+        )
+        found = json.loads(capsys.readouterr().out)
+        assert len(found["resolved_objectives"]["general"]) == count
+        assert all(each["loss"] for each in found["resolved_objectives"]["general"])
+
+
+def test_a_list_of_phases_of_a_task_has_none_of_text(
+    data_dir: Path, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('run = ["general", "prediction"]\n', encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        run(
+            "all",
+            data_dir,
+            tmp_path / "out",
+            "--teacher",
+            str(teacher_dir),
+            "--student",
+            NARROW,
+            "--recipe",
+            str(recipe),
+        )
+    assert stop.value.code == 2
+    assert "the phase general learns from text and not from a task" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_chinese_words_are_masked_together(masked_lm_dir: Path, tmp_path: Path) -> None:
+    """By a segmenter, in processes of their own, and with no change to the pieces."""
+    tokenizer = make_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"我们在大学生活得很好"])
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(["我们在大学生活"] * 30), encoding="utf-8")
+    options = Options(corpus=(str(text),), output_dir=str(tmp_path), max_length=16, masking="word", mask_share=0.3)
+    data = load_text(options, tokenizer, kind_of(text_task()))
+    pieces = [tokenizer.convert_ids_to_tokens(int(piece)) for piece in data.corpus.pieces[:7]]
+    assert pieces == list("我们在大学生活")
+    words = "".join(
+        "|" * bool(begins) + piece for piece, begins in zip(pieces, data.corpus.begins_word(0, 7), strict=True)
+    )
+    assert words == "".join("|" + word for word in jieba_tokenizer().lcut("我们在大学生活"))

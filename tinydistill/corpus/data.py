@@ -1,7 +1,6 @@
 """A corpus made ready for a phase: tokenised, packed, masked anew in each epoch, and some rows of it held out."""
 
 import importlib.metadata
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,15 +20,13 @@ from tinydistill.corpus.masking import FIXED, NO_LABEL, Masking
 from tinydistill.corpus.reading import corpus_files, corpus_lines
 from tinydistill.corpus.store import Corpus
 from tinydistill.corpus.tokens import tokenise_corpus
-from tinydistill.corpus.words import by_jieba, by_ltp, by_word_ids, segmenter
+from tinydistill.corpus.words import CHINESE, BeginsWords, by_word_ids, chinese_words, segmenter
 from tinydistill.data import PLACES, piece_columns
 from tinydistill.kinds.kind import Collate, TaskKind
 from tinydistill.options import Options
 
 HELD_OUT = "held-out"  # the split of what is not trained on
-_WORDS = {"jieba": by_jieba, "ltp": by_ltp, "none": by_word_ids}
 _SAMPLE = 1_000  # lines that tell the language
-_CHINESE = re.compile("[\u3400-\u9fff]")
 
 
 class MaskedRows(TorchDataset):
@@ -103,13 +100,14 @@ def load_text(options: Options, tokenizer: PreTrainedTokenizerBase, kind: TaskKi
     masking = Masking.of(tokenizer, options.masking, rate=options.mask_share, seed=options.seed)  # type: ignore[arg-type]
     words = _words(options) if options.masking == "word" else "none"
     cache = Path(options.output_dir) / "cache"
-    version = ""
+    begins_words: BeginsWords = by_word_ids
+    decided_by = ""
     if words != "none":
-        segmenter(words)  # said before the text is read, if it is not installed
-        version = f"{words} {importlib.metadata.version(words)}"
+        begins_words = chinese_words(segmenter(words))
+        decided_by = f"{words} {importlib.metadata.version(words.partition(':')[0])}"
     corpus = processes.after_first(
         lambda: tokenise_corpus(
-            options.corpus, tokenizer, cache, options.text_field, begins_words=_WORDS[words], words_by=version
+            options.corpus, tokenizer, cache, options.text_field, begins_words=begins_words, words_by=decided_by
         )
     )
     rows = Format(options.max_length, options.corpus_rows == "pairs", options.corpus_rows == "mixed")
@@ -145,4 +143,4 @@ def _words(options: Options) -> str:
     sample = "".join(
         line for line, _ in islice(corpus_lines(corpus_files(options.corpus), options.text_field), _SAMPLE)
     )
-    return "jieba" if len(_CHINESE.findall(sample)) > len(sample) / 5 else "none"
+    return "jieba" if sum(map(len, CHINESE.findall(sample))) > len(sample) / 5 else "none"

@@ -6,6 +6,7 @@ not there, and reads the text of the others for their borders alone.
 """
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import itertools
@@ -53,8 +54,8 @@ def tokenise_corpus(
     The key is of all that decides the pieces: the files' bytes and order, the field, the tokenizer, the code that
     reads, what finds the words.
     field: of JSON and Parquet. workers: processes, one for each CPU by default. begins_words: which of a line's pieces
-    begin a word, a function at the top of a module. words_by: what decides that beside the function's source, such as
-    a segmenter's version and dictionary.
+    begin a word, a function at the top of a module, or a partial of one. words_by: what decides that beside the
+    function's source, such as a segmenter's version and dictionary.
     Text that looks like a special piece, "[MASK]", is text. A line is tokenised in parts of 65,536 characters, cut at
     a space where there is one.
     In a run of several processes, the first makes it while the others wait: `processes.after_first`.
@@ -94,7 +95,8 @@ def _key(
     begins_words: BeginsWords,
     words_by: str,
 ) -> str:
-    if not inspect.isfunction(begins_words):
+    function = begins_words.func if isinstance(begins_words, functools.partial) else begins_words
+    if not inspect.isfunction(function):
         raise TypeError(f"begins_words is {begins_words!r}, not a function at the top of a module")
     formats = [suffix_of(path) if suffix_of(path) in RECORDS else "" for path in files]
     with_field = field if any(formats) else ""
@@ -106,7 +108,7 @@ def _key(
         json.dumps({**state, "truncation": None, "padding": None}),
         *map(_source, (lines_module, records, reading, words, work, store)),
         str(_SHARD),
-        code_digest(begins_words),
+        code_digest(function),
         words_by,
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ Segment = Callable[[str], list[str]]  # a line -> its words, from left to right
 BeginsWords = Callable[[str, Encoding], list[bool]]  # a line and its pieces -> whether each begins a word
 
 # The characters that BERT's tokenizers part from each other.
-_CHINESE = re.compile(
+CHINESE = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]+"
 )
 _SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]")  # without those that BERT's tokenizers take out of a word
@@ -63,7 +63,7 @@ def chinese_words(segment: Segment) -> BeginsWords:
 
 def _begins_chinese_words(segment: Segment, line: str, encoding: Encoding) -> list[bool]:
     found = by_word_ids(line, encoding)
-    if not _CHINESE.search(line):
+    if not CHINESE.search(line):
         return found
     words = segment(line)
     pieces, starts = encoding.tokens, _starts(line, words)
@@ -73,7 +73,7 @@ def _begins_chinese_words(segment: Segment, line: str, encoding: Encoding) -> li
         if start in starts and start >= end_before and not pieces[i].startswith("##"):
             found[i] = True
         end_before = end
-    for i in _later_characters(pieces, {word for word in words if len(word) > 1 and _CHINESE.fullmatch(word)}):
+    for i in _later_characters(pieces, {word for word in words if len(word) > 1 and CHINESE.fullmatch(word)}):
         found[i] = False
     return found
 
@@ -83,9 +83,7 @@ def _starts(line: str, words: Sequence[str]) -> set[int]:
     starts, at = set(), 0
     for word in words:
         if word and (start := line.find(word, at)) >= 0:
-            if _CHINESE.search(line, max(start - 1, 0), start + 1) and not _SPACE.search(
-                line, max(start - 1, 0), start
-            ):
+            if CHINESE.search(line, max(start - 1, 0), start + 1) and not _SPACE.search(line, max(start - 1, 0), start):
                 starts.add(start)
             at = start + len(word)
     return starts
@@ -97,22 +95,12 @@ def _later_characters(pieces: Sequence[str], words: Collection[str]) -> list[int
     found: list[int] = []
     at = 0
     while at < len(pieces):
-        size = min(longest, len(pieces) - at) if _CHINESE.fullmatch(pieces[at]) else 1
+        size = min(longest, len(pieces) - at) if CHINESE.fullmatch(pieces[at]) else 1
         while size > 1 and "".join(pieces[at : at + size]) not in words:
             size -= 1
         found += (i for i in range(at + 1, at + size) if len(pieces[i]) == 1)
         at += max(size, 1)
     return found
-
-
-def by_jieba(line: str, encoding: Encoding) -> list[bool]:
-    """Chinese words of jieba, for `tokenise_corpus`, whose processes import a function by its name."""
-    return _begins_chinese_words(_words_of_jieba, line, encoding)
-
-
-def by_ltp(line: str, encoding: Encoding) -> list[bool]:
-    """Chinese words of LTP's small model."""
-    return _begins_chinese_words(functools.partial(_words_of_ltp, "LTP/small"), line, encoding)
 
 
 def segmenter(name: str) -> Segment:

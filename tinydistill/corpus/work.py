@@ -52,7 +52,7 @@ class Work:
                 continue
             own = np.asarray(self.begins_words(part.text, encoding), dtype=np.bool_)
             if own.shape != (len(encoding.ids),):
-                raise ValueError(f"{self.begins_words.__name__} gives {own.shape} for {len(encoding.ids)} pieces")
+                raise ValueError(f"{self.begins_words} gives {own.shape} for {len(encoding.ids)} pieces")
             pieces.append(np.array(encoding.ids, dtype=self.dtype))
             begins.append(own)
             if has_pieces:

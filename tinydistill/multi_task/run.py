@@ -23,7 +23,7 @@ def run(phases: Sequence[Phase], plan: Plan, callbacks: Sequence[TrainerCallback
     plan: of several tasks. Raises UserError if anything does not fit, most of it before the first step.
     """
     options, tasks = plan.options, COMMA.join(plan.parts)
-    check_folder(options)
+    check_folder(options, phases)
     if making := [phase.name for phase in phases if phase.makes_teacher]:
         raise UserError(
             f"the phase {making[0]} makes the teacher of a single task, and there are {tasks}; make each task's by "
