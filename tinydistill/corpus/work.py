@@ -52,7 +52,8 @@ class Work:
                 continue
             own = np.asarray(self.begins_words(part.text, encoding), dtype=np.bool_)
             if own.shape != (len(encoding.ids),):
-                raise ValueError(f"{self.begins_words} gives {own.shape} for {len(encoding.ids)} pieces")
+                called = getattr(self.begins_words, "func", self.begins_words).__name__  # of a partial its function
+                raise ValueError(f"{called} gives {own.shape} for {len(encoding.ids)} pieces")
             pieces.append(np.array(encoding.ids, dtype=self.dtype))
             begins.append(own)
             if has_pieces:
