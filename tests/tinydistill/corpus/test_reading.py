@@ -125,8 +125,8 @@ WRONG = {
         (b'\n{"text": "a"}\n', "holds JSON, not plain text; give it a name that ends in .jsonl"),
     ],
     "a.txt.gz": [
-        (gzip.compress(as_text(DOCUMENTS))[:-12], "is a damaged gzip file"),
-        (gzip.compress(LONG), "line 1: longer than 50 bytes"),
+        (gzip.compress(as_text(DOCUMENTS), mtime=0)[:-12], "is a damaged gzip file"),
+        (gzip.compress(LONG, mtime=0), "line 1: longer than 50 bytes"),
     ],
     "a.jsonl": [
         (b'{"text": "a"}\n{"title": "b"}\n', "line 2: there is no field 'text', but title; name the field"),
