@@ -67,7 +67,7 @@ def _run(given: dict[str, Any]) -> None:
         print(json.dumps({"phase": name, **preview(chosen, dataclasses.replace(plan, options=options))}, indent=2))
         return
     for needed in _NEEDS.get(name) or known[name].needs:
-        if not getattr(options, needed):
+        if not (getattr(options, needed) or (needed == "student" and options.chain)):
             raise UserError(f"--phase {name} needs --{needed.replace('_', '-')}")
     if name == "evaluate":
         from tinydistill.report import print_scores

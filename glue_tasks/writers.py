@@ -95,6 +95,16 @@ def _remove_unlocked(path: Path) -> None:
         path.unlink()
 
 
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait for another process that holds the same lock; the system lets go of it when that one is killed."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w", encoding="utf-8") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all, making its folder if need be. Raises ValueError at NaN or infinity, which
     JSON does not have.

@@ -50,7 +50,8 @@ def distill(
     one for each task, which have their body in common.
 
     teacher, student: loaded models, which stay as they are, or what `--teacher` and `--student` take: a folder, a hub
-    id, and for the student `init:...`, `tinybert-4l-312d` or `shape:...`. Several teachers are given by name.
+    id, and for the student `init:...`, `tinybert-4l-312d` or `shape:...`, or a chain, `teacher>rbt6>minirbt-h256`, as
+    `--chain` takes it. Several teachers are given by name.
     train_dataset, eval_dataset: with the columns `text`, perhaps `text_pair`, and `label` (names, or numbers in the
     order of the teacher's outputs); or `tokens` and `tags`; or `question`, `context` and `answers` (as SQuAD's on the
     hub). `columns` maps other names to these. Training rows need labels only where a phase learns from them.
@@ -87,7 +88,9 @@ def distill(
         tasks.append(dataclasses.replace(task, name=name))
     given: dict[str, Any] = {**_options_of(args, phases), **options}
     named = [names[who] if len(teachers) == 1 else f"{who}={names[who]}" for who in teachers]
-    given |= {"teacher": named, "student": names[STUDENT], "data_dir": str(inputs / _DATA), "output_dir": str(output)}
+    made_of = names[STUDENT]
+    given["chain" if ">" in made_of and not Path(made_of).exists() else "student"] = made_of
+    given |= {"teacher": named, "data_dir": str(inputs / _DATA), "output_dir": str(output)}
     if not given.get("overwrite"):
         given["resume"] = True
     plan = resolve(tasks if len(tasks) > 1 else tasks[0], {}, given)

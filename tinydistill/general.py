@@ -11,14 +11,17 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from glue_tasks.errors import UserError
+from tinydistill.chain import stage_options
 from tinydistill.corpus.data import TextData, load_text
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.options import Options
 from tinydistill.phase_run import PhaseRun
 from tinydistill.phases import Phase
+from tinydistill.preparation import check_ahead
 from tinydistill.run import check_folder
 from tinydistill.teachers import TeacherSignal
+from tinydistill.text_report import print_report
 from tinydistill.text_task import text_task
 from tinydistill.trainer import DistillationTrainer
 
@@ -80,6 +83,10 @@ def run(phase: Phase, options: Options, callbacks: Sequence[TrainerCallback] = (
     check_folder(options)
     if not options.teacher:
         raise UserError(f"--phase {phase.name} needs --teacher, a pretrained encoder: a folder or a hub id")
-    folder = GeneralRun(phase, options, callbacks).run()
+    if options.chain:
+        check_ahead([phase], text_task(phase.trains_head), options)
+    for of_stage in stage_options(options, phase.name):
+        folder = GeneralRun(phase, of_stage, callbacks).run()
+    print_report(Path(options.output_dir), [phase.name])
     print(f"student: {folder}\nnext: name it with --student in the phases of a task")
     return folder

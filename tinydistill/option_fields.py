@@ -1,6 +1,7 @@
 """What an option is: a field of a dataclass with its help, group, unit, range and more beside it (`About`)."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -72,6 +73,15 @@ def about(options: type | Any) -> Iterator[tuple[dataclasses.Field, About]]:
 
 
 COMMA = ", "  # between the texts of an option that may be given several times
+
+
+_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """The two parts of NAME=VALUE; "" and the text if it has no name."""
+    named = _NAMED.fullmatch(text)
+    return (named[1], named[2]) if named else ("", text)
 
 
 def names_in(text: str) -> tuple[str, ...]:

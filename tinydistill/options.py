@@ -5,14 +5,13 @@ checks (`settings.py`), what `--dry-run` prints, what identifies a run and what 
 the table in docs/options.md. An option is added by adding a field.
 """
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from glue_tasks.errors import UserError
-from tinydistill.option_fields import about, names_in, option
+from tinydistill.option_fields import about, names_in, option, split_name
 
 TRAINING, DISTILLATION, AUGMENTATION, RUN = "Training", "Distillation", "Augmentation (--phase all)", "Run"
 TEXT = "Plain text (--phase general)"
@@ -89,6 +88,13 @@ class Options:
     output_dir: str = option(
         "", "Folder of the run; each phase writes its model to a folder below it.", unit="folder", decides="nothing"
     )
+    cache_dir: str = option(
+        "",
+        "Folder of encoded rows, tokenised text and teacher outputs, which other runs may share. Default: cache/ in "
+        "the output folder.",
+        unit="folder",
+        decides="nothing",
+    )
     teacher: tuple[str, ...] = option(
         (),
         "Fine-tuned model: a folder or a hub id. Default: the run's own teacher. Several may be given; NAME=MODEL "
@@ -106,6 +112,15 @@ class Options:
         unit="model",
         decides="source",
         serves="student",
+    )
+    chain: str = option(
+        "",
+        "Instead of --student several, each of which teaches the next, in quotes: 'teacher>rbt6>minirbt-h256'. Each is "
+        "what --student can be, or NAME=STUDENT, and lies in the folder of the one that teaches it.",
+        unit="students",
+        decides="nothing",
+        serves="teacher",
+        strict=True,
     )
     pretrained: str = option(
         "",
@@ -482,15 +497,17 @@ class Options:
         """Teacher's name -> folder or hub id, in the order they were given. Raises UserError if a name comes twice."""
         found: dict[str, str] = {}
         for place, text in enumerate(self.teacher, start=1):
-            named = _NAMED.fullmatch(text) if not Path(text).exists() else None
-            name = named[1] if named else "teacher" if len(self.teacher) == 1 else f"teacher-{place}"
+            name, path = split_name(text) if not Path(text).exists() else ("", text)
+            name = name or ("teacher" if len(self.teacher) == 1 else f"teacher-{place}")
             if name in found:
                 raise UserError(f"two teachers are called {name!r}; give each a name of its own, as NAME=MODEL")
-            found[name] = named[2] if named else text
+            found[name] = path
         return found
 
-
-_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")  # NAME=MODEL
+    @property
+    def cache(self) -> Path:
+        """The folder of what is made once: encoded rows, tokenised text, teacher outputs."""
+        return Path(self.cache_dir) if self.cache_dir else Path(self.output_dir) / "cache"
 
 
 def identity(options: Any, uses: Collection[str]) -> dict[str, Any]:

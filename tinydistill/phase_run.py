@@ -301,14 +301,14 @@ class PhaseRun:
 
     def _with_logits(self, teachers: Mapping[str, PreTrainedModel], data: Dataset) -> Dataset:
         """Teachers work once: their outputs on a split are columns, kept on disk."""
-        processes.from_first(self.folder.take_lock)  # or two runs would clear away each other's parts
-        cache = Path(self.options.output_dir) / "cache"
         columns = []
         for who, teacher in teachers.items():
             # In 8 bits what the teacher gives depends on the kind of processor.
             name = self.prepared.digests[who][:16] + (f"-int8-{int8.steps()}" if self._in_8_bits else "")
             prepare_products(teacher, self.precision)
-            made = teacher_logits(teacher, name, data, self.data.collate, self.precision, cache, self.kind.outputs)
+            made = teacher_logits(
+                teacher, name, data, self.data.collate, self.precision, self.options.cache, self.kind.outputs
+            )
             (saved,) = made.column_names
             columns.append(made if saved == logits_column(who) else made.rename_column(saved, logits_column(who)))
         return concatenate_datasets([data, *columns], axis=1)

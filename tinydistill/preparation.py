@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import checks, label_order, layer_map, probe, processes
+from tinydistill.chain import TEACHER, stage_options
+from tinydistill.chain import parse as parse_chain
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.precision import device, resolve
@@ -160,37 +162,62 @@ def common_tokenizer(options: Options) -> PreTrainedTokenizerBase:
 def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
     """Raises UserError if the student will not fit the teacher, which may not be trained yet, or the teacher the task.
 
-    `options.pretrained` or `options.teacher` and `options.student` are looked at. phases: those that will be run.
+    `options.pretrained` or `options.teacher` and `options.student` or `options.chain` are looked at. phases: those that
+    will be run.
     """
-    spec = StudentSpec.parse(options.student)
+    StudentSpec.parse(options.student)
     shares_of(options)
     if options.teacher_precision == "int8":
         int8.check_device(device())
-    student, configs = _configs(task, options)
-    if not configs:
+    teachers = _teacher_configs(task, options)
+    if not teachers:
         return
-    first = next(iter(configs.values()))
+    tokenizer = load_tokenizer(options.pretrained) if options.pretrained else common_tokenizer(options)
+    of_students = [phase for phase in phases if not phase.makes_teacher]
+    for own, student, configs in _stages(phases, task, options, teachers):
+        _check_pair(of_students, task, own, student, configs, tokenizer)
+    for phase in phases:
+        if phase.makes_teacher:
+            _try(phase, task, options, next(iter(teachers.values())))
+
+
+def _check_pair(
+    phases: Sequence[Phase],
+    task: Task,
+    options: Options,
+    student: PreTrainedConfig,
+    configs: Mapping[str, PreTrainedConfig],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Raises UserError if the student will not fit its teachers in the phases."""
+    spec, first = StudentSpec.parse(options.student), next(iter(configs.values()))
     maps = LayerMap(())
     if spec.follows_layer_map or any(phase.uses_layer_map for phase in phases):
         maps = layer_map.choose(options.layer_map, first.num_hidden_layers, student.num_hidden_layers)
     for phase in phases:
-        if not phase.makes_teacher:
-            resolved(phase, task, options, student, configs)
-            checks.check_positions(student, "student", options.max_length)
-            for name, config in configs.items():
-                checks.check_positions(config, name, options.max_length)
-    tokenizer = load_tokenizer(options.pretrained) if options.pretrained else common_tokenizer(options)
+        resolved(phase, task, options, student, configs)
+        checks.check_positions(student, "student", options.max_length)
+        for name, config in configs.items():
+            checks.check_positions(config, name, options.max_length)
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), spec.path)
     for phase in phases:
-        if phase.makes_teacher:
-            _try(phase, task, options, first)
-        else:
-            _try(phase, task, options, student, configs, maps)
+        _try(phase, task, options, student, configs, maps)
 
 
-def _configs(task: Task, options: Options) -> tuple[PreTrainedConfig, dict[str, PreTrainedConfig]]:
-    """Configurations of the student and of each teacher by name, as they will be; none of a model that is not named.
+def _stages(
+    phases: Sequence[Phase], task: Task, options: Options, teachers: Mapping[str, PreTrainedConfig]
+) -> Iterator[tuple[Options, PreTrainedConfig, Mapping[str, PreTrainedConfig]]]:
+    """Of each stage of a run its settings, and the configurations of its student and teachers, as they will be."""
+    for own in stage_options(options, phases[-1].name):
+        student = student_config(StudentSpec.parse(own.student), next(iter(teachers.values())), task)
+        student.update(kind_of(task).head())  # as its head will be, or is
+        yield own, student, teachers
+        teachers = {TEACHER: student}
+
+
+def _teacher_configs(task: Task, options: Options) -> dict[str, PreTrainedConfig]:
+    """The configuration of each teacher by name, as it will be.
 
     Raises UserError if a teacher's labels are not the task's.
     """
@@ -201,12 +228,8 @@ def _configs(task: Task, options: Options) -> tuple[PreTrainedConfig, dict[str, 
     for name, config in configs.items():
         if not options.pretrained and any(own_head in architecture for architecture in config.architectures or ()):
             label_order.named_order(task, config, sources[name])
-    if not configs:
-        return PreTrainedConfig(), {}
-    student = student_config(StudentSpec.parse(options.student), next(iter(configs.values())), task)
-    for config in (*configs.values(), student):
-        config.update(kind.head())  # as its head will be, or is
-    return student, configs
+        config.update(kind.head())
+    return configs
 
 
 def preview(phases: Sequence[Phase], plan: Plan) -> dict[str, Any]:
@@ -220,14 +243,17 @@ def _filled(phases: Sequence[Phase], plan: Plan) -> dict[str, Any]:
     if plan.parts:
         return {task: _filled(phases, part) for task, part in plan.parts.items()}
     task, options = plan.task, plan.options
-    if not options.student or not (options.teachers or options.pretrained):
+    if not (options.student or options.chain) or not (options.teachers or options.pretrained):
         return {}
-    student, configs = _configs(task, options)
-    return {
-        phase.name: [each.describe() for each in resolved(phase, task, options, student, configs)]
-        for phase in phases
-        if not phase.makes_teacher
-    }
+    of_students = [phase for phase in phases if not phase.makes_teacher]
+    if not of_students:
+        return {}
+    found = []
+    for own, student, configs in _stages(phases, task, options, _teacher_configs(task, options)):
+        of_phases = {each.name: resolved(each, task, own, student, configs) for each in of_students}
+        found.append({name: [each.describe() for each in filled] for name, filled in of_phases.items()})
+    stages = [stage.title for stage in parse_chain(options.chain)] if options.chain else []
+    return dict(zip(stages, found, strict=True)) if stages else found[0]
 
 
 def resolved(

@@ -18,6 +18,7 @@ from glue_tasks.rows import in_words
 from glue_tasks.task import Task
 from glue_tasks.writers import write_json
 from tinydistill import latency, processes
+from tinydistill.chain import stage_routes, title
 from tinydistill.checks import check_pieces, check_positions
 from tinydistill.data import count_rows, left_out
 from tinydistill.encoders import precision
@@ -40,7 +41,8 @@ from tinydistill.task_data import load_dev
 def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> dict[str, Any]:
     """Measure the teacher and every finished student of the output folder side by side; write both files.
 
-    phases: those whose runs are looked for; students are the models of those that keep the best one on dev.
+    phases: those whose runs are looked for; students are the models of those that keep the best one on dev. After a
+    chain of students the stages below the folder are looked for too, those of other chains among them.
 
     Returns the content of `report.json`.
     """
@@ -48,30 +50,34 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
     # Each phase noted what it did to their outputs.
     models = {name: load_fine_tuned(path, task)[0] for name, path in options.teachers.items()}
     teacher_weights = digest_of({name: weights_digest(model) for name, model in models.items()})
-    folders, runs = {}, {}
-    for name, phase in phases.items():
-        folder = PhaseFolder(output, name)
-        record = folder.read()
-        if record is None or record["state"] != "finished":
-            continue
-        of = record["settings"]
-        if phase.makes_teacher:
-            belongs = folder.path.resolve() in {Path(path).resolve() for path in options.teachers.values()}
-        else:
-            belongs = of["task"] == task.name and of["teacher_weights"] == teacher_weights
-            if not belongs:
+    runs, student_paths, titles = {}, {}, {}
+    taught: dict[tuple[str, ...], set[str]] = {(): {teacher_weights}}  # weights of what teaches the stages of a route
+    for route in [(), *(stage_routes(output, phases) if options.chain else ())]:
+        for own_name, phase in phases.items():
+            folder, name = PhaseFolder(output.joinpath(*route), own_name), "/".join((*route, own_name))
+            record = folder.read()
+            if record is None or record["state"] != "finished":
+                continue
+            of = record["settings"]
+            if phase.makes_teacher:
+                if folder.path.resolve() in {Path(path).resolve() for path in options.teachers.values()}:
+                    runs[name] = record
+                continue
+            if of["task"] != task.name or of["teacher_weights"] not in taught.get(route[:-1], ()):
                 print(f"note: {folder.path} is left out of the report: it is of another task or teacher")
-        if belongs:
-            folders[name], runs[name] = folder, record
-    of_students = [name for name in runs if phases[name].keeps_best and not phases[name].makes_teacher]
-    student_paths = {name: str(folders[name].path) for name in of_students}
-    models |= {name: load_fine_tuned(path, task)[0] for name, path in student_paths.items()}
+                continue
+            runs[name] = record
+            if phase.keeps_best:
+                student_paths[name], titles[name] = str(folder.path), _title_of(phase, route)
+                models[name] = load_fine_tuned(str(folder.path), task)[0]
+                if route:
+                    taught.setdefault(route, set()).add(weights_digest(models[name]))
     students = describe(
         task, options, {name: model.to(device()) for name, model in models.items()}, options.teachers | student_paths
     )
     timings = latency.measure(models, options.max_length)
-    for name in of_students:
-        students[name] |= {"title": phases[name].title or name, "made_from": runs[name]["settings"]["student"]}
+    for name in student_paths:
+        students[name] |= {"title": titles[name], "made_from": runs[name]["settings"]["student"]}
     report = {
         "task": task.name,
         # Of each phase its own: phases may have been run one by one, with other seeds and options.
@@ -83,6 +89,11 @@ def write_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHA
     }
     save(report, to_markdown(report), output)
     return report
+
+
+def _title_of(phase: Phase, route: tuple[str, ...]) -> str:
+    of_phase = phase.title or phase.name
+    return f"{title(route)}, {of_phase}" if route else of_phase
 
 
 def save(report: dict[str, Any], page: str, output: Path) -> None:
@@ -316,14 +327,14 @@ def phase_lines(report: dict[str, Any]) -> list[str]:
             f"| {name} | {data['rows']:,}{in_words(data)} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
             f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
         )
-    settings = {name: {k: v for k, v in of.items() if v != ""} for name, of in report["settings"].items()}
-    lines += ["", "## Settings and versions", "", "```json"]
-    lines += [
-        json.dumps({"phases": settings, "versions": report["versions"]}, indent=2, ensure_ascii=False),
-        "```",
-        "",
-    ]
-    return lines
+    return lines + settings_lines(report["settings"], report["versions"])
+
+
+def settings_lines(settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
+    """The settings of each phase that are set, and the versions."""
+    phases = {name: {k: v for k, v in of.items() if v != ""} for name, of in settings.items()}
+    text = json.dumps({"phases": phases, "versions": versions}, indent=2, ensure_ascii=False)
+    return ["", "## Settings and versions", "", "```json", text, "```", ""]
 
 
 def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> None:

@@ -9,6 +9,8 @@ from transformers import TrainerCallback
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
 from tinydistill import processes
+from tinydistill.chain import parse as parse_chain
+from tinydistill.chain import stage_options
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.options import Options
 from tinydistill.phase_run import PhaseRun
@@ -16,6 +18,7 @@ from tinydistill.phases import PHASES, Phase
 from tinydistill.preparation import check_ahead
 from tinydistill.report import print_report, print_scores
 from tinydistill.runs import PhaseFolder
+from tinydistill.settings import TAKEN
 
 Augment = Callable[[Task, Options], Path]
 
@@ -36,23 +39,26 @@ def run(
     fit, most of it before the first step.
     """
     check_folder(options, phases)
-    if len(phases) > 1:
+    if len(phases) > 1 or options.chain:
         if options.teacher and any(phase.makes_teacher for phase in phases):
             raise UserError("--pretrained makes a teacher and --teacher names one; give one of them")
         check_ahead(list(phases), task, options)
     folder = Path(options.output_dir)
+    students = [phase for phase in phases if not phase.makes_teacher]
     for phase in phases:
         if phase.makes_teacher:
             # It does not learn from variants: they carry copied labels, which only a teacher's outputs make good.
             folder = PhaseRun(phase, task, _without_variants(options, len(phases)), callbacks).run()
             options = dataclasses.replace(options, teacher=(str(folder),))
-            continue
+    if students:
         options = _with_teacher(options, known)
+        own = options
         if augment is not None:
-            variants, augment = augment, None
-            made = processes.from_first(lambda: variants(task, options))  # noqa: B023 - called at once
-            options = dataclasses.replace(options, train_file=str(made))
-        folder = PhaseRun(phase, task, options, callbacks).run()
+            made = processes.from_first(lambda: augment(task, options))
+            own = dataclasses.replace(options, train_file=str(made))
+        for of_stage in stage_options(own, students[-1].name):
+            for phase in students:
+                folder = PhaseRun(phase, task, of_stage, callbacks).run()
     _tell(phases[-1], task, options, folder, known)
     return folder
 
@@ -66,6 +72,10 @@ def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
         )
     if not options.output_dir:
         raise UserError("a run needs a folder; name it with --output-dir")
+    if options.chain:
+        parse_chain(options.chain, TAKEN)
+        if options.student:
+            raise UserError("--chain names the students, and --student one more; leave --student out")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other")
 

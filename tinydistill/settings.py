@@ -83,7 +83,7 @@ def resolve(
     if not isinstance(own, Mapping) or not all(isinstance(table, Mapping) for table in own.values()):
         raise UserError("the recipe sets phases, which holds tables: write [phases.NAME]")
     for name in own:
-        if name in _TAKEN or name in {phase.table for phase in PHASES.values()} or not name.replace("-", "").isalnum():
+        if name in TAKEN or name in {phase.table for phase in PHASES.values()} or not name.replace("-", "").isalnum():
             raise UserError(f"the recipe has a phase {name!r}; take another name, of letters, digits and hyphens")
         phases.setdefault(name, Phase(name, ()))
     tables = {phase.table or name: name for name, phase in phases.items()}
@@ -143,7 +143,7 @@ def resolve(
 _OF_PLACES = ("tokens", "spans", MASKED_LM, ENCODER)  # kinds whose labels stand at places of a text
 
 # Folders of a run, other values of --phase, and what a phase may start from.
-_TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}
+TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}
 
 
 def _published(phase: Phase, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def load_data(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBa
     """
     task = kind.task
     train_path = Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train")
-    cache = Path(options.output_dir) / "cache"
+    cache = options.cache
     check_file(train_path, train_path.with_suffix(".json"))
     tables = {
         "train": open_table(task, train_path, "train", options.skip_bad_rows, needs_labels),
@@ -118,7 +118,7 @@ def _open_extra(task: Task, options: Options, needs_labels: bool) -> dict[str, S
 
 def load_dev(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
     """Encode the dev splits alone."""
-    cache = Path(options.output_dir) / "cache"
+    cache = options.cache
     tables = _open_dev(kind, options)
     for table in tables.values():
         doubts_about_words(table, tokenizer)

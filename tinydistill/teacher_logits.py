@@ -7,6 +7,7 @@ again. The shards become a column in the order of the rows, and go.
 Of an example with several outputs those that count are kept, in half precision: 2 bytes for each class of each.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from glue_tasks.seals import is_whole, seal
-from glue_tasks.writers import whole_file
+from glue_tasks.writers import alone, whole_file
 from tinydistill import processes
 from tinydistill.data import PLACES, counted_outputs
 from tinydistill.encoders.attention import replace_attention
@@ -54,12 +55,14 @@ def teacher_logits(
     source = Path(data.cache_files[0]["filename"]).stem.rpartition("-")[2]
     path = cache / f"teacher-logits-{name}-{source}-{precision}.arrow"
     shards = path.with_suffix(".shards")
-    if processes.from_first(lambda: not is_whole(path.with_suffix(".json"))):
-        order = longest_first(data)
-        _compute(teacher, data, order, collate, precision, shards, kept)
-        processes.wait()
-        processes.from_first(lambda: _join(data, order, teacher.config.num_labels, shards, path))
-    processes.from_first(lambda: shutil.rmtree(shards, ignore_errors=True))
+    # Another run that shares the folder may be at work on the same.
+    with alone(path.with_suffix(".lock")) if processes.is_first() else contextlib.nullcontext():
+        if processes.from_first(lambda: not is_whole(path.with_suffix(".json"))):
+            order = longest_first(data)
+            _compute(teacher, data, order, collate, precision, shards, kept)
+            processes.wait()
+            processes.from_first(lambda: _join(data, order, teacher.config.num_labels, shards, path))
+        processes.from_first(lambda: shutil.rmtree(shards, ignore_errors=True))
     processes.check_shared(path.with_suffix(".json"))
     return Dataset.from_file(str(path))
 

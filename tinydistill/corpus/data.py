@@ -4,7 +4,6 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,7 @@ def load_text(options: Options, tokenizer: PreTrainedTokenizerBase, kind: TaskKi
     """Tokenise `options.corpus` into `<output-dir>/cache`, or open what is there. Raises UserError."""
     masking = Masking.of(tokenizer, options.masking, rate=options.mask_share, seed=options.seed)  # type: ignore[arg-type]
     words = _words(options) if options.masking == "word" else "none"
-    cache = Path(options.output_dir) / "cache"
+    cache = options.cache
     begins_words: BeginsWords = by_word_ids
     decided_by = ""
     if words != "none":

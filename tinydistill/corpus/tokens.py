@@ -26,16 +26,12 @@ from glue_tasks import records
 from glue_tasks.digests import code_digest
 from glue_tasks.lines import RECORDS, suffix_of
 from glue_tasks.seals import fingerprint
+from glue_tasks.writers import alone
 from tinydistill.corpus import reading, store, words, work
 from tinydistill.corpus.reading import corpus_files, corpus_lines
 from tinydistill.corpus.store import Corpus, is_whole_shard, join, shard_path
 from tinydistill.corpus.words import BeginsWords, by_word_ids
 from tinydistill.corpus.work import Block, Work, Workers
-
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
 
 _SHARD = 1 << 22  # characters: what a kill loses, and a process holds
 
@@ -66,7 +62,7 @@ def tokenise_corpus(
     key = _key(files, digests, tokenizer, field, begins_words, words_by)
     folder = cache_dir / f"corpus-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
+    with alone(folder / "lock"):
         if whole := store.opened(folder):
             return whole
         kind = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32)
@@ -116,15 +112,6 @@ def _key(
 
 def _source(module: ModuleType) -> str:
     return Path(str(module.__file__)).read_text(encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait for another run that makes the same corpus; the system lets go of the lock when it is killed."""
-    with open(folder / "lock", "w", encoding="utf-8") as lock:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _cpus() -> int:

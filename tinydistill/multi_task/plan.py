@@ -60,6 +60,7 @@ def _check(options: Options, tasks: Sequence[Task]) -> None:
             "--augmented",
             options.augment,
         ),
+        ("--chain makes the students of one; distil each task by itself", options.chain),
         (
             "--pretrained makes the teacher of one; make each task's by itself, and name them with "
             f"--teacher {names[0]}=MODEL --teacher {names[-1]}=MODEL",
