@@ -221,10 +221,10 @@ class Setup:
         """Of the blocks for the real tokens of these rows: the teacher forward once, the student `student` times that
         of a forward pass."""
         parts = ((self.teacher.config, int(teacher)), (self.student.config, student))
-        return sum(times * _forward_gflop(config, lengths) for config, times in parts)
+        return sum(times * forward_gflop(config, lengths) for config, times in parts)
 
 
-def _forward_gflop(config: Any, lengths: np.ndarray) -> float:
+def forward_gflop(config: Any, lengths: np.ndarray) -> float:
     """Multiply and add: four projections and two of the feed-forward network; scores and their sums of values."""
     width = config.hidden_size
     token = 2 * (4 * width**2 + 2 * width * config.intermediate_size)
@@ -325,14 +325,29 @@ def train(
     setup: Setup, distiller: Distiller, rows: Dataset, collate: Collate, epochs: int, max_steps: int = -1
 ) -> None:
     """As the phases do, without evaluations and checkpoints."""
-    args = TrainingArguments(
-        output_dir=setup.folder.name,
+    teacher = setup.teacher if setup.case.phase == "intermediate" else CachedTeachers()
+    trainer = DistillationTrainer(
+        distiller,
+        teacher,
+        args=arguments(setup.folder.name, setup.precision, BATCH, epochs, max_steps),
+        data_collator=collate,
+        train_dataset=rows,
+        eval_dataset=rows,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def arguments(folder: str, precision: str, batch: int, epochs: int, max_steps: int = -1) -> TrainingArguments:
+    """Those of the phases, without evaluations and checkpoints."""
+    return TrainingArguments(
+        output_dir=folder,
         num_train_epochs=epochs,
         max_steps=max_steps,
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=batch,
         learning_rate=5e-5,
         weight_decay=0.01,
-        bf16=setup.precision == "bf16",
+        bf16=precision == "bf16",
         use_cpu=True,
         eval_strategy="no",
         save_strategy="no",
@@ -342,16 +357,6 @@ def train(
         log_level="error",
         logging_steps=50,
     )
-    trainer = DistillationTrainer(
-        distiller,
-        setup.teacher if setup.case.phase == "intermediate" else CachedTeachers(),
-        args=args,
-        data_collator=collate,
-        train_dataset=rows,
-        eval_dataset=rows,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
 
 
 if __name__ == "__main__":

@@ -71,6 +71,17 @@ class PlainReference:
         own = self.outputs.rows(logits_of(self._run(batch, "student")), attended)  # (N, K)
         self._update(-(targets * own.log_softmax(-1)).sum(-1).mean())
 
+    def distil_pieces(self, batch: dict[str, Tensor], temperature: float = 8.0) -> None:
+        """Logits of the whole vocabulary at all pieces, compared at the masked ones, and hidden states (MiniRBT)."""
+        with torch.no_grad():
+            taught = self._run(batch, "teacher")
+        own = self._run(batch, "student")
+        targets, ours = (logits_of(output)[batch[COUNTED]] / temperature for output in (taught, own))  # (N, V)
+        loss = -(targets.softmax(-1) * ours.log_softmax(-1)).sum(-1).mean()
+        for place, (i, j) in enumerate(self.maps.hidden):
+            loss = loss + F.mse_loss(self.projections[place](own.hidden_states[i]), taught.hidden_states[j])
+        self._update(loss)
+
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Tensor]) -> None:
         self.student.eval()
