@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ with exit_on_user_error():  # Ctrl-C counts from the first import that takes tim
     import typer
 
     from glue_tasks.command_line import first_process_speaks, run_app
-    from glue_tasks.places import augmented_name, find_file
-    from glue_tasks.task import Task
     from tinydistill import flags
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -58,7 +57,8 @@ def _run(given: dict[str, Any]) -> None:
     if name not in (*known, *_NEEDS):
         raise UserError(f"there is no phase {name!r}; there are {', '.join([*known, *_NEEDS])}")
     flags.check_used(given, name, known, recipe)
-    plan = resolve(task, recipe, flags.settings_of(given, name, known), given["task_file"])
+    settings = flags.settings_of(given, name, known)
+    plan = resolve(task, recipe, settings, given["task_file"])
     options = plan.options if plan.parts else with_augmented(plan.task, plan.options)
     chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
     if options.dry_run:
@@ -74,61 +74,40 @@ def _run(given: dict[str, Any]) -> None:
 
         print_scores(plan.task, options, options.teachers | ({"student": options.student} if options.student else {}))
         return
-    phases = [phase for phase in chosen if options.pretrained or not phase.makes_teacher]
-    if not phases:
+    names = [phase.name for phase in chosen if options.pretrained or not phase.makes_teacher]
+    if not names:
         raise UserError(f"--phase {name} makes a teacher first; name a model to start from with --pretrained")
-    if on_text:
+    augment = None
+    if options.augment and name == "all":  # a recipe may serve single phases too
+        from augment.of_run import augment_for, settings_for
+
+        settings_for(plan.task, options)  # mistakes are told before the teacher is trained
+        augment = augment_for
+    plan = dataclasses.replace(plan, options=options)
+    if not (options.seeds or options.sweep):
+        _train(names, plan, augment)
+        return
+    from tinydistill import sweep
+
+    students = [phase for phase in chosen if not phase.makes_teacher]
+    of_cell = lambda cell: resolve(task, recipe, sweep.laid_over(settings, cell, students), given["task_file"])  # noqa: E731
+    sweep.run(names, plan, of_cell, _train, augment)
+
+
+def _train(names: Sequence[str], plan: Any, augment: Any = None) -> Path:
+    """Run phases; gives the last one's folder."""
+    phases = [plan.phases[name] for name in names]
+    if phases[0].reads_text:
         from tinydistill.general import run as run_on_text
 
-        run_on_text(chosen[0], options)
-        return
+        return run_on_text(phases[0], plan.options)
     if plan.parts:
         from tinydistill.multi_task.run import run as run_together
 
-        run_together(phases, plan)
-        return
+        return run_together(phases, plan)
     from tinydistill.run import run
 
-    augment = _augment if options.augment and name == "all" else None  # a recipe may serve single phases too
-    if augment:
-        _augmentation(plan.task, options)  # mistakes are told before the teacher is trained
-    run(phases, plan.task, options, augment, plan.phases)
-
-
-def _augmentation(task: Task, options: Any) -> Any:
-    """The settings of the augmentation. Raises UserError if they cannot be."""
-    from augment.candidate_options import CandidateOptions
-    from augment.settings import Settings
-
-    if not (options.mlm or options.pretrained):
-        raise UserError("--augment needs --mlm or --pretrained: a masked language model")
-    vectors = Path(options.vectors) if options.vectors else None
-    candidates = CandidateOptions(multi_piece_words=options.multi_piece_words or None, language=task.language)
-    if vectors and "vectors" in candidates.sources(vectors) and not vectors.is_file():
-        raise UserError(f"there is no file {vectors}; name a file of word vectors with --vectors")
-    return Settings(
-        task=task,
-        train_file=Path(options.train_file) if options.train_file else find_file(task, Path(options.data_dir), "train"),
-        output=Path(options.output_dir) / "augment" / augmented_name(task),
-        mlm=options.mlm or options.pretrained,
-        vectors=vectors,
-        options=candidates,
-        variants=task.variants if options.variants < 0 else options.variants,
-        task_file=Path(options.task_file) if options.task_file else None,
-        seed=options.seed,
-        precision=options.precision,
-        skip_bad_rows=options.skip_bad_rows,
-        swap_entities=options.swap_entities,
-    )
-
-
-def _augment(task: Task, options: Any) -> Path:
-    from augment.pipeline import augment_file
-
-    settings = _augmentation(task, options)
-    counts = augment_file(settings, resume=options.resume, overwrite=options.overwrite)
-    print(f"augmentation: {counts.rows_out:,} rows from {counts.rows_in:,} in {settings.output}")
-    return settings.output
+    return run(phases, plan.task, plan.options, augment, plan.phases)
 
 
 app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)

@@ -455,6 +455,26 @@ class Options:
         False, "Print the resolved settings and stop.", group=RUN, decides="nothing", in_recipe=False
     )
     seed: int = option(42, "Default: 42.", group=RUN, unit="number", least=0, most=2**32 - 1)  # numpy's limit
+    seeds: str = option(
+        "",
+        "Several runs, one for each of these seeds, such as `1,2,3`, in folders of their own; then the mean, the "
+        "spread and the best on dev.",
+        group=RUN,
+        unit="numbers",
+        decides="nothing",
+        serves="student",
+        strict=True,
+    )
+    sweep: tuple[str, ...] = option(
+        (),
+        "A run for each of several values of a setting, such as `batch_size=16,32`, `learning_rate=1e-5,2e-5` (of all "
+        "phases of the student) or `prediction.learning_rate=...`. Given again, a run for each combination.",
+        group=RUN,
+        unit="name=value,value",
+        decides="nothing",
+        serves="student",
+        strict=True,
+    )
     precision: str = option(
         "auto",
         "`bf16`, `fp16`, `float32` or `auto` (default): the fastest that the hardware has.",

@@ -72,6 +72,8 @@ def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
         )
     if not options.output_dir:
         raise UserError("a run needs a folder; name it with --output-dir")
+    if options.seeds or options.sweep:
+        raise UserError("--seeds and --sweep are of the command line and of one task; start a run for each")
     if options.chain:
         parse_chain(options.chain, TAKEN)
         if options.student:

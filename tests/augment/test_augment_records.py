@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import run_tinybert
 from augment.__main__ import app, merge_app
 from augment.kinds.spans import Spans
 from augment.kinds.tokens import Tokens
+from augment.of_run import augment_for
 from augment.pipeline import augment_file, merge_file
 from augment.settings import Settings, Shard
 from glue_tasks import TASKS, UserError
@@ -225,7 +225,7 @@ def test_what_augment_of_run_tinybert_makes(tmp_path: Path, tiny_mlm: str, name:
     train_file.parent.mkdir(parents=True)
     train_file.write_text(squad_file() if name == "SQuAD1.1" else conll_file())
     given = {"data_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "run"), "mlm": tiny_mlm}
-    made = run_tinybert._augment(task, Options(**given, multi_piece_words="mask", variants=4))
+    made = augment_for(task, Options(**given, multi_piece_words="mask", variants=4))
     assert made == tmp_path / "run" / "augment" / "train_aug.jsonl"
     rows = list(open_table(task, made))
     originals = list(open_table(task, train_file))
