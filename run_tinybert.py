@@ -14,7 +14,7 @@ from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
 with exit_on_user_error():  # Ctrl-C counts from the first import that takes time
     import typer
 
-    from glue_tasks.command_line import first_process_speaks, run_app
+    from glue_tasks.command_line import first_process_speaks, run_app, spoken
     from tinydistill import flags
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -29,7 +29,7 @@ _NEEDS = {"evaluate": ("data_dir",), "all": ("data_dir", "output_dir", "student"
 
 def _command(given: dict[str, Any]) -> None:
     """Distil a fine-tuned BERT into a small student, on one of the tasks of `python -m glue_tasks list`."""
-    with exit_on_user_error(), _with_the_others():
+    with exit_on_user_error(), _with_the_others(), spoken(given["log_format"] or "", bool(given["quiet"])):
         _run(given)
 
 

@@ -45,3 +45,19 @@ def first_process_speaks() -> Iterator[None]:
             silence.enter_context(contextlib.redirect_stdout(nowhere))
             silence.enter_context(contextlib.redirect_stderr(nowhere))
         yield
+
+
+@contextlib.contextmanager
+def spoken(log_format: str, quiet: bool) -> Iterator[None]:
+    """What a run says goes to standard output; of `json` to standard error, beside its lines; of a quiet run nowhere.
+
+    Errors are raised, and told by whoever catches them.
+    """
+    with contextlib.ExitStack() as changed:
+        if quiet:
+            nowhere = changed.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            changed.enter_context(contextlib.redirect_stdout(nowhere))
+            changed.enter_context(contextlib.redirect_stderr(nowhere))
+        elif log_format == "json":
+            changed.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield

@@ -499,6 +499,24 @@ class Options:
         least=0,
         whole_from=1,
     )
+    log_format: str = option(
+        "text",
+        "`text` (default): bars and lines for a person; or `json`: a line of JSON on standard output for each entry of "
+        "the log, and all else on standard error.",
+        group=RUN,
+        choices=("text", "json"),
+        decides="nothing",
+        in_recipe=False,
+    )
+    quiet: bool = option(False, "Say nothing but errors.", group=RUN, decides="nothing", in_recipe=False)
+    report_to: str = option(
+        "",
+        "Send losses and scores to trackers as transformers knows them, such as `tensorboard` or `wandb`; names with "
+        "commas between.",
+        group=RUN,
+        unit="names",
+        decides="nothing",
+    )
     logging_steps: int = option(
         50, "Steps between losses in the log. Default: 50.", group=RUN, unit="steps", above=0, decides="nothing"
     )

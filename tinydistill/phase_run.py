@@ -42,13 +42,14 @@ from tinydistill.objectives import Objective
 from tinydistill.options import Options, identity
 from tinydistill.phases import Phase
 from tinydistill.preparation import BY_DEV, own_settings, prepare, resolved, shares_of
-from tinydistill.progress import Progress
+from tinydistill.progress import JsonLines, Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.saving import Checkpoints, save_student
 from tinydistill.students import load_projections
 from tinydistill.task_data import Data, load_data
 from tinydistill.teacher_logits import teacher_logits
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal, logits_column
+from tinydistill.trackers import trackers
 from tinydistill.trainer import DistillationTrainer, not_finite
 
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 256, 32  # of a teacher in 8 bits
@@ -230,7 +231,8 @@ class PhaseRun:
 
     def _all_callbacks(self) -> list[TrainerCallback]:
         """Checkpoints comes last: it looks at what the others ask for, and seals what they wrote."""
-        return [*self._intervals(), *self.callbacks, Progress(self.phase.name), Checkpoints(self.folder)]
+        shown = (JsonLines if self.options.log_format == "json" else Progress)(self.phase.name)
+        return [*self._intervals(), *self.callbacks, shown, Checkpoints(self.folder)]
 
     @property
     def _doubts(self) -> list[str]:
@@ -368,7 +370,8 @@ class PhaseRun:
             remove_unused_columns=False,
             dataloader_pin_memory=device().type == "cuda",
             disable_tqdm=True,
-            report_to="none",
+            report_to=trackers(self.options.report_to),
+            run_name=self.phase.name,
             logging_nan_inf_filter=False,  # which would log a loss that is not finite as 0
             log_level="error",
         )

@@ -1,5 +1,7 @@
-"""What a person sees of a training run: one bar with the losses, and a line for each evaluation."""
+"""What a person sees of a training run, one bar with the losses and a line for each evaluation; or a program."""
 
+import json
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -35,3 +37,15 @@ class Progress(TrainerCallback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class JsonLines(TrainerCallback):
+    """A line of JSON on standard output for each entry of the log: `phase`, `step`, and its losses or dev scores."""
+
+    def __init__(self, phase: str):
+        self.phase = phase
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if state.is_world_process_zero and logs:
+            entry = {"phase": self.phase, "step": state.global_step, "steps": state.max_steps, **logs}
+            print(json.dumps(entry), file=sys.__stdout__, flush=True)

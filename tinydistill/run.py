@@ -19,6 +19,7 @@ from tinydistill.preparation import check_ahead
 from tinydistill.report import print_report, print_scores
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import TAKEN
+from tinydistill.trackers import trackers
 
 Augment = Callable[[Task, Options], Path]
 
@@ -72,6 +73,7 @@ def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
         )
     if not options.output_dir:
         raise UserError("a run needs a folder; name it with --output-dir")
+    trackers(options.report_to)
     if options.seeds or options.sweep:
         raise UserError("--seeds and --sweep are of the command line and of one task; start a run for each")
     if options.chain:
