@@ -149,8 +149,8 @@ def body(
     config: Config, ids: Tensor, mask: Tensor, types: Tensor, partitioner: Any = None
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """States (B, L, D) of the embeddings and each block, what a classifier reads, (B, D), and the word embeddings."""
-    hidden = config["hidden_size"]
-    narrow = config.get("embedding_size", hidden)
+    hidden: int = config["hidden_size"]
+    narrow: int = config.get("embedding_size", hidden)
     with tf1.variable_scope("bert"):
         with tf1.variable_scope("embeddings"):
             words = weight("word_embeddings", config["vocab_size"], narrow, partitioner=partitioner)
@@ -186,9 +186,8 @@ def masked_lm(config: Config, x: Tensor, words: Tensor) -> Tensor:
 def next_sentence(pooled: Tensor) -> Tensor:
     """Logits (B, 2)."""
     with tf1.variable_scope("cls/seq_relationship"):
-        return tf.matmul(pooled, weight("output_weights", 2, pooled.shape[-1]), transpose_b=True) + weight(
-            "output_bias", 2
-        )
+        found = tf.matmul(pooled, weight("output_weights", 2, pooled.shape[-1]), transpose_b=True)
+        return found + weight("output_bias", 2)
 
 
 def train_step(loss: Tensor, rate: float = 1e-3) -> Tensor:
@@ -260,6 +259,8 @@ def main() -> None:
     for name in given.cases or CASES:
         if name not in CASES:
             parser.error(f"there is no case {name!r}; there are {', '.join(CASES)}")
+        if (given.output / name).exists():
+            parser.error(f"{given.output / name} is there already; name another output")
     tf1.disable_eager_execution()
     tf1.disable_resource_variables()  # plain variables, as TensorFlow 1 had
     for name in given.cases or CASES:
