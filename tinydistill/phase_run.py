@@ -387,6 +387,8 @@ def _warm_start(distiller: Distiller, student: str) -> list[str]:
     found = load_projections(student) if student and own else {}
     if not found:
         return []
+    if {key.partition(".")[0] for key in found} == {"0"}:  # one for all, as of a general distillation
+        found = {key: found[f"0.{key.partition('.')[2]}"] for key in own if f"0.{key.partition('.')[2]}" in found}
     if found.keys() == own.keys() and all(found[key].shape == own[key].shape for key in own):
         distiller.projections.load_state_dict(found)
         return [f"the projections start from those saved with {student}"]

@@ -88,7 +88,15 @@ def test_layers_alone_make_a_bare_encoder(
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     run("intermediate", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--student", str(student),
-        "--max-steps", "2")  # fmt: skip
+        "--max-steps", "2", "--learning-rate", "1e-12")  # fmt: skip
+    assert (
+        f"the projections start from those saved with {student}" in record(tmp_path / "task" / "intermediate")["notes"]
+    )
+    shared = load_file(student / "projections.safetensors")
+    own = load_file(tmp_path / "task" / "intermediate" / "projections.safetensors")
+    assert len(own) == 3 * len(shared)  # of the embeddings and two blocks, from one
+    for name, tensor in own.items():
+        torch.testing.assert_close(tensor, shared[f"0.{name.partition('.')[2]}"])
     run("prediction", data_dir, tmp_path / "task", "--teacher", str(teacher_dir), "--max-steps", "2")
     assert record(tmp_path / "task" / "prediction")["steps"] == 2
 
