@@ -66,6 +66,8 @@ class MemoryWatch:
     Anonymous memory is its own; of mapped files the system drops what it needs for others. Read from Linux's /proc.
     """
 
+    anonymous_mb: int
+    mapped_mb: int
     processor_seconds: float  # its own, after the end
     _KINDS: tuple[str, ...] = ("anonymous_mb", "mapped_mb")  # attributes, in the order of `_now`
 

@@ -90,15 +90,7 @@ def test_memory_of_other_processes_is_seen() -> None:
 
 
 def test_what_is_measured_alone_may_start_processes() -> None:
-    assert alone(_in_another) == {"measured": True}
-
-
-def _in_another() -> dict[str, bool]:
-    return alone(_measured)
-
-
-def _measured() -> dict[str, bool]:
-    return {"measured": True}
+    assert alone(alone, dict, [("measured", True)]) == {"measured": True}
 
 
 def test_the_training_file_is_repeated(tmp_path: Path) -> None:
