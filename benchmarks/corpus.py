@@ -105,15 +105,14 @@ def write_text(lines: Iterator[tuple[str, bool]], path: Path, size: int) -> None
 
     An empty line is the end of a copy: behind it stands which one begins.
     """
-    copy = 1
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"This is copy {copy} of the text.\n")
-        while file.tell() < size:
-            for line, begins in itertools.islice(lines, 1_000):
-                if not line:
-                    copy += 1
-                    line = f"This is copy {copy} of the text."
-                file.write("\n" * begins + line + "\n")
+    copy, written = 1, 0
+    with open(path, "wb") as file:
+        for line, begins in itertools.chain([("", False)], lines):
+            if not line:
+                line, copy = f"This is copy {copy} of the text.", copy + 1
+            written += file.write(("\n" * begins + line + "\n").encode())
+            if written >= size:
+                return
 
 
 def _tokenizer(model: Path) -> PreTrainedTokenizerBase:

@@ -202,6 +202,7 @@ def test_a_corpus_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("the good film\nbad plot\n\nthe film was good\n", encoding="utf-8")
     monkeypatch.setattr(corpus, "alone", lambda measure, *args: measure(*args))
+    monkeypatch.setattr(corpus, "BATCHES", 3)
     output = tmp_path / "out" / "corpus.json"
     corpus.main(corpus=tmp_path / "texts", model=tmp_path / "model", sizes="0.05,0.02", output=output)
     runs = json.loads(output.read_text(encoding="utf-8"))
