@@ -9,8 +9,9 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -65,10 +66,15 @@ class MemoryWatch:
     Anonymous memory is its own; of mapped files the system drops what it needs for others. Read from Linux's /proc.
     """
 
+    anonymous_mb: int
+    mapped_mb: int
+    processor_seconds: float  # its own, after the end
+    _KINDS: tuple[str, ...] = ("anonymous_mb", "mapped_mb")  # attributes, in the order of `_now`
+
     def __init__(self, every: float = 0.02):
         self.every = every
 
-    def __enter__(self) -> "MemoryWatch":
+    def __enter__(self) -> Self:
         self._before = self._most = self._now()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -78,27 +84,64 @@ class MemoryWatch:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.anonymous_mb, self.mapped_mb = (round(m - b) for m, b in zip(self._most, self._before, strict=True))
+        for kind, most, before in zip(self._KINDS, self._most, self._before, strict=True):
+            setattr(self, kind, round(most - before))
+
+    def read(self) -> dict[str, int]:
+        """Megabytes of each kind, after the end."""
+        return {kind: getattr(self, kind) for kind in self._KINDS}
 
     def _look(self) -> None:
         while True:
             self._most = tuple(map(max, self._most, self._now()))
             if self._ended.wait(self.every):
+                self.processor_seconds = time.thread_time()
                 return
 
-    @staticmethod
-    def _now() -> tuple[float, ...]:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return tuple(int(lines[kind].split()[0]) / 1024 for kind in ("RssAnon", "RssFile"))
+    def _now(self) -> tuple[float, ...]:
+        return _held_mb(os.getpid())
+
+
+class ProcessesWatch(MemoryWatch):
+    """The same, and what the processes that this one has started hold: all of them together, and the largest."""
+
+    workers_anonymous_mb: int
+    workers_mapped_mb: int
+    largest_worker_mb: int  # anonymous
+    _KINDS = (*MemoryWatch._KINDS, "workers_anonymous_mb", "workers_mapped_mb", "largest_worker_mb")
+
+    def __init__(self, every: float = 0.1):  # it looks through all processes of the machine
+        super().__init__(every)
+
+    def _now(self) -> tuple[float, ...]:
+        held = []
+        for process in _started_by(os.getpid()):
+            with contextlib.suppress(OSError, KeyError):  # it has just ended
+                held.append(_held_mb(process))
+        anonymous, mapped = zip(*held, strict=True) if held else ((), ())
+        return *super()._now(), sum(anonymous), sum(mapped), max(anonymous, default=0.0)
+
+
+def _held_mb(process: int) -> tuple[float, float]:
+    """Anonymous memory and mapped files."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) / 1024, int(lines["RssFile"].split()[0]) / 1024
+
+
+def _started_by(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            # Behind the program's name, which may hold anything: the state and the parent.
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 def alone(measure: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-    """Run a measurement in a process of its own, so that its memory is its own too."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        measured = pool.apply(measure, args)
-        pool.close()
-        pool.join()
-    return measured
+    """Run a measurement in a process of its own, which may start others, so that its memory is its own too."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *args).result()
 
 
 def times_as_long(

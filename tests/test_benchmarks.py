@@ -1,9 +1,11 @@
 """Benchmarks: `make bench` runs each, and without real data one says so in a sentence."""
 
+import itertools
 import json
 import mmap
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import torch
 from scipy.special import log_softmax, softmax
 from transformers import BertModel
 
-from benchmarks import augmentation, distillation, step_profile, teacher_precision, textbrewer, training_data
+from benchmarks import augmentation, corpus, distillation, step_profile, teacher_precision, textbrewer, training_data
 from benchmarks.distillation import Case, Setup, measure_ours, measure_reference
-from benchmarks.machine import MemoryWatch
+from benchmarks.machine import MemoryWatch, ProcessesWatch, alone
 from benchmarks.plain_distillation import PlainReference
 from tests.tinydistill.conftest import WORDS, make_tokenizer, tiny_bert_config
 from tinydistill.data import counted_outputs
@@ -28,8 +30,8 @@ _ROWS = 256  # as many as the steps to warm up see
 def test_make_runs_each_as_a_module() -> None:
     done = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = (
-        "attention_loss augmentation distillation frozen_products objectives step_parts step_profile step_shares "
-        "teacher_precision textbrewer training_data"
+        "attention_loss augmentation corpus distillation frozen_products objectives step_parts step_profile "
+        "step_shares teacher_precision textbrewer training_data"
     )
     assert f"for name in {names};" in done.stdout
     assert "python -m benchmarks.$name" in done.stdout
@@ -69,6 +71,26 @@ def test_memory_that_comes_and_goes_is_seen(tmp_path: Path) -> None:
         del mapped
     assert memory.mapped_mb >= 95
     assert memory.anonymous_mb < 50
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
+def test_memory_of_other_processes_is_seen() -> None:
+    holds = "import sys; held = b'1' * (80 << 20); print(flush=True); sys.stdin.read()"
+    with ProcessesWatch(every=0.02) as memory:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        others = [subprocess.Popen([sys.executable, "-c", holds], **pipes) for _ in range(2)]  # type: ignore[call-overload]
+        for other in others:
+            other.stdout.readline()
+        time.sleep(0.2)
+        for other in others:
+            other.communicate()
+    assert 80 <= memory.largest_worker_mb < 120
+    assert 160 <= memory.workers_anonymous_mb < 240
+    assert memory.anonymous_mb < 50
+
+
+def test_what_is_measured_alone_may_start_processes() -> None:
+    assert alone(alone, dict, [("measured", True)]) == {"measured": True}
 
 
 def test_the_training_file_is_repeated(tmp_path: Path) -> None:
@@ -162,3 +184,47 @@ def test_a_pair_and_a_task_name_what_they_need(
         with pytest.raises(SystemExit):
             distillation.main(**chosen)
         assert told in capsys.readouterr().err
+
+
+def test_a_text_is_repeated_up_to_its_size(tmp_path: Path) -> None:
+    lines = [("a b", True), ("c", False), ("d", True), ("", True)]
+    corpus.write_text(itertools.cycle(lines), tmp_path / "text.txt", 1)
+    assert (tmp_path / "text.txt").read_text(encoding="utf-8") == "This is copy 1 of the text.\n"
+    corpus.write_text(itertools.cycle(lines), tmp_path / "text.txt", 90)
+    text = (tmp_path / "text.txt").read_text(encoding="utf-8")
+    assert text.startswith("This is copy 1 of the text.\n\na b\nc\n\nd\n\nThis is copy 2 of the text.\n\na b\nc\n")
+    assert 90 <= len(text) < 130
+
+
+def test_a_corpus_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Through the command, whose processes are its own."""
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("the good film\nbad plot\n\nthe film was good\n", encoding="utf-8")
+    monkeypatch.setattr(corpus, "alone", lambda measure, *args: measure(*args))
+    monkeypatch.setattr(corpus, "BATCHES", 3)
+    output = tmp_path / "out" / "corpus.json"
+    corpus.main(corpus=tmp_path / "texts", model=tmp_path / "model", sizes="0.05,0.02", output=output)
+    runs = json.loads(output.read_text(encoding="utf-8"))
+    assert [run["text_mb"] for run in runs] == [0.0, 0.1]  # rounded
+    assert "reference" in runs[0]
+    assert "reference" not in runs[1]
+    for run in runs:
+        assert run["first"]["pieces"] == run["second"]["pieces"] > 0
+        assert run["first"]["pass"]["rows"] == run["second"]["pass"]["rows"] > 0
+        assert run["first"]["disk_mb_per_million_pieces"] > 2.125  # two bytes and a bit for each
+    assert runs[0]["first"]["pieces"] == runs[0]["reference"]["pieces"]
+    said = capsys.readouterr().out
+    assert corpus.table(runs) in said
+    monkeypatch.chdir(tmp_path)
+    for given, told in (
+        ({"corpus": tmp_path / "none"}, f"there is no {tmp_path / 'none'}, on which this is measured; name another "),
+        ({}, "there is no ../shared/data/mrc, on which this is measured; name another with --mrc-dir"),
+    ):
+        with pytest.raises(SystemExit):
+            corpus.main(**given)
+        assert told in capsys.readouterr().err
+    (tmp_path / "texts" / "a.txt").write_text("\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        corpus.main(corpus=tmp_path / "texts", model=tmp_path / "model")
+    assert "holds no text; name another with --corpus" in capsys.readouterr().err

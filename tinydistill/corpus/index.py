@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def write_index(path: Path, dtype: np.dtype, rows: Iterator[tuple]) -> None:
             file.write(np.array(block, dtype=dtype).tobytes())
             bar.update(len(block))
     seal(record, path)
+
+
+def unnamed(folder: Path, blocks: Iterator[np.ndarray], dtype: type) -> np.ndarray:
+    """The values of the blocks, one block's after the other's, as a read-only array (N,) in a file without a name.
+
+    The system drops from memory what is not read, and the file when the array is.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for block in blocks:
+            file.write(block.astype(dtype, copy=False).tobytes())
+        file.flush()
+        return np.asarray(np.memmap(file, dtype=dtype, mode="r")) if file.tell() else np.empty(0, dtype)
 
 
 def remove_index(path: Path) -> None:

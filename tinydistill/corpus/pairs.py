@@ -5,12 +5,14 @@ Both texts are places among a corpus's pieces, which are not copied. What is dra
 the document, so that shards, processes and a resume change nothing.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from tinydistill.corpus.held_out import Part
+from tinydistill.corpus.index import unnamed
 
 PAIR = np.dtype(
     [
@@ -23,6 +25,7 @@ PAIR = np.dtype(
 )
 SHORT_SHARE = 0.1  # of the documents, whose pairs are shorter than there is room for: --short_seq_prob
 _SHORTEST = 2  # pieces
+_AT_ONCE = 1 << 16  # documents
 _STREAM = 2  # of the seed: no other draw of the run, such as noise or the order of rows, has the same
 Random = np.random.Generator
 
@@ -40,13 +43,13 @@ class Pair(NamedTuple):
 class OtherDocuments:
     """Draws a document, of those of a part of a corpus but one, in proportion to its lines.
 
-    Holds two numbers for each document.
+    Has two numbers for each document, in files: a corpus may have as many documents as lines.
     """
 
     def __init__(self, part: Part):
-        self.segments = np.array(list(part.segments()), dtype=np.int64).reshape(-1, 2)  # (documents, 2)
-        lengths = self.segments[:, 1] - self.segments[:, 0]
-        self.before = np.append(0, np.cumsum(lengths))  # (documents + 1,) lines before each
+        folder = part.corpus.folder
+        self.first = unnamed(folder, (block[:, 0] for block in _segments(part)), np.int64)  # (documents,) lines
+        self.before = unnamed(folder, _lines_before(part), np.int64)  # (documents + 1,) lines before each
 
     def draw(self, own: int, random: Random) -> tuple[int, int]:
         """The lines of another document than that of this place among them."""
@@ -54,8 +57,24 @@ class OtherDocuments:
         line = int(random.random() * (total - (end - start)))
         line += (end - start) * (line >= start)
         other = int(np.searchsorted(self.before, line, side="right")) - 1
-        first, last = self.segments[other].tolist()
-        return first, last
+        first = int(self.first[other])
+        return first, first + int(self.before[other + 1] - self.before[other])
+
+
+def _segments(part: Part) -> Iterator[np.ndarray]:
+    """Of each document, from which line to before which: (documents, 2), some at a time."""
+    segments = part.segments()
+    while block := list(itertools.islice(segments, _AT_ONCE)):
+        yield np.array(block, dtype=np.int64)
+
+
+def _lines_before(part: Part) -> Iterator[np.ndarray]:
+    total = np.zeros(1, np.int64)
+    yield total
+    for block in _segments(part):
+        ends = total[-1] + np.cumsum(block[:, 1] - block[:, 0])  # (documents,)
+        yield ends
+        total = ends[-1:]
 
 
 def pairs_of_part(part: Part, room: int, seed: int, epoch: int, short_share: float = SHORT_SHARE) -> Iterator[Pair]:

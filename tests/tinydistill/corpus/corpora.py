@@ -1,6 +1,7 @@
 """Small corpora, and what is said of them in the plainest way."""
 
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def ids_in(corpus: Corpus) -> list[list[list[int]]]:
 def corpus_with(lengths: list[list[int]]) -> Corpus:
     """In memory alone: of documents of lines of so many pieces, each another number."""
     corpus = Corpus.__new__(Corpus)
+    corpus.folder = Path(tempfile.gettempdir())  # for files without a name
     flat = [length for document in lengths for length in document]
     corpus.lines = np.append(0, np.cumsum(flat)).astype(np.int64)
     corpus.documents = np.append(0, np.cumsum([len(document) for document in lengths])).astype(np.int64)
