@@ -1,6 +1,5 @@
 """MobileBERT as student and as teacher in every phase: what is compared, what comes out, and what padding changes."""
 
-import json
 import math
 import random
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     BertForMaskedLM,
+    BertForSequenceClassification,
     MobileBertConfig,
     MobileBertForMaskedLM,
     MobileBertForPreTraining,
@@ -22,16 +22,16 @@ from transformers import (
 )
 
 import run_tinybert
+from augment.models import load_masked_lm
 from glue_tasks import TASKS
 from tests.tinydistill.conftest import PIECES, WORDS, fails, make_tokenizer, tiny_bert_config
-from tests.tinydistill.runs import both_phases, record, run
+from tests.tinydistill.runs import record, run
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.padding_row import keep_padding_row_zero, zero_padding_row
 from tinydistill.features import FeatureReader
 from tinydistill.models import load_classifier
 from tinydistill.objectives import Objective
-from tinydistill.outputs import OfMaskedPieces
 from tinydistill.presets import preset
 from tinydistill.resolving import Sizes, resolve
 from tinydistill.shapes import published_config
@@ -189,6 +189,7 @@ def test_a_row_of_padding_is_zero_when_a_model_is_loaded(tmp_path: Path) -> None
     assert depends_on_padding(trained)
     loaded = load_classifier(str(folder), TASKS["SST-2"], fresh_head=True).eval()
     assert not depends_on_padding(loaded)
+    assert not depends_on_padding(load_masked_lm(str(folder))[0])  # as augmentation has it
     own, before = outputs_alone_and_padded(loaded), outputs_alone_and_padded(trained)
     for (alone, padded), (of_transformers, changed) in zip(own, before, strict=True):
         assert torch.equal(alone, of_transformers)
@@ -209,7 +210,7 @@ def test_the_rows_of_other_models_stay() -> None:
     keep_padding_row_zero(bert)
     bert(**a_batch(), labels=a_batch()["input_ids"]).loss.backward()
     assert bert.get_input_embeddings().weight.grad[0].any()  # by the decoder, and no text reads it
-    without = with_padding_row(mobilebert(trigram_input=False, embedding_size=24))
+    without = with_padding_row(mobilebert(trigram_input=False))
     assert not zero_padding_row(without)
     assert mobilebert().train().training
     training = with_padding_row(mobilebert().train())
@@ -263,25 +264,47 @@ def general(corpus: Path, teacher: Path, out: Path, *args: str) -> dict[str, Any
     return record(out / "general")
 
 
-def test_text_then_a_task(corpus: Path, pretrained: Path, data_dir: Path, teacher_dir: Path, tmp_path: Path) -> None:
-    """A MobileBERT of a MobileBERT on text; then it is fine-tuned, and taught by a BERT, beside it, and by one alone."""
-    rate = ["--learning-rate", "1e-2", "--max-steps", "6"]
-    done = general(corpus, pretrained, tmp_path / "text", "--student", STUDENT, "--objectives", "general-mobilebert", *rate)
+@pytest.fixture(scope="module")
+def on_text(corpus: Path, pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MobileBERT taught by a MobileBERT on text, first by its blocks and then by its outputs."""
+    out = tmp_path_factory.mktemp("text")
+    args = ["--student", STUDENT, "--objectives", "general-mobilebert", "--learning-rate", "1e-2", "--max-steps", "6"]
+    done = general(corpus, pretrained, out, *args)
     assert all(math.isfinite(value) for value in done["dev"].values())
-    student = tmp_path / "text" / "general"
-    model = AutoModelForMaskedLM.from_pretrained(student).eval()
-    weights = load_file(student / "model.safetensors")["mobilebert.embeddings.word_embeddings.weight"]
+    return out / "general"
+
+
+def test_a_student_taught_on_text_does_not_depend_on_padding(on_text: Path) -> None:
+    weights = load_file(on_text / "model.safetensors")["mobilebert.embeddings.word_embeddings.weight"]
     assert not weights[0].any()
     assert weights[1:].any(1).all()
-    for alone, padded in outputs_alone_and_padded(model):
+    for alone, padded in outputs_alone_and_padded(AutoModelForMaskedLM.from_pretrained(on_text).eval()):
         torch.testing.assert_close(alone, padded, rtol=1e-4, atol=1e-4)
 
-    few = ["--max-steps", "2", "--allow-weak-teacher"]
+
+@pytest.mark.slow
+def test_phases_of_a_task(on_text: Path, pretrained: Path, data_dir: Path, tmp_path: Path) -> None:
+    """A MobileBERT is fine-tuned, and teaches another together with a BERT; then it teaches a BERT."""
     run("teacher", data_dir, tmp_path / "t", "--pretrained", str(pretrained), "--max-steps", "2")
-    fine_tuned = tmp_path / "t" / "teacher"
-    several = ["--teacher", f"m={fine_tuned}", "--teacher", f"b={teacher_dir}"]
-    run("all", data_dir, tmp_path / "task", *several, "--student", str(student), *few)
+    bert = str(saved(tmp_path / "bert", BertForSequenceClassification(tiny_bert_config(layers=2))))
+    fine_tuned, few = str(tmp_path / "t" / "teacher"), ["--max-steps", "2", "--allow-weak-teacher"]
+    several = ["--teacher", f"m={fine_tuned}", "--teacher", f"b={bert}"]
+    run("all", data_dir, tmp_path / "task", *several, "--student", str(on_text), *few)
     assert record(tmp_path / "task" / "prediction")["steps"] == 2
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "task" / "prediction")
     assert loaded.config.model_type == "mobilebert"
     assert not loaded.get_input_embeddings().weight[0].any()
+    student = str(saved(tmp_path / "small", BertForMaskedLM(tiny_bert_config(layers=1))))
+    run("intermediate", data_dir, tmp_path / "b", "--teacher", fine_tuned, "--student", student, *few, "--objectives",
+        "mobilebert", "--gradient-checkpointing")  # fmt: skip
+    assert AutoModel.from_pretrained(tmp_path / "b" / "intermediate").config.model_type == "bert"
+
+
+def test_unequal_heads(corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--corpus", str(corpus), "--teacher", str(pretrained), "--output-dir", str(tmp_path), *QUICK]
+    args = ["--phase", "general", *where, "--student", STUDENT.replace("heads=2", "heads=4")]
+    error = fails(capsys, *args, "--objectives", "mobilebert")
+    assert "the student has 4 heads, the teacher 2" in error
+    assert "--heads mean" in error
+    run_tinybert.main([*args, "--objectives", "mobilebert", "--heads", "mean"])
+    assert record(tmp_path / "general")["steps"] == 2

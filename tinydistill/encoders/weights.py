@@ -55,8 +55,8 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
             parameter.data = parameter.data.clone()
     if zero_padding_row(model):
         warn_once(
-            f"the word embedding of padding of {name} was set to zero: each token reads its neighbours' embeddings, and "
-            "with it outputs would change with the padding of a batch"
+            f"the word embedding of padding of {name} was set to zero: each token reads its neighbours' embeddings, "
+            "and with it outputs would change with the padding of a batch"
         )
     return model, info
 
