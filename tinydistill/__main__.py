@@ -87,7 +87,8 @@ def convert(
         typer.Option(
             "--keep-padding-row",
             help="Of MobileBERT: keep the word embedding of padding. It is set to zero otherwise, since each token "
-            "reads its neighbours' embeddings, and outputs would depend on padding.",
+            "reads its neighbours' embeddings, and outputs would depend on padding; phases zero it when they "
+            "load it.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,

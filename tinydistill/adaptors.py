@@ -100,5 +100,5 @@ def sizes_of(features: Features) -> Sizes:
     first = next(iter(features.attention.values()), None)
     if first is not None:
         heads, width = first.query.shape[1], first.query.shape[1] * first.query.shape[3]
-        return Sizes(layers, width, heads, widths)
+        return Sizes(layers, width, heads, widths, width)
     return Sizes(layers, widths[max(widths)] if widths else 0, 0, widths)

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
 from tinydistill import losses
 from tinydistill.data import IDLE
 from tinydistill.encoders.cpu.dropout import replace_dropout
+from tinydistill.encoders.padding_row import keep_padding_row_zero
 from tinydistill.ensemble import Ensemble
 from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
 from tinydistill.objectives import ANY_TEACHER, Objective
@@ -54,6 +56,8 @@ class Distiller(nn.Module):
         self.ensemble = ensemble
         config = getattr(student, "config", None)
         replace_dropout(student)
+        if isinstance(student, PreTrainedModel):
+            keep_padding_row_zero(student)
         self.read: Reader = read or FeatureReader(student, self.objectives, side=0)
         self._losses = {o.label: _function(o) for o in self.objectives}
         self._places: dict[tuple[str, int], int] = {}  # (objective, student's layer) -> which projection

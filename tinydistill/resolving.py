@@ -22,13 +22,15 @@ _MOST_RELATION_HEADS = 48  # MiniLMv2, section 4.1: of a teacher of BERT-base's 
 class Sizes:
     """What objectives ask of a model. 0 is not known, and not checked.
 
-    widths: of the hidden states of layers that are not as wide as the model.
+    widths: of the hidden states of layers that are not as wide as the model. attention: the width of all heads of a
+    block side by side, where it is another than that of the hidden states.
     """
 
     layers: int = 0
     width: int = 0
     heads: int = 0
     widths: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    attention: int = 0
 
     def width_of(self, layer: int) -> int:
         """The width of a layer's hidden states."""
@@ -36,7 +38,11 @@ class Sizes:
 
     @staticmethod
     def of(config: PreTrainedConfig) -> "Sizes":
-        return Sizes(config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
+        width, heads = config.hidden_size, config.num_attention_heads
+        attention = getattr(config, "true_hidden_size", None) or width  # MobileBERT's, of the inside of a block
+        if of_a_head := getattr(config, "head_dim", None):
+            attention = of_a_head * heads
+        return Sizes(config.num_hidden_layers, width, heads, attention=attention)
 
 
 _UNKNOWN = Sizes()
@@ -218,14 +224,16 @@ class _Filling:
         return next((each for each in found if each[0] != each[1]), fallback[0])
 
     def _relation_heads(self) -> int:
-        own, theirs, given = self.student.width, self.teacher.width, self.each.relation_heads
+        own, theirs = (sizes.attention or sizes.width for sizes in self._sides)
+        given = self.each.relation_heads
         common = math.gcd(own, theirs)
         if not given:
             return max(count for count in range(1, _MOST_RELATION_HEADS + 1) if common % count == 0)
         if common % given:
             raise UserError(
                 f"the objective {self.each.label} splits into {given} relation heads, which do not divide the "
-                f"student's width {own} and the teacher's {theirs}; they can be the divisors of {common}"
+                f"student's width {own} and the teacher's {theirs} of all attention heads; they can be the divisors of "
+                f"{common}"
             )
         return given
 

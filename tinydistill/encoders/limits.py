@@ -48,22 +48,25 @@ def depends_on_padding(model: PreTrainedModel) -> bool:
     model.eval()
     found = []
     try:
-        for length in (_PIECES, 2 * _PIECES):
-            ids = torch.full((1, length), model.config.pad_token_id or 0, device=model.device)
-            ids[:, :_PIECES] = model.config.vocab_size - 1 - torch.arange(_PIECES, device=model.device)
-            given = {
-                "input_ids": ids,
-                "attention_mask": (torch.arange(length, device=model.device) < _PIECES)[None].long(),
-            }
-            output = model(**{name: given[name] for name in accepted_inputs(model) if name in given})
-            logits = logits_of(output)
+        padded = with_padding_behind(model)
+        for given in ({name: values[:, :_PIECES] for name, values in padded.items()}, padded):
+            logits = logits_of(model(**given))
             found.append(logits[:, :_PIECES] if logits.ndim == 3 else logits)
     except Exception:  # told where the model is used
         return False
     finally:
         model.train(was_training)
-    alone, padded = found
-    return bool((alone - padded).abs().max() > _ALIKE * alone.abs().max())
+    alone, behind = found
+    return bool((alone - behind).abs().max() > _ALIKE * alone.abs().max())
+
+
+def with_padding_behind(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Inputs of one row: some pieces, and as many of padding behind them."""
+    ids = torch.full((1, 2 * _PIECES), model.config.pad_token_id or 0, device=model.device)
+    ids[:, :_PIECES] = model.config.vocab_size - 1 - torch.arange(_PIECES, device=model.device)
+    mask = (torch.arange(2 * _PIECES, device=model.device) < _PIECES)[None].long()
+    given = {"input_ids": ids, "attention_mask": mask}
+    return {name: given[name] for name in accepted_inputs(model) if name in given}
 
 
 _PIECES = 6

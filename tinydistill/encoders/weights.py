@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from glue_tasks.errors import UserError
+from glue_tasks.errors import UserError, warn_once
 from glue_tasks.seals import check_file
 from tinydistill.encoders.config import load_config
+from tinydistill.encoders.padding_row import zero_padding_row
 from tinydistill.encoders.pretrained import find_file, load_pretrained
 from tinydistill.encoders.weight_files import find_weights, no_weights, read_if_odd
 
@@ -19,7 +20,8 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
     """A model in float32 and transformers' account of the weights that fitted (`missing_keys`, `mismatched_keys`).
 
     options: entries of the configuration in place of its own. Raises UserError if the file has weights which the model
-    built by the configuration does not use, other than heads, or if a weight is not finite. Of weights with names of
+    built by the configuration does not use, other than heads, or if a weight is not finite. Outputs of the model do not
+    depend on padding where the word embedding of padding alone is to blame (`padding_row`). Of weights with names of
     old (`gamma`, `beta`) or of a wrapper (`module.`) the model knows those of today alone, and is saved with them.
     """
     # Sizes that do not fit are left to the caller: the error of transformers only points to a table in its log.
@@ -51,6 +53,11 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
         # Of some architectures (NomicBERT, GTE) parts of one weight in the file, which could not be saved.
         if parameter.untyped_storage().nbytes() > parameter.nbytes:
             parameter.data = parameter.data.clone()
+    if zero_padding_row(model):
+        warn_once(
+            f"the word embedding of padding of {name} was set to zero: each token reads its neighbours' embeddings, "
+            "and with it outputs would change with the padding of a batch"
+        )
     return model, info
 
 
