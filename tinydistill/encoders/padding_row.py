@@ -30,11 +30,11 @@ def zero_padding_row(model: PreTrainedModel) -> bool:
 
 def keep_padding_row_zero(model: PreTrainedModel) -> None:
     """Let a row of zeros that tokens read get no gradient in training, whatever else its weight is used for."""
-    row = _row_that_is_read(model)
-    weight: Any = model.get_input_embeddings().weight if row is not None else None
-    if row is None or row.any() or not weight.requires_grad:
+    if (row := _row_that_is_read(model)) is None or row.any():
         return
-    weight.register_hook(functools.partial(_without_row, model.get_input_embeddings().padding_idx))
+    embedding: Any = model.get_input_embeddings()
+    if embedding.weight.requires_grad:
+        embedding.weight.register_hook(functools.partial(_without_row, embedding.padding_idx))
 
 
 def _without_row(row: int, gradient: Tensor) -> Tensor:
