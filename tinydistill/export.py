@@ -153,7 +153,7 @@ def write_graph(model: PreTrainedModel, inputs: Sequence[str], folder: Path) -> 
                 kwargs={name: columns[name] for name in inputs},
                 input_names=list(inputs),
                 output_names=list(outputs),
-                dynamic_shapes={name: axes for name in inputs},
+                dynamic_shapes=dict.fromkeys(inputs, axes),
                 opset_version=OPSET,
                 dynamo=True,
                 external_data=size > _LARGEST,

@@ -1,5 +1,7 @@
 """The README.md of a student, with the hub's metadata, drawn from report.json; and the student on the hub, if asked.
 
+It is the same for the same student, to the byte: no times are in it, and no folders.
+
 Source: https://huggingface.co/docs/hub/model-cards (metadata, and `model-index` of results).
 """
 
@@ -177,8 +179,8 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
     yield (
         "Measured on the labelled dev rows"
         + "".join(f" ({split}: {of['rows']:,})" for split, of in student["dev_rows"].items())
-        + ", which also selected the checkpoint; expect a little less on other data."
-        + _speed(report, student)
+        + ", which also selected the checkpoint; expect a little less on other data. How much faster it is depends on "
+        "the machine: `python -m tinydistill latency` measures it."
     )
     yield from ("", "## How it was made", "")
     for phase, settings in _phases(report, name).items():
@@ -193,7 +195,7 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
     yield from ("## Limits", "")
     yield f"- It read at most {length} word pieces in training; longer texts are cut, or read in windows."
     yield f"- It answers as {task.name} is labelled, in the language {task.language!r}; other texts were not measured."
-    yield "- It copies what its teacher does, its mistakes and biases included, and what the training data have of them."
+    yield "- It copies what its teacher does, mistakes and biases included, and what the training data have of them."
     yield ""
 
 
@@ -204,17 +206,6 @@ def _table(task: Task, teacher: Mapping[str, Any], student: Mapping[str, Any]) -
         scores = (f"{entry['dev'][split][metric]:.4f}" for split, metric in columns)
         rows.append([who, *scores, f"{entry['parameters'] / 1e6:.2f} M", f"{entry['bytes'] / 1e6:.1f} MB"])
     return rows
-
-
-def _speed(report: Mapping[str, Any], student: Mapping[str, Any]) -> str:
-    ratios = student.get("ratios", {})
-    told = [
-        f"{ratios[key]:.1f} times as fast as the teacher at batch size {each['batch_size']}"
-        for each in report["latency"]
-        if (key := f"times_faster_batch_{each['batch_size']}") in ratios
-    ]
-    where = report["latency"][0]
-    return f" It is {' and '.join(told)} ({where['length']} pieces, {where['device']})." if told else ""
 
 
 def _objectives(phase: str, settings: Mapping[str, Any]) -> str:

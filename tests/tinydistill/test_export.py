@@ -225,21 +225,26 @@ def test_what_does_not_fit_is_told(
     assert "--max-length 64 is more than the model" in told("predict", "--model", made / "onnx", *long)
 
 
-def test_an_export_that_fails_leaves_nothing(
-    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_fails_leaves_nothing(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinydistill.export.write_graph", lambda model, inputs, folder: folder.mkdir(parents=True))
     out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt), exported(str(model_dir), out) as formats:
-        assert list(formats) == ["onnx"]
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with exported(str(model_dir), out) as formats:
+            assert list(formats) == ["onnx"]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert not list(out.iterdir())
 
 
 def test_a_package_that_is_missing_is_named(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with (
-        pytest.raises(UserError, match=r'the package onnxscript, which is not installed; pip install "tinydistill\[onnx'),
+        pytest.raises(
+            UserError, match=r'the package onnxscript, which is not installed; pip install "tinydistill\[onnx'
+        ),
         exported(str(model_dir), tmp_path / "out", [INT8]),
     ):
         pass
