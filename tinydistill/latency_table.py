@@ -55,7 +55,7 @@ def measure(
     down slows all of them. Raises UserError if a model cannot be, or cannot read so many pieces."""
     if not names:
         raise UserError("latency needs models; name folders or shapes with --models, such as --models bert-base")
-    rows = []
+    rows: list[Measured] = []
     before = torch.get_num_threads()
     with _loaded(names) as models:
         for name, model in models.items():

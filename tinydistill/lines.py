@@ -70,11 +70,10 @@ class LineReader:
     ):
         """task: whose labels they are; by default those that the model names. Raises UserError for another head."""
         self.model, self.notes = load_fine_tuned(name, task) if task else _as_saved(name)
-        self.kind = kind_of(task or task_of(self.model.config))
-        if not isinstance(self.kind, Sentences):
-            raise UserError(
-                f"{self.kind.task.name} has no sentences with labels; predict a split of it with --data-dir"
-            )
+        kind = kind_of(task or task_of(self.model.config))
+        if not isinstance(kind, Sentences):
+            raise UserError(f"{kind.task.name} has no sentences with labels; predict a split of it with --data-dir")
+        self.kind = kind
         self.tokenizer = load_tokenizer(name)
         check_pieces(self.model.config, self.tokenizer, f"model {name}")
         asked = max_length or trained_with(name).get("max_length", 0) or (task.max_length if task else 0)

@@ -26,8 +26,10 @@ from tinydistill.shapes import SHAPES
 
 CARD = "README.md"
 # Of a phase's folder: what serves the student. Not run.json, which has paths, and not the projections.
-_SERVED = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", CARD)
-_SERVED += ("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
+_SERVED = (
+    *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", CARD),
+    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+)
 _NOT_SERVED = ("projections.safetensors", "checkpoints/**")
 # The hub's names of metrics, by ours.
 _METRICS = {
@@ -43,8 +45,10 @@ _METRICS = {
 _HUB_TASKS = {"tokens": "token-classification", "spans": "question-answering"}  # else of sentences
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 # Of a phase's settings: what a reader wants to know of it, as far as it is set.
-_TOLD = ("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "max_length", "temperature", "seed")
-_TOLD += ("precision", "projection", "layer_map", "heads", "noise")
+_TOLD = (
+    *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "max_length", "temperature", "seed"),
+    *("precision", "projection", "layer_map", "heads", "noise"),
+)
 
 
 def check_push(repo_id: str) -> None:

@@ -63,13 +63,12 @@ def mobilebert() -> PreTrainedModel:
 
 
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
-    "pairs": bert,
+    "pairs with several labels": lambda: bert(num_labels=6, problem_type="multi_label_classification"),
     "tokens": distilbert,
     "spans": roberta,
     "masked LM": mobilebert,
     "encoder": lambda: BertModel(tiny_bert_config(**WIDE)),
     "regression": lambda: bert(num_labels=1, problem_type="regression"),
-    "several labels": lambda: bert(num_labels=6, problem_type="multi_label_classification"),
 }
 OUTPUTS = {"spans": ["start_logits", "end_logits"], "encoder": ["last_hidden_state"]}
 
@@ -85,9 +84,7 @@ def batch_of(model: PreTrainedModel, rows: int, length: int) -> dict[str, torch.
     return {name: columns[name] for name in accepted_inputs(model)}
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in list(MODELS)[5:] else ()) for kind in MODELS]
-)
+@pytest.mark.parametrize("kind", MODELS)
 def test_every_head_answers_as_in_torch(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(2)
     model = MODELS[kind]().eval()
@@ -111,9 +108,7 @@ def test_every_head_answers_as_in_torch(kind: str, tmp_path: Path) -> None:
             assert near.isfinite().all()
             if wanted.ndim > 1 and wanted.shape[:2] == real.shape:  # what padding gives is no answer
                 near, wanted = near[real], wanted[real]
-            assert (near - wanted).abs().max() <= 0.3 * wanted.abs().max()
-    sizes = [(tmp_path / folder / "model.onnx").stat().st_size for folder in ("onnx", "int8")]
-    assert sizes[0] > 4 * sum(each.numel() for each in reference.parameters()) * 0.9
+            assert (near - wanted).norm() <= 0.3 * wanted.norm()
 
 
 @pytest.fixture(scope="module")
