@@ -247,6 +247,8 @@ def predict(
             given = (model, of, max_length or 0, batch_size, precision)
             label_lines(sentences or [], input_file, output, overwrite, layout, *given)
         return
+    if layout != "tsv":
+        raise UserError("--format is for lines that are labelled; a split is written as its benchmark takes it")
     chosen = choose_task(task, task_file)
     from tinydistill.predict import write_predictions
 

@@ -43,7 +43,7 @@ _METRICS = {
     "entity_recall": "recall",
 }
 _HUB_TASKS = {"tokens": "token-classification", "spans": "question-answering"}  # else of sentences
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 # Of a phase's settings: what a reader wants to know of it, as far as it is set.
 _TOLD = (
     *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "max_length", "temperature", "seed"),
@@ -96,7 +96,7 @@ def push(folder: Path, repo_id: str) -> str:
             ignore_patterns=list(_NOT_SERVED),
             commit_message="Upload the student",
         )
-    except (OSError, ValueError, RuntimeError) as error:  # HTTP errors, a hub that is not reached, a refused file
+    except Exception as error:  # of the hub, of the way there, and of what is below huggingface_hub
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"the hub did not take the student ({reason}); it is whole in {folder}, and the same command with --resume "

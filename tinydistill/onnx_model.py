@@ -107,6 +107,10 @@ class OnnxModel(nn.Module):
             found["logits"] = found["logits"][..., list(self.order)]
         return SimpleNamespace(**found)
 
+    def set_attn_implementation(self, name: str) -> None:
+        """Raises ValueError, as transformers does for a model that has but one attention."""
+        raise ValueError(f"the attention of an exported graph is not replaced by {name}")
+
     def permute_outputs(self, order: Sequence[int]) -> bool:
         """Output i becomes what output order[i] was; False if it has no such outputs."""
         if "logits" not in self.outputs:
