@@ -48,8 +48,8 @@ class Answer:
         chances = ",".join(f"{self.probabilities[label]:.6f}" for label in self.labels)
         return f"{','.join(self.labels)}\t{chances}"
 
-    def as_json(self) -> str:
-        """An object on one line."""
+    def to_dict(self) -> dict[str, object]:
+        """Its texts, and `label` and `probability`, or `labels`, or `value`; `probabilities` of all labels."""
         found: dict[str, object] = dict(zip(("text", "text_pair"), self.texts, strict=False))
         if self.probabilities is None:
             found["value"] = self.value
@@ -59,7 +59,11 @@ class Answer:
             found["labels"] = list(self.labels)
         if self.probabilities is not None:
             found["probabilities"] = self.probabilities
-        return json.dumps(found, ensure_ascii=False)
+        return found
+
+    def as_json(self) -> str:
+        """An object on one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 class LineReader:
@@ -72,7 +76,9 @@ class LineReader:
         self.model, self.notes = load_fine_tuned(name, task) if task else _as_saved(name)
         self.kind = kind_of(task or task_of(self.model.config))
         if not isinstance(self.kind, Sentences):
-            raise UserError(f"{self.kind.task.name} has no sentences with labels; predict a split of it with --data-dir")
+            raise UserError(
+                f"{self.kind.task.name} has no sentences with labels; predict a split of it with --data-dir"
+            )
         self.tokenizer = load_tokenizer(name)
         check_pieces(self.model.config, self.tokenizer, f"model {name}")
         asked = max_length or trained_with(name).get("max_length", 0) or (task.max_length if task else 0)
@@ -144,7 +150,9 @@ def texts_of(line: str, where: str) -> tuple[str, ...]:
     """One text, or the two of a pair. Raises UserError if there are more."""
     texts = tuple(line.split("\t"))
     if len(texts) > 2:
-        raise UserError(f"{where} has {len(texts) - 1} tabs; one parts the two texts of a pair, and more have no meaning")
+        raise UserError(
+            f"{where} has {len(texts) - 1} tabs; one parts the two texts of a pair, and more have no meaning"
+        )
     return texts
 
 
