@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,11 +40,23 @@ class Row(BaseModel):
     text_pair: str | None = Field(default=None, description="The second sentence, of a pair.")
 
 
-class Rows(BaseModel):
-    """Several at once."""
+class Asked(BaseModel):
+    """`text`, with `text_pair` for a pair; or `rows` of these."""
 
     model_config = ConfigDict(extra="forbid")
-    rows: list[Row]
+    text: str | None = None
+    text_pair: str | None = None
+    rows: list[Row] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Asked":
+        if (self.text is None) == (self.rows is None) or (self.rows is not None and self.text_pair is not None):
+            raise ValueError("give text, with text_pair for a pair; or rows of these")
+        return self
+
+    def texts(self) -> list[Texts]:
+        rows = [Row(text=self.text or "", text_pair=self.text_pair)] if self.rows is None else self.rows
+        return [(row.text,) if row.text_pair is None else (row.text, row.text_pair) for row in rows]
 
 
 def create_app(reader: LineReader, name: str, batch_size: int, limits: Limits = Limits()) -> FastAPI:
@@ -82,15 +94,15 @@ def create_app(reader: LineReader, name: str, batch_size: int, limits: Limits = 
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return JSONResponse({"detail": f"{where or 'the body'}: {first['msg']}"}, status_code=422)
+        what = str(first["msg"]).removeprefix("Value error, ")
+        return JSONResponse({"detail": f"{where or 'the body'}: {what}"}, status_code=422)
 
     @app.post("/predict")
-    async def predict(asked: Row | Rows) -> dict[str, Any]:
+    async def predict(asked: Asked) -> dict[str, Any]:
         """`{"text": "..."}` or `{"rows": [{"text": "...", "text_pair": "..."}, ...]}`."""
-        rows = [asked] if isinstance(asked, Row) else asked.rows
-        if len(rows) > limits.rows:
-            raise HTTPException(413, f"{len(rows):,} rows are more than the {limits.rows:,} of one request")
-        texts = [(row.text,) if row.text_pair is None else (row.text, row.text_pair) for row in rows]
+        texts = asked.texts()
+        if len(texts) > limits.rows:
+            raise HTTPException(413, f"{len(texts):,} rows are more than the {limits.rows:,} of one request")
         if (longest := max((len(text) for row in texts for text in row), default=0)) > limits.characters:
             raise HTTPException(
                 413, f"a text of {longest:,} characters is longer than the {limits.characters:,} of one text"
