@@ -91,8 +91,8 @@ def as_json(row: tuple[str, ...]) -> dict[str, str]:
 
 
 WRONG: list[tuple[Any, int, str]] = [
-    (b"{", 422, "JSON"),
-    (b"\xff\xfe", 422, "body"),
+    (b"{", 422, "no JSON"),
+    (b"\xff\xfe", 422, "no JSON"),
     ({}, 422, "text"),
     ({"text": 3}, 422, "text"),
     ({"text": "a", "more": 1}, 422, "more"),

@@ -93,6 +93,8 @@ def create_app(reader: LineReader, name: str, batch_size: int, limits: Limits = 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return JSONResponse({"detail": "the body is no JSON in UTF-8"}, status_code=422)
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         what = str(first["msg"]).removeprefix("Value error, ")
         return JSONResponse({"detail": f"{where or 'the body'}: {what}"}, status_code=422)
