@@ -263,6 +263,7 @@ def predict(
 
 app.command("export")(serving_commands.export)
 app.command("latency")(serving_commands.latency)
+app.command("serve")(serving_commands.serve)
 
 
 @app.command("parameters")

@@ -48,8 +48,8 @@ class Answer:
         chances = ",".join(f"{self.probabilities[label]:.6f}" for label in self.labels)
         return f"{','.join(self.labels)}\t{chances}"
 
-    def as_json(self) -> str:
-        """An object on one line."""
+    def to_dict(self) -> dict[str, object]:
+        """Its texts, and `label` and `probability`, or `labels`, or `value`; `probabilities` of all labels."""
         found: dict[str, object] = dict(zip(("text", "text_pair"), self.texts, strict=False))
         if self.probabilities is None:
             found["value"] = self.value
@@ -59,7 +59,11 @@ class Answer:
             found["labels"] = list(self.labels)
         if self.probabilities is not None:
             found["probabilities"] = self.probabilities
-        return json.dumps(found, ensure_ascii=False)
+        return found
+
+    def as_json(self) -> str:
+        """An object on one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 class LineReader:

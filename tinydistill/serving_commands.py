@@ -113,6 +113,66 @@ def latency(
         print(laid_out(measure([*(models or []), *(more or [])], *settings), layout))
 
 
+@exit_on_user_error(resumable=False)
+def serve(
+    model: Annotated[str, typer.Option(help="Classifier or regression: a folder, one of `export`, or a hub id.")],
+    host: Annotated[str, typer.Option(help="Address; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    task: Annotated[
+        str | None, typer.Option(help="Task whose labels they are. Default: the model's own.", show_default=False)
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=1, help="Word pieces of a row. Default: what the model was trained with.", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of one forward pass, of any requests.")] = 32,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of a forward pass. Default: PyTorch's.", show_default=False)
+    ] = None,
+    precision: Annotated[str, typer.Option(help="`bf16`, `fp16`, `float32`, or `auto`.")] = "auto",
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 1 << 20,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Rows of all requests that wait.")] = 4_096,
+) -> None:
+    """Serve a model over HTTP: POST /predict, GET /health, GET /metrics (Prometheus), and a page at / to try it.
+
+    `{"text": "..."}`, with `text_pair` for a pair, or `{"rows": [{"text": "..."}, ...]}` gives
+    `{"predictions": [...]}`. Rows that come while the model is at work share its next pass. Requests that are wrong or
+    too large are answered 4xx with a sentence in `detail`, those that are too many 503. Ctrl-C or SIGTERM answers what
+    waits and ends. Needs the extra: pip install "tinydistill[serve]".
+
+    Example: python -m tinydistill serve --model runs/sst2/prediction, then curl -H "content-type: application/json" -d
+    '{"text": "a fine film"}' localhost:8000/predict
+    """
+    from glue_tasks.task_file import choose_task
+
+    check_memory_limit()
+    try:
+        from tinydistill.serving.server import listen, serve_app
+    except ImportError as error:
+        raise UserError(
+            f'serve needs the package {error.name}, which is not installed; pip install "tinydistill[serve]"'
+        ) from None
+    if precision not in ("auto", "bf16", "fp16", "float32"):
+        raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")
+    listening = listen(host, port)  # told before the model is loaded
+    chosen = choose_task(task, None) if task else None
+    import torch
+
+    from tinydistill.encoders.pretrained import quiet
+    from tinydistill.lines import LineReader
+    from tinydistill.serving.app import Limits, create_app
+
+    if threads:
+        torch.set_num_threads(threads)
+    with quiet():
+        reader = LineReader(model, chosen, max_length or 0, batch_size, precision)
+    for note in reader.notes:
+        print(f"note: {note}")
+    limits = Limits(max_body, max_rows, waiting=max_waiting)
+    serve_app(lambda: create_app(reader, model, batch_size, limits), listening)
+
+
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

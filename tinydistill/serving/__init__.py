@@ -1,0 +1,1 @@
+"""A model behind HTTP: requests batched together, limits, metrics, and a page to try a sentence."""
