@@ -74,9 +74,9 @@ class MaskedLM:
         """The masked pieces, each by itself."""
 
         def of_draws(weights: np.ndarray) -> dict[str, np.ndarray]:
-            loss, accuracy = -(weights @ outputs.astype(np.float64) / weights.sum(1, keepdims=True)).T * [[1], [-1]]
-            perplexity = np.exp(np.minimum(loss, _MOST_NATS))
-            return {"masked_accuracy": accuracy, "masked_loss": loss, "pseudo_perplexity": perplexity}
+            likelihood, accuracy = (weights @ outputs.astype(np.float64) / weights.sum(1, keepdims=True)).T
+            perplexity = np.exp(np.minimum(-likelihood, _MOST_NATS))
+            return {"masked_accuracy": accuracy, "masked_loss": -likelihood, "pseudo_perplexity": perplexity}
 
         return Units("masked pieces", np.ones(len(outputs), dtype=np.int64), "pieces", of_draws)
 

@@ -56,8 +56,11 @@ class MultiLabel(Sentences):
         return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
 
     def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
-        chosen = (expit(outputs.astype(np.float64)) >= scores["threshold"]).astype(np.int64)
-        return units.of_label_sets(chosen, references, self.task.metrics)
+        return units.of_label_sets(self.chosen(outputs, scores["threshold"]), references, self.task.metrics)
+
+    def chosen(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        """(N, C) of 0 and 1, the labels whose probability reaches the threshold."""
+        return (expit(outputs.astype(np.float64)) >= threshold).astype(np.int64)
 
     def chance(self, data: Dataset) -> float:
         references, metric = self.references(data), METRICS[self.task.main_metric]
