@@ -53,9 +53,7 @@ def _kept(matrix: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
 def by_class(matrix: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 of each label of a confusion matrix, 0 where there is nothing to divide by."""
     right, known, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    return {
-        label: _scores(int(right[i]), int(known[i]), int(said[i])) for i, label in enumerate(labels)
-    }
+    return {label: _scores(int(right[i]), int(known[i]), int(said[i])) for i, label in enumerate(labels)}
 
 
 def by_label(chosen: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float]]:

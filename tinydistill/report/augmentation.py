@@ -71,7 +71,9 @@ def _changes(task: Task, pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
     words = replaced = 0
     examples: dict[int, dict[str, Any]] = {}  # by the line of the original, one each
     for original, variant in pairs:
-        marked = [_marked(old, new, task.language == "zh") for old, new in zip(original.texts, variant.texts, strict=True)]
+        marked = [
+            _marked(old, new, task.language == "zh") for old, new in zip(original.texts, variant.texts, strict=True)
+        ]
         words += sum(count for _, count, _ in marked)
         replaced += sum(changed for _, _, changed in marked)
         is_short = max(map(len, variant.texts)) <= _CHARACTERS

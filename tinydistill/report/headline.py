@@ -29,7 +29,9 @@ def headline(report: dict[str, Any]) -> str:
         return _of_several(report)
     if "teacher" not in report:
         count = len(report["students"])
-        return f"{count} student{'s' * (count != 1)} of plain text, compared on text that none has seen." if count else ""
+        return (
+            f"{count} student{'s' * (count != 1)} of plain text, compared on text that none has seen." if count else ""
+        )
     if not (name := best_student(report)):
         return ""
     (split, metric), student, teacher = main_of(report), report["students"][name], report["teacher"]

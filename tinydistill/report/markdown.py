@@ -49,7 +49,13 @@ def to_text(rows: list[list[str]]) -> str:
 
 def to_markdown(report: dict[str, Any]) -> str:
     """The report as a page."""
-    lines = [f"# {report['task']}: distillation report", "", *one_line(headline(report)), *table_lines(table(report)), ""]
+    lines = [
+        f"# {report['task']}: distillation report",
+        "",
+        *one_line(headline(report)),
+        *table_lines(table(report)),
+        "",
+    ]
     lines += [latency_line(report), *interval_lines(report)]
     return "\n".join([*lines, *detail_lines(report), *phase_lines(report)])
 
@@ -94,10 +100,15 @@ def how_drawn(report: dict[str, Any]) -> str:
 
 
 def detail_lines(report: dict[str, Any]) -> list[str]:
+    """The tables of `detail_tables`."""
+    return [line for rows in detail_tables(report) for line in ("", *table_lines(rows))]
+
+
+def detail_tables(report: dict[str, Any]) -> list[list[list[str]]]:
     """The F1 of each type of entity, of each model, and how many there are; nothing where there are no types."""
     models = {"teacher": report["teacher"], **report["students"]}
     known = {title_of(report, name): entry["dev_details"] for name, entry in models.items() if "dev_details" in entry}
-    lines = []
+    tables = []
     for split in next(iter(known.values()), {}):
         types = sorted({of for details in known.values() for of in details[split]})
         rows = [[f"{split}: F1 by type", "entities", *known]]
@@ -105,8 +116,8 @@ def detail_lines(report: dict[str, Any]) -> list[str]:
             found = [details[split].get(of) for details in known.values()]
             count = max(each["entities"] for each in found if each)
             rows.append([of, f"{count:,}", *(f"{each['f1']:.4f}" if each else "" for each in found)])
-        lines += ["", *table_lines(rows)]
-    return lines
+        tables.append(rows)
+    return tables
 
 
 def table_lines(rows: list[list[str]]) -> list[str]:
@@ -138,26 +149,28 @@ def latency_line(report: dict[str, Any]) -> str:
 
 def phase_lines(report: dict[str, Any]) -> list[str]:
     """How each phase went, its settings, and the versions."""
-    lines = [
-        "",
-        "## Phases",
-        "",
-        "| phase | train rows | steps | seconds | first loss | last loss | dev | notes |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = ["", "## Phases", "", *table_lines(phase_rows(report))]
+    return lines + settings_lines(report["settings"], report["versions"])
+
+
+def phase_rows(report: dict[str, Any]) -> list[list[str]]:
+    """How each phase went, a row each below a header."""
+    rows = [["phase", "train rows", "steps", "seconds", "first loss", "last loss", "dev", "notes"]]
     for name, run in report["phases"].items():
         losses = [entry["loss"] for entry in run["losses"]] or [float("nan")]
         dev = ", ".join(f"{metric} {value:.4f}" for metric, value in run["dev"].items())
         data = run["data"]["train"]
-        lines.append(
-            f"| {name} | {data['rows']:,}{in_words(data)} | {run['steps']:,} | {run['seconds']:,.0f} | {losses[0]:.4f} "
-            f"| {losses[-1]:.4f} | {dev} | {'; '.join(run['notes'])} |"
-        )
-    return lines + settings_lines(report["settings"], report["versions"])
+        seen = [f"{data['rows']:,}{in_words(data)}", f"{run['steps']:,}", f"{run['seconds']:,.0f}"]
+        rows.append([name, *seen, f"{losses[0]:.4f}", f"{losses[-1]:.4f}", dev, "; ".join(run["notes"])])
+    return rows
 
 
 def settings_lines(settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
     """The settings of each phase that are set, and the versions."""
+    return ["", "## Settings and versions", "", "```json", settings_text(settings, versions), "```", ""]
+
+
+def settings_text(settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> str:
+    """The same as JSON."""
     phases = {name: {k: v for k, v in of.items() if v != ""} for name, of in settings.items()}
-    text = json.dumps({"phases": phases, "versions": versions}, indent=2, ensure_ascii=False)
-    return ["", "## Settings and versions", "", "```json", text, "```", ""]
+    return json.dumps({"phases": phases, "versions": versions}, indent=2, ensure_ascii=False)

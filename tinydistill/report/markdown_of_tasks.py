@@ -1,4 +1,4 @@
-"""The report of a run of several tasks as Markdown: each task's table beside its teacher, and the mean of what is kept."""
+"""The report of a run of several tasks as Markdown: each task's models, and the mean of what is kept."""
 
 from typing import Any
 
