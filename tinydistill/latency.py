@@ -14,7 +14,7 @@ from tinydistill.encoders.limits import accepted_inputs
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one batch took, in milliseconds, for each model by name: the median of its passes, or the 95th percentile."""
+    """How long one batch took, in milliseconds, by models' names: medians, or the 95th percentile."""
 
     batch_size: int
     length: int  # pieces of every sentence

@@ -91,11 +91,11 @@ def evaluations(entries: Sequence[Mapping[str, Any]], best: int | None, name: st
     def plot(axes: Any) -> None:
         for number, metric in enumerate(metrics):
             points = [(entry["step"], entry[metric]) for entry in entries if metric in entry]
-            _line(axes, points, COLOURS[number % len(COLOURS)], metric)
+            _line(axes, points, COLOURS[number % len(COLOURS)], metric.removeprefix("loss_"))
         if best is not None:
             axes.axvline(best, color=INK, linewidth=0.8, linestyle=":")
         axes.set_xlabel("step")
-        axes.set_title("on dev", loc="left")
+        axes.set_title(plain(f"{metrics[0]} on dev" if len(metrics) == 1 else "on dev"), loc="left")
         _legend(axes)
 
     return draw(name, "scores on dev by step", plot)

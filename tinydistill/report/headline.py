@@ -18,9 +18,12 @@ def main_of(report: dict[str, Any]) -> tuple[str, str]:
 
 
 def best_student(report: dict[str, Any]) -> str:
-    """The name of the student with the best main score; "" if there is none."""
+    """The name of the student with the best main score, of those that have a teacher if there are such; "" if none."""
     split, metric = main_of(report)
-    return max(report["students"], key=lambda name: report["students"][name]["dev"][split][metric], default="")
+    students = report["students"]
+    floors = {entry["against_floor"]["to"] for entry in students.values() if "against_floor" in entry}
+    names = [name for name in students if name not in floors] or list(students)
+    return max(names, key=lambda name: students[name]["dev"][split][metric], default="")
 
 
 def headline(report: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ _STYLE = {
 }
 
 
-def draw(name: str, alternative: str, plot: Callable[[Any], None], width: float = 3.9, height: float = 2.7) -> Markup:
+def draw(name: str, alternative: str, plot: Callable[[Any], None], width: float = 3.6, height: float = 2.7) -> Markup:
     """A picture of so many inches as an <svg>. name: of no other picture of the page; plot: draws on the axes."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
