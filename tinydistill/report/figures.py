@@ -1,7 +1,8 @@
 """The pictures of a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 from markupsafe import Markup
 
@@ -22,10 +23,10 @@ def scores(report: dict[str, Any], name: str) -> Markup:
             if interval:
                 axes.plot(interval, [place, place], color=COLOURS[place % len(COLOURS)], linewidth=3, alpha=0.45)
             axes.plot([value], [place], "o", color=COLOURS[place % len(COLOURS)], label=key)
-        _name_rows(axes, [title_of(report, key) for key in models])
+        _name_rows(axes, report, models)
         axes.set_xlabel(plain(f"{metric} on {split}"))
 
-    return draw(name, f"{metric} of each model with its interval", plot, height=_height(models))
+    return draw(name, f"{metric} of each model with its interval", plot, **_rows(report, models))
 
 
 def parameters(report: dict[str, Any], name: str) -> Markup:
@@ -39,11 +40,13 @@ def parameters(report: dict[str, Any], name: str) -> Markup:
                 count = entry["parts"][part] / 1e6
                 axes.barh(place, count, left=left, color=colour, height=0.6, label=part if place == 0 else None)
                 left += count
-        _name_rows(axes, [title_of(report, key) for key in models])
+        _name_rows(axes, report, models)
         axes.set_xlabel("million parameters")
         _legend(axes, columns=3)
 
-    return draw(name, "parameters of each model by part", plot, height=_height(models) + 0.25) if models else Markup()
+    return (
+        draw(name, "parameters of each model by part", plot, **_rows(report, models, top=0.35)) if models else Markup()
+    )
 
 
 def latency(report: dict[str, Any], timing: Mapping[str, Any], name: str) -> Markup:
@@ -57,11 +60,11 @@ def latency(report: dict[str, Any], timing: Mapping[str, Any], name: str) -> Mar
             if most:
                 axes.plot([median, most], [place, place], color=INK, linewidth=1)
                 axes.plot([most], [place], "|", color=INK)
-        _name_rows(axes, [title_of(report, key) for key in models])
+        _name_rows(axes, report, models)
         axes.set_xlabel(f"ms for a batch of {timing['batch_size']}")
         axes.set_xlim(left=0)
 
-    return draw(name, f"milliseconds for a batch of {timing['batch_size']}", plot, height=_height(models))
+    return draw(name, f"milliseconds for a batch of {timing['batch_size']}", plot, **_rows(report, models))
 
 
 def losses(entries: Sequence[Mapping[str, Any]], name: str) -> Markup:
@@ -130,7 +133,7 @@ def calibration(report: dict[str, Any], name: str) -> Markup:
         axes.set_title("share that is right", loc="left")
         _legend(axes)
 
-    return draw(name, "calibration of each model", plot, height=3.0)
+    return draw(name, "calibration of each model", plot, size=(3.6, 3.0))
 
 
 def trade(points: Sequence[Mapping[str, Any]], across: str, metric: str, name: str) -> Markup:
@@ -154,7 +157,7 @@ def trade(points: Sequence[Mapping[str, Any]], across: str, metric: str, name: s
         axes.set_xlabel(across)
         axes.set_title(plain(metric), loc="left")
 
-    return draw(name, f"{metric} against {across}", plot, width=5.2, height=3.4)
+    return draw(name, f"{metric} against {across}", plot, size=(5.2, 3.4))
 
 
 def _models(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -167,13 +170,21 @@ def _components(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["loss", *names] if len(names) != 1 else names
 
 
-def _height(models: Mapping[str, Any]) -> float:
-    return 0.8 + 0.32 * max(len(models), 2)
+def _rows(report: dict[str, Any], models: Iterable[str], top: float = 0.1) -> dict[str, Any]:
+    """The size of a picture with a row for each model, and room for their names."""
+    names = _names(report, models)
+    longest = max(sum(2 if east_asian_width(c) in "WF" else 1 for c in line) for n in names for line in n.split("\n"))
+    return {"size": (3.6, top + 0.55 + 0.32 * max(len(names), 2)), "left": 0.15 + 0.068 * longest, "top": top}
 
 
-def _name_rows(axes: Any, names: Sequence[str]) -> None:
+def _names(report: dict[str, Any], models: Iterable[str]) -> list[str]:
+    return [plain(title_of(report, name), columns=22, lines=2) for name in models]
+
+
+def _name_rows(axes: Any, report: dict[str, Any], models: Iterable[str]) -> None:
     """Names from top to bottom."""
-    axes.set_yticks(range(len(names)), [plain(name) for name in names])
+    names = _names(report, models)
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -191,4 +202,4 @@ def _legend(axes: Any, columns: int = 1) -> None:
     handles, _ = axes.get_legend_handles_labels()
     if len(handles) > 1:
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1)} if columns > 1 else {"loc": "best"}
-        axes.legend(fontsize=8, ncols=columns, **place)
+        axes.legend(fontsize=8, ncols=columns, columnspacing=1.0, handlelength=1.2, **place)

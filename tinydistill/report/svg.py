@@ -6,6 +6,7 @@ knows, and the settings are those it ships with, for the time of the drawing.
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -33,8 +34,19 @@ _STYLE = {
 }
 
 
-def draw(name: str, alternative: str, plot: Callable[[Any], None], width: float = 3.6, height: float = 2.7) -> Markup:
-    """A picture of so many inches as an <svg>. name: of no other picture of the page; plot: draws on the axes."""
+def draw(
+    name: str,
+    alternative: str,
+    plot: Callable[[Any], None],
+    size: tuple[float, float] = (3.6, 2.7),
+    left: float = 0.55,
+    top: float = 0.3,
+) -> Markup:
+    """A picture as an <svg>. name: of no other picture of the page; plot: draws on the axes.
+
+    size: width and height in inches, of which the axes leave `left` and `top` free. matplotlib's layout engines would
+    find such margins too, by drawing all twice.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -42,11 +54,15 @@ def draw(name: str, alternative: str, plot: Callable[[Any], None], width: float 
     shipped = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(_NOT_OURS)}
     with warnings.catch_warnings(), matplotlib.rc_context(shipped | _STYLE):
         warnings.simplefilter("ignore")  # a glyph that matplotlib's font lacks is the page's font's
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        plot(figure.add_subplot())
+        width, height = size
+        figure = Figure(figsize=size)
+        figure.subplots_adjust(left / width, 0.48 / height, 1 - 0.1 / width, 1 - top / height)
+        axes = figure.add_subplot()
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        plot(axes)
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})  # savefig draws twice
     return Markup(_of_the_page(file.getvalue(), name, alternative))
 
 
@@ -72,7 +88,7 @@ def _of_the_page(text: str, name: str, alternative: str) -> str:
     return label + Markup(re.sub(r"^<svg[^>]*>", "", text))
 
 
-def plain(text: str) -> str:
-    """A text for a picture, without a meaning for matplotlib, which takes dollars for formulas."""
-    shown = without_directions(text).replace("$", r"\$")
-    return shown if len(shown) <= 40 else shown[:39] + "…"
+def plain(text: str, columns: int = 40, lines: int = 1) -> str:
+    """A text for a picture, cut where it is long, without a meaning for matplotlib: dollars make formulas."""
+    shown = textwrap.fill(without_directions(text), columns, max_lines=lines, placeholder="…")
+    return shown.replace("$", r"\$")
