@@ -201,5 +201,6 @@ def _line(axes: Any, points: Sequence[tuple[float, float]], colour: str, label: 
 def _legend(axes: Any, columns: int = 1) -> None:
     handles, _ = axes.get_legend_handles_labels()
     if len(handles) > 1:
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1)} if columns > 1 else {"loc": "best"}
+        above = {"loc": "upper left", "bbox_to_anchor": (0, 1), "bbox_transform": axes.figure.transFigure}
+        place = above if columns > 1 else {"loc": "best"}
         axes.legend(fontsize=8, ncols=columns, columnspacing=1.0, handlelength=1.2, **place)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from tinydistill.report.text import without_directions
+
 
 def title_of(report: dict[str, Any], name: str) -> str:
-    """What a model of a report is called."""
+    """What a model of a report is called, as a part of a sentence: marks of direction in it are codes."""
     entry = report["teacher"] if name == "teacher" else report["students"].get(name, {})
-    return entry.get("title", name)
+    return without_directions(entry.get("title", name))
 
 
 def main_of(report: dict[str, Any]) -> tuple[str, str]:
