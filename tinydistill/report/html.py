@@ -37,7 +37,7 @@ def environment() -> Environment:
 def to_html(report: dict[str, Any]) -> str:
     """The page of a report, of a task, of several, or of plain text."""
     names = (f"p{number}" for number in itertools.count(1))
-    context = {"headline": headline(report), "settings": _settings(report), "seeds": _seeds(report)}
+    context: dict[str, Any] = {"headline": headline(report), "settings": _settings(report), "seeds": _seeds(report)}
     if "tasks" in report:
         context |= {
             "title": report["task"],
