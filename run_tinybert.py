@@ -70,7 +70,7 @@ def _run(given: dict[str, Any]) -> None:
         if not (getattr(options, needed) or (needed == "student" and options.chain)):
             raise UserError(f"--phase {name} needs --{needed.replace('_', '-')}")
     if name == "evaluate":
-        from tinydistill.report import print_scores
+        from tinydistill.report.measure import print_scores
 
         print_scores(plan.task, options, options.teachers | ({"student": options.student} if options.student else {}))
         return

@@ -264,6 +264,45 @@ def predict(
 app.command("export")(serving_commands.export)
 app.command("latency")(serving_commands.latency)
 app.command("serve")(serving_commands.serve)
+@app.command("report")
+@exit_on_user_error(resumable=False)
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, in which report.json lies.")],
+) -> None:
+    """Draw report.md and report.html of a run again, from its report.json; neither models nor data are needed.
+
+    Example: python -m tinydistill report runs/sst2
+    """
+    from tinydistill.report.page import redraw
+
+    for path in redraw(run):
+        print(f"report: {path}")
+
+
+@app.command("compare")
+@exit_on_user_error(resumable=False)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, each with its report.json.")],
+    how: Annotated[str, typer.Option("--format", help="`text`, `markdown` or `csv`.")] = "text",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page there too, with pictures of scores against sizes and latencies.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Set the models of runs side by side: the settings in which they differ, scores, sizes and latencies.
+
+    Example: python -m tinydistill compare runs/sst2-seed1 runs/sst2-seed2 --html comparison.html
+    """
+    from tinydistill.report.comparing import read_runs, to_table, write_page
+
+    models = read_runs(runs)
+    print(to_table(models, how))
+    if html is not None:
+        write_page(models, html)
+        if how == "text":
+            print(f"\npage: {html}")
 
 
 @app.command("parameters")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -13,7 +14,7 @@ from tinydistill.encoders.limits import accepted_inputs
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one batch took, in milliseconds, for each model by name."""
+    """How long one batch took, in milliseconds, by models' names: medians, or the 95th percentile."""
 
     batch_size: int
     length: int  # pieces of every sentence
@@ -22,6 +23,8 @@ class Timing:
     precision: str
     ms_per_batch: dict[str, float]
     ms_per_sentence: dict[str, float]
+    p95_ms_per_batch: dict[str, float]  # of 95 % of the passes at most
+    passes: int  # of each model
 
 
 SECONDS = 1.0  # spent on each batch size
@@ -45,6 +48,8 @@ def measure(models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Seq
                 precision="float32",
                 ms_per_batch=medians,
                 ms_per_sentence={name: median / batch_size for name, median in medians.items()},
+                p95_ms_per_batch={name: 1000 * float(np.percentile(taken, 95)) for name, taken in times.items()},
+                passes=len(next(iter(times.values()))),
             )
         )
     return timings

@@ -212,6 +212,7 @@ class PhaseRun:
             "best_step": trainer.state.best_global_step if keeps_best else None,
             "dev": dev,
             "losses": [entry for entry in history if "loss" in entry],
+            "evaluations": [{"step": entry["step"], **own} for entry in history if (own := _without_prefix([entry]))],
         }
         self._keep(distiller, dev)
         processes.wait()  # until all have read the best checkpoint, which goes with the others

@@ -16,7 +16,7 @@ from tinydistill.options import Options
 from tinydistill.phase_run import PhaseRun
 from tinydistill.phases import PHASES, Phase
 from tinydistill.preparation import check_ahead
-from tinydistill.report import print_report, print_scores
+from tinydistill.report.measure import print_report, print_scores
 from tinydistill.runs import PhaseFolder
 from tinydistill.settings import TAKEN
 from tinydistill.trackers import trackers

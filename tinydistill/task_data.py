@@ -1,6 +1,7 @@
 """The splits of a task, found, read and encoded."""
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,12 @@ def load_dev(kind: TaskKind, options: Options, tokenizer: PreTrainedTokenizerBas
         doubts_about_words(table, tokenizer)
     lengths = Lengths(options.max_length, options.doc_stride)
     return {split: kind.encode(table, tokenizer, lengths, cache) for split, table in tables.items()}
+
+
+def texts_of_rows(kind: TaskKind, options: Options, split: str, rows: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """The texts of some rows of a dev split, by their numbers in its encoded dataset, from 0."""
+    table, wanted = _open_dev(kind, options)[split], set(rows)
+    return {number: row.texts for number, row in enumerate(table) if number in wanted} if wanted else {}
 
 
 def _open_dev(kind: TaskKind, options: Options) -> dict[str, Split]:

@@ -318,7 +318,7 @@ def state():
 before = state()
 import tinydistill
 from tinydistill import DistillationTrainer, Objective, Phase, distill
-import tinydistill.encoders.cpu.int8, tinydistill.predict, tinydistill.report, augment.augmenter
+import tinydistill.encoders.cpu.int8, tinydistill.predict, tinydistill.report.measure, augment.augmenter
 after = state()
 assert before == after, [pair for pair in zip(before, after) if pair[0] != pair[1]]
 """

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 import run_tinybert
 from glue_tasks import TASKS, UserError
 from tinydistill.kinds import kind_of
-from tinydistill.report import to_markdown
+from tinydistill.report.markdown import to_markdown
 from tinydistill.settings import resolve
 from tinydistill.task_data import load_data
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from glue_tasks.rows import Split
 from glue_tasks.task import Task
+from tinydistill.kinds.units import Units
 from tinydistill.outputs import Outputs
 
 Batch = dict[str, Tensor]
@@ -69,6 +70,13 @@ class TaskKind(Protocol):
     def details(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig) -> dict[str, Any]:
         """What else a report shows of a model, such as the scores of each type of entity; {} if nothing."""
 
+    def units(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Units:
+        """What a bootstrap draws of labelled data, whose `score` of outputs (P, C) was `scores`: a threshold stays as
+        it is there."""
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> "Classes | None":
+        """The probabilities of labels, where each row of outputs (P, C) has one label, else None."""
+
     def chance(self, data: Dataset) -> float:
         """The main metric of what is done without reading: the best constant answer, or a random one."""
 
@@ -91,6 +99,14 @@ class TaskKind(Protocol):
 
     def write(self, answers: "Answers", path: Path) -> None:
         """Write the predictions, each file whole or not at all."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Of each row of outputs, an example or a token, which label it has."""
+
+    probabilities: np.ndarray  # (P, C), float64
+    gold: np.ndarray  # (P,), ids
 
 
 @dataclass(frozen=True)

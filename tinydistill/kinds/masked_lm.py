@@ -19,7 +19,8 @@ from glue_tasks.errors import UserError
 from glue_tasks.rows import Split
 from glue_tasks.task import Task
 from tinydistill.data import Collator
-from tinydistill.kinds.kind import Answers, Batch, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.units import Units
 from tinydistill.outputs import COUNTED, OfMaskedPieces, Outputs
 
 
@@ -68,6 +69,19 @@ class MaskedLM:
 
     def details(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig) -> dict[str, Any]:
         return {}
+
+    def units(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Units:
+        """The masked pieces, each by itself."""
+
+        def of_draws(weights: np.ndarray) -> dict[str, np.ndarray]:
+            likelihood, accuracy = (weights @ outputs.astype(np.float64) / weights.sum(1, keepdims=True)).T
+            perplexity = np.exp(np.minimum(-likelihood, _MOST_NATS))
+            return {"masked_accuracy": accuracy, "masked_loss": -likelihood, "pseudo_perplexity": perplexity}
+
+        return Units("masked pieces", np.ones(len(outputs), dtype=np.int64), "pieces", of_draws)
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return None
 
     def chance(self, data: Dataset) -> float:
         """Of the piece that is masked most often."""

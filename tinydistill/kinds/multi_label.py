@@ -14,8 +14,10 @@ from transformers import PreTrainedConfig
 
 from glue_tasks.metrics import METRICS
 from glue_tasks.task import Task
+from tinydistill.kinds import units
 from tinydistill.kinds.kind import Doubts
 from tinydistill.kinds.sentences import Sentences, head_of_labels
+from tinydistill.kinds.units import Scores
 
 THRESHOLD = "multi_label_threshold"  # in a model's configuration
 _UNKNOWN = 0.5  # of a model that states none
@@ -52,6 +54,13 @@ class MultiLabel(Sentences):
             threshold = best_threshold(chances, references)
         predictions = (chances >= threshold).astype(np.int64)
         return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
+
+    def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
+        return units.of_label_sets(self.chosen(outputs, scores["threshold"]), references, self.task.metrics)
+
+    def chosen(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        """(N, C) of 0 and 1, the labels whose probability reaches the threshold."""
+        return (expit(outputs.astype(np.float64)) >= threshold).astype(np.int64)
 
     def chance(self, data: Dataset) -> float:
         references, metric = self.references(data), METRICS[self.task.main_metric]

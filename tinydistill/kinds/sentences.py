@@ -20,9 +20,10 @@ from glue_tasks.writers import TableWriter
 from tinydistill import label_order
 from tinydistill.activations import doubt_of_values
 from tinydistill.data import Collator, column, encode
-from tinydistill.kinds import submissions
-from tinydistill.kinds.kind import Answers, Batch, Collate, Doubts, Lengths
+from tinydistill.kinds import submissions, units
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
 from tinydistill.kinds.luck import beats_shuffles
+from tinydistill.kinds.units import Scores, Units
 from tinydistill.outputs import OfExamples, Outputs
 
 
@@ -80,6 +81,16 @@ class Sentences:
     def details(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig) -> dict[str, Any]:
         return {}
 
+    def units(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Units:
+        return Units("rows", column(data, "length"), "pieces", self.drawn(outputs, self.references(data), scores))
+
+    def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
+        """`metrics` of draws of rows; `scores` are those of all rows."""
+        raise NotImplementedError
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return None
+
     def beats_chance(self, outputs: np.ndarray, data: Dataset) -> bool:
         metric, gold = self.task.main_metric, self.references(data)
         if self.metrics(outputs, gold)[metric] <= self.chance(data):
@@ -135,6 +146,12 @@ class Classification(Sentences):
     def metrics(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
         return {name: METRICS[name](outputs.argmax(axis=-1), references) for name in self.task.metrics}
 
+    def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
+        return units.of_labels(outputs.argmax(axis=-1), references, self.task.num_labels, self.task.metrics)
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return Classes(softmax(outputs.astype(np.float64), axis=-1), self.references(data))
+
     def chance(self, data: Dataset) -> float:
         references, metric = self.references(data), METRICS[self.task.main_metric]
         return max(metric(np.full(len(references), label), references) for label in range(self.task.num_labels))
@@ -168,6 +185,9 @@ class Regression(Sentences):
 
     def metrics(self, outputs: np.ndarray, references: np.ndarray, config: PreTrainedConfig | None = None) -> dict:
         return {name: METRICS[name](outputs[:, 0], references) for name in self.task.metrics}
+
+    def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
+        return units.of_values(outputs[:, 0], references, self.task.metrics)
 
     def chance(self, data: Dataset) -> float:
         return 0.0

@@ -31,7 +31,8 @@ from tinydistill.data import (
     piece_columns,
     rows_beside,
 )
-from tinydistill.kinds.kind import Answers, Batch, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.units import Units, of_means
 from tinydistill.outputs import COUNTED, OfSpans, Outputs
 from tinydistill.pieces import Frame, Pieces, pieces_of
 from tinydistill.span_decoding import Decoded, Window
@@ -141,14 +142,21 @@ class Spans:
     def score(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig | None = None) -> dict[str, float]:
         """The task's metrics; where questions may have no answer at the model's threshold, or at the best one for
         these questions, and which it is."""
+        threshold = getattr(config, THRESHOLD, None) if config is not None else None
+        scores, threshold = self._scored(outputs, data, threshold)
+        return self._means(scores) | ({} if threshold is None else {"threshold": threshold})
+
+    def _scored(
+        self, outputs: np.ndarray, data: Dataset, threshold: float | None
+    ) -> tuple[list[SpanScore], float | None]:
+        """Of each question, at this threshold or at the best one, and which it is; None where all have an answer."""
         questions, decoded = rows_beside(data), self.decoded(outputs, data)
         texts = _texts(decoded, questions["context"])
         answers = questions["answers"]
         scores = [self.metric(text, known) for text, known in zip(texts, answers, strict=True)]
         if not self.task.may_lack_answer:
-            return self._means(scores)
+            return scores, None
         nulls = _null_scores(decoded)
-        threshold = getattr(config, THRESHOLD, None) if config is not None else None
         if threshold is None:
             values = [self._main(each) for each in scores]
             threshold = no_answer_threshold(values, [bool(known) for known in answers], nulls).threshold
@@ -156,7 +164,16 @@ class Spans:
             self.metric("", known) if null > threshold else score
             for score, known, null in zip(scores, answers, nulls, strict=True)
         ]
-        return self._means(scores) | {"threshold": threshold}
+        return scores, threshold
+
+    def units(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Units:
+        of_questions, _ = self._scored(outputs, data, scores.get("threshold"))
+        columns = dict(zip(SpanScore._fields, np.array(of_questions).reshape(-1, 2).T, strict=True))
+        lengths = np.array([len(context) for context in rows_beside(data)["context"]], dtype=np.int64)
+        return Units("questions", lengths, "characters", of_means({name: columns[name] for name in self.task.metrics}))
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return None
 
     def _means(self, scores: Sequence[SpanScore]) -> dict[str, float]:
         means = dict(zip(SpanScore._fields, np.mean(scores, axis=0).tolist(), strict=True))

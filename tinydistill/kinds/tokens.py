@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
+from scipy.special import softmax
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -34,9 +35,10 @@ from tinydistill.data import (
     flat_column,
     piece_columns,
 )
-from tinydistill.kinds.kind import Answers, Batch, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
 from tinydistill.kinds.luck import beats_shuffles
 from tinydistill.kinds.sentences import head_of_labels
+from tinydistill.kinds.units import Units, of_entities
 from tinydistill.outputs import COUNTED, OfTokens, Outputs
 from tinydistill.pieces import Frame, pieces_of
 from tinydistill.token_windows import by_token, windows
@@ -151,6 +153,20 @@ class Tokens:
             name: {"precision": of.precision, "recall": of.recall, "f1": of.f1, "entities": of.known}
             for name, of in scores.items()
         }
+
+    def units(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Units:
+        found, known = (
+            [set(read_entities(tags)) for tags in self.sentences(labels, data)]
+            for labels in (outputs.argmax(-1), flat_column(data, "labels"))
+        )
+        counts = [(len(own & gold), len(own), len(gold)) for own, gold in zip(found, known, strict=True)]
+        rows = column(data, "row")
+        sizes = np.bincount(np.unique(rows, return_inverse=True)[1], weights=counted_outputs(data))
+        drawn = of_entities(np.array(counts).reshape(-1, 3), self.task.metrics)
+        return Units("sentences", sizes.astype(np.int64), "tokens", drawn)
+
+    def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return Classes(softmax(outputs.astype(np.float64), axis=-1), flat_column(data, "labels"))
 
     def chance(self, data: Dataset) -> float:
         """0: there is no constant answer that finds an entity."""

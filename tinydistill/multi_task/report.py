@@ -1,22 +1,27 @@
-"""The report of a run of several tasks: each task's table beside its teacher, and the mean of what is kept."""
+"""What is measured of a run of several tasks: each task's models beside its teacher, and the mean of what is kept."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinydistill import latency, processes, report
+from tinydistill import latency, processes
 from tinydistill.encoders.precision import device
 from tinydistill.latency import Timing
 from tinydistill.models import load_fine_tuned, weights_digest
 from tinydistill.phases import Phase
 from tinydistill.preparation import digest_of
+from tinydistill.report.markdown import table, to_text
+from tinydistill.report.markdown_of_tasks import means
+from tinydistill.report.measure import beside_teacher, floor_of
+from tinydistill.report.models import describe
+from tinydistill.report.page import FILES, save
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Plan
 
 
 def write_report(plan: Plan, phases: Mapping[str, Phase]) -> dict[str, Any]:
-    """Measure each task's teacher and every finished student on it; write both files.
+    """Measure each task's teacher and every finished student on it; write the report's files.
 
     Returns the content of `report.json`: what a report of a single task has is in `tasks`, and in `mean` the means over
     the tasks, of each student.
@@ -44,10 +49,11 @@ def write_report(plan: Plan, phases: Mapping[str, Phase]) -> dict[str, Any]:
         paths = {name: str(output / name / task) for name in students}
         models[task] |= {name: load_fine_tuned(path, part.task)[0] for name, path in paths.items()}
         own = {name: model.to(device()) for name, model in models[task].items()}
-        entries[task] = report.describe(part.task, part.options, own, part.options.teachers | paths)
+        floor = floor_of({name: phases[name] for name in students})
+        entries[task] = describe(part.task, part.options, own, part.options.teachers | paths, floor)
     times = _times(plan, models, students)
     tasks = {
-        task: {"task": task, **report.beside_teacher(part.task, part.options, entries[task], times[task])}
+        task: {"task": task, **beside_teacher(part.task, part.options, entries[task], times[task])}
         for task, part in plan.parts.items()
     }
     found = {
@@ -63,7 +69,7 @@ def write_report(plan: Plan, phases: Mapping[str, Phase]) -> dict[str, Any]:
         for entry in tasks.values():
             made_from = runs[name]["settings"]["student"]
             entry["students"][name] |= {"title": phases[name].title or name, "made_from": made_from}
-    report.save(found, _to_markdown(found), output)
+    save(found, output)
     return found
 
 
@@ -83,7 +89,10 @@ def _times(plan: Plan, models: Mapping[str, Mapping[str, Any]], students: list[s
     return {
         task: [
             dataclasses.replace(
-                each, ms_per_batch=of_task(each.ms_per_batch, task), ms_per_sentence=of_task(each.ms_per_sentence, task)
+                each,
+                ms_per_batch=of_task(each.ms_per_batch, task),
+                ms_per_sentence=of_task(each.ms_per_sentence, task),
+                p95_ms_per_batch=of_task(each.p95_ms_per_batch, task),
             )
             for each in timings
         ]
@@ -106,37 +115,16 @@ def _mean(plan: Plan, tasks: Mapping[str, dict[str, Any]], student: str) -> dict
     }
 
 
-def _means(found: dict[str, Any]) -> list[list[str]]:
-    """A table, as text."""
-    rows = [["mean of the tasks", "score", "teacher", "kept"]]
-    for name, mean in found["mean"].items():
-        title = next(iter(found["tasks"].values()))["students"][name]["title"]
-        kept = "" if mean["score_kept"] is None else f"{mean['score_kept']:.1%}"
-        rows.append([title, f"{mean['score']:.4f}", f"{mean['teacher']:.4f}", kept])
-    return rows
-
-
-def _to_markdown(found: dict[str, Any]) -> str:
-    """The report as a page."""
-    tasks = found["tasks"]
-    lines = [f"# {found['task']}: distillation report", "", *report.table_lines(_means(found))]
-    for task, own in tasks.items():
-        lines += ["", f"## {task}", "", *report.table_lines(report.table(own)), *report.detail_lines(own)]
-    first = next(iter(tasks))
-    lines += ["", f"Of {first}: {report.latency_line(tasks[first])}"]
-    return "\n".join([*lines, *report.phase_lines(found)])
-
-
 def print_report(plan: Plan, phases: Mapping[str, Phase]) -> None:
     """Write the report and show its tables."""
     if not processes.is_first():
         return
     found = write_report(plan, phases)
     for task, own in found["tasks"].items():
-        print(f"\n{task}\n{report.to_text(report.table(own))}")
-    print(f"\n{report.to_text(_means(found))}\n")
+        print(f"\n{task}\n{to_text(table(own))}")
+    print(f"\n{to_text(means(found))}\n")
     output = Path(plan.options.output_dir)
     for student in found["mean"]:
         print(f"{student}: {', '.join(str(output / student / task) for task in plan.parts)}")
-    for name in ("report.md", "report.json"):
+    for name in FILES:
         print(f"report: {output / name}")
