@@ -264,6 +264,8 @@ def predict(
 app.command("export")(serving_commands.export)
 app.command("latency")(serving_commands.latency)
 app.command("serve")(serving_commands.serve)
+
+
 @app.command("report")
 @exit_on_user_error(resumable=False)
 def report(

@@ -24,7 +24,7 @@ from tinydistill.encoders.limits import accepted_inputs
 from tinydistill.export import FLOAT, FORMATS, INT8, check_packages, quantise, write_graph
 from tinydistill.models import load_as_saved
 from tinydistill.onnx_model import OnnxModel
-from tinydistill.report import table_lines, to_text
+from tinydistill.report.markdown import table_lines, to_text
 from tinydistill.shapes import SHAPES, Shape, check_heads, mobilebert_config, parse, published_config
 
 LAYOUTS = ("text", "markdown", "csv", "json")

@@ -21,7 +21,7 @@ from glue_tasks.writers import whole_file
 from tinydistill import processes
 from tinydistill.options import Options
 from tinydistill.phases import PHASES
-from tinydistill.report import table_lines
+from tinydistill.report.markdown import table_lines
 from tinydistill.shapes import SHAPES
 
 CARD = "README.md"

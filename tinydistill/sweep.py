@@ -22,7 +22,7 @@ from tinydistill.option_fields import about
 from tinydistill.options import Options, Training
 from tinydistill.phases import Phase
 from tinydistill.preparation import check_ahead
-from tinydistill.report import table_lines, to_text
+from tinydistill.report.markdown import table_lines, to_text
 from tinydistill.run import Augment, check_folder
 from tinydistill.runs import PhaseFolder, versions
 from tinydistill.settings import Plan

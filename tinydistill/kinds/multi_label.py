@@ -56,9 +56,9 @@ class MultiLabel(Sentences):
         return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
 
     def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
-        return units.of_label_sets(self.chosen(outputs, scores["threshold"]), references, self.task.metrics)
+        return units.of_label_sets(self.label_sets(outputs, scores["threshold"]), references, self.task.metrics)
 
-    def chosen(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+    def label_sets(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
         """(N, C) of 0 and 1, the labels whose probability reaches the threshold."""
         return (expit(outputs.astype(np.float64)) >= threshold).astype(np.int64)
 

@@ -173,10 +173,10 @@ def _look_at_classes(
     for name, classes in known.items():
         of = outputs[name]
         if isinstance(kind, MultiLabel):
-            chosen = kind.chosen(of.values, entries[name]["dev"][main]["threshold"])
+            chosen = kind.label_sets(of.values, entries[name]["dev"][main]["threshold"])
             entries[name]["by_class"] = analysis.by_label(chosen, kind.references(of.data), labels)
             if teacher in outputs and name not in (*options.teachers, ENSEMBLE):
-                others = kind.chosen(outputs[teacher].values, entries[teacher]["dev"][main]["threshold"])
+                others = kind.label_sets(outputs[teacher].values, entries[teacher]["dev"][main]["threshold"])
                 entries[name]["agreement"] = float((chosen == others).mean())
         if classes is None:
             continue
