@@ -7,6 +7,7 @@ import typer
 
 from glue_tasks.command_line import Version, run_app
 from glue_tasks.errors import UserError, check_memory_limit, exit_on_user_error
+from tinydistill import serving_commands
 
 app = typer.Typer(
     help="Use the models that run_tinybert.py makes.",
@@ -127,7 +128,31 @@ def convert(
 @app.command("predict")
 @exit_on_user_error(resumable=False)
 def predict(
-    model: Annotated[str, typer.Option(help="Fine-tuned or distilled model: a folder or a hub id.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Fine-tuned or distilled model: a folder, one that `python -m tinydistill export` wrote, or a hub id."
+        ),
+    ],
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SENTENCE]...",
+            help="Label these sentences; a pair has a tab between its texts. Without them, or with --input -, lines "
+            "are read from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", help="Label the lines of this file instead; `-` is standard input.", show_default=False
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option("--format", help="Of labelled lines: `tsv`, a label and its probability, or `jsonl`."),
+    ] = "tsv",
     data_dir: Annotated[
         Path | None, typer.Option(help="The folder that holds TASK/test.tsv and so on.", show_default=False)
     ] = None,
@@ -142,7 +167,7 @@ def predict(
         Path | None,
         typer.Option(
             help="A file (a name with an ending), or a folder for files of the names that the benchmark's server "
-            "accepts. Default: the current folder.",
+            "accepts. Default: the current folder; of labelled lines, standard output.",
             show_default=False,
         ),
     ] = None,
@@ -183,6 +208,10 @@ def predict(
 
     Example: python -m tinydistill predict --model runs/sst2/prediction --task SST-2 --data-dir glue
 
+    Sentences that are given, or lines of a file or of standard input, are labelled as they come, a label and its
+    probability a line, in their order and in bounded memory: echo "what a film" | python -m tinydistill predict
+    --model runs/sst2/prediction
+
     With --question and --text, print the answer to one question: python -m tinydistill predict --model
     runs/squad/prediction --question "Who wrote it?" --text page.txt
     """
@@ -208,18 +237,31 @@ def predict(
                 place = f"characters {found['start']} to {found['end']}" if "start" in found else "no answer"
                 print(f"{found['text']}\t{place}, score {found['score']:.3f}, probability {found['probability']:.3f}")
         return
+    if sentences or input_file or data_dir is None:
+        from tinydistill.lines import label_lines
+
+        if data_dir is not None:
+            raise UserError("sentences come from --data-dir or from what is given beside it; give one of them")
+        of = choose_task(task, task_file) if task or task_file else None
+        with quiet():
+            given = (model, of, max_length or 0, batch_size, precision)
+            label_lines(sentences or [], input_file, output, overwrite, layout, *given)
+        return
+    if layout != "tsv":
+        raise UserError("--format is for lines that are labelled; a split is written as its benchmark takes it")
     chosen = choose_task(task, task_file)
-    if data_dir is None:
-        raise UserError("predict needs --data-dir, the folder with the task's files; or --question and --text")
     from tinydistill.predict import write_predictions
 
-    given = (chosen, model, data_dir, split, output, overwrite, *sizes, n_best)
     with quiet():
-        for written in write_predictions(*given):
+        for written in write_predictions(chosen, model, data_dir, split, output, overwrite, *sizes, n_best):
             cut = f" ({written.cut:,} cut at the maximum length)" if written.cut else ""
             print(f"{written.split}: {written.rows:,} predictions{cut} in {' and '.join(map(str, written.paths))}")
             for name, value in written.scores.items():
                 print(f"{written.split}: {name} {value!r}")
+
+
+app.command("export")(serving_commands.export)
+app.command("latency")(serving_commands.latency)
 
 
 @app.command("parameters")

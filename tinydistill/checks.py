@@ -8,6 +8,7 @@ from glue_tasks.errors import UserError
 from tinydistill.data import count_rows
 from tinydistill.encoders.limits import position_limit
 from tinydistill.kinds import TaskKind
+from tinydistill.onnx_model import OnnxModel
 
 
 def check_score(kind: TaskKind, name: str, outputs: np.ndarray, data: Dataset, required: bool = True) -> str:
@@ -58,6 +59,6 @@ def check_pieces(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, w
 
 def check_positions(model: PreTrainedModel | PreTrainedConfig, who: str, max_length: int) -> None:
     """Raises UserError if the model cannot read so many pieces."""
-    limit = position_limit(model)
+    limit = position_limit(model.config if isinstance(model, OnnxModel) else model)
     if limit is not None and max_length > limit:
         raise UserError(f"--max-length {max_length} is more than the {who}'s {limit} positions; use a shorter one")

@@ -20,6 +20,7 @@ from glue_tasks import labels
 from glue_tasks.entities import Scheme, find_scheme
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
+from tinydistill.onnx_model import OnnxModel
 from tinydistill.text_task import is_text
 
 ROWS = 500  # of dev are enough to tell orders apart where a model is asked for nothing else
@@ -114,8 +115,11 @@ def _names(config: PreTrainedConfig, name: str) -> tuple[str, ...]:
 def permute_outputs(model: PreTrainedModel, order: Sequence[int]) -> bool:
     """Output i becomes what output order[i] was, in the weights of the head themselves, so that a copy has it too.
 
-    Changes nothing and returns False unless exactly one linear layer outside the model's body gives the outputs.
+    Changes nothing and returns False unless exactly one linear layer outside the model's body gives the outputs. A
+    model without weights of its own reorders what it gives.
     """
+    if isinstance(model, OnnxModel):
+        return model.permute_outputs(order)
     body = set(model.base_model.modules())
     heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in body and m.out_features == len(order)]
     if len(heads) != 1:

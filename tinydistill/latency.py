@@ -27,7 +27,6 @@ class Timing:
 SECONDS = 1.0  # spent on each batch size
 
 
-@torch.inference_mode()
 def measure(models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Sequence[int] = (1, 32)) -> list[Timing]:
     """Latency of each model in float32 at each batch size: the median of forward passes taken in turns.
 
@@ -35,14 +34,7 @@ def measure(models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Seq
     """
     timings = []
     for batch_size in batch_sizes:
-        times: dict[str, list[float]] = {name: [] for name in models}
-        for model in models.values():
-            model.eval()
-            _seconds(model, batch_size, length)  # the first pass allocates
-        start = time.perf_counter()
-        while time.perf_counter() - start < SECONDS or any(len(taken) < 5 for taken in times.values()):
-            for name, model in models.items():
-                times[name].append(_seconds(model, batch_size, length))
+        times = take_turns(models, batch_size, length)
         medians = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
         timings.append(
             Timing(
@@ -56,6 +48,21 @@ def measure(models: Mapping[str, PreTrainedModel], length: int, batch_sizes: Seq
             )
         )
     return timings
+
+
+@torch.inference_mode()
+def take_turns(models: Mapping[str, PreTrainedModel], batch_size: int, length: int) -> dict[str, list[float]]:
+    """Seconds of each forward pass of each model, five of each at least, for as long as SECONDS; the first ones, which
+    allocate, are not among them."""
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        model.eval()
+        _seconds(model, batch_size, length)
+    start = time.perf_counter()
+    while time.perf_counter() - start < SECONDS or any(len(taken) < 5 for taken in times.values()):
+        for name, model in models.items():
+            times[name].append(_seconds(model, batch_size, length))
+    return times
 
 
 def _seconds(model: PreTrainedModel, batch_size: int, length: int) -> float:

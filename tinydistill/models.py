@@ -9,7 +9,15 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from glue_tasks.errors import UserError, warn_once
 from glue_tasks.task import Task
@@ -19,6 +27,7 @@ from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, permute_outputs, start_order
+from tinydistill.onnx_model import OnnxModel, is_onnx
 from tinydistill.text_task import is_text
 
 M = TypeVar("M", bound=nn.Module)
@@ -73,13 +82,52 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
 
 def load_fine_tuned(name: str, task: Task) -> tuple[PreTrainedModel, list[str]]:
     """A classifier fine-tuned on the task, in float32, its outputs in the task's order and as its
-    configuration means them; notes say what was done.
+    configuration means them; notes say what was done. That of an exported folder is run by ONNX Runtime.
 
     Raises UserError if it was saved without a head or has other labels.
     """
-    model = load_classifier(name, task, fresh_head=False)
+    model = _exported(name, task) if is_onnx(name) else load_classifier(name, task, fresh_head=False)
     notes = align(task, model, name, kind_of(task).head())
     return model, notes + [note for note in [apply_stated(model, name)] if note]
+
+
+def _exported(name: str, task: Task) -> OnnxModel:
+    """A model that was exported. Raises UserError if its head is of another kind than the task's."""
+    model, kind = OnnxModel(name), kind_of(task)
+    saved = (model.config.architectures or [""])[0]
+    if saved.partition("For")[2] != kind.auto_model.__name__.partition("For")[2]:
+        raise UserError(f"{name} is no fine-tuned {kind.head_name} but a {saved}; choose a model of {task.name}")
+    return model
+
+
+def load_as_saved(name: str) -> PreTrainedModel:
+    """A model with the head that its configuration names, in float32, whatever the task; or an exported one.
+
+    Raises UserError if the weights of the head are not there.
+    """
+    if is_onnx(name):
+        return OnnxModel(name)
+    saved = (load_config(name).architectures or [""])[0]
+    auto = next((of for head, of in _HEADS.items() if saved.endswith(head)), AutoModel)
+    model, info = load_model(auto, name)
+    lost = [key for key in info["missing_keys"] if auto is not AutoModel or "pooler" not in key]
+    lost += [key for key, *_ in info["mismatched_keys"]]
+    if lost:
+        raise UserError(
+            f"the weights of {name} do not fit its configuration, which says {saved or 'nothing of its head'}: "
+            f"{min(lost)} is missing or of another size; take both from the same model"
+        )
+    model.config.architectures = [type(model).__name__]
+    return model.eval()
+
+
+_HEADS = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+    "ForMaskedLM": AutoModelForMaskedLM,
+    "ForPreTraining": AutoModelForMaskedLM,  # as Google's checkpoints were saved
+}
 
 
 # Entries of a configuration that tell where a model came from, and not what it computes.

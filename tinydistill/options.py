@@ -483,6 +483,27 @@ class Options:
         50, "Steps between losses in the log. Default: 50.", group=RUN, unit="steps", above=0, decides="nothing"
     )
 
+    license: str = option(
+        "",
+        "Licence of the student, as its model card names it, such as `apache-2.0`. Default: none is named.",
+        group=RUN,
+        unit="name",
+        decides="nothing",
+        serves="best",
+        strict=True,
+    )
+    push_to_hub: str = option(
+        "",
+        "Upload the student with its model card to this repository of the hub, NAME/MODEL, which is made if need be. "
+        "Default: nothing is uploaded.",
+        group=RUN,
+        unit="repo_id",
+        decides="nothing",
+        in_recipe=False,
+        serves="best",
+        strict=True,
+    )
+
     def to_dict(self) -> dict[str, Any]:
         """What a recipe may set, for --dry-run."""
         return {field.name: getattr(self, field.name) for field, known in about(self) if known.in_recipe}

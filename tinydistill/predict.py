@@ -25,6 +25,7 @@ from tinydistill.kinds.kind import Answers, Lengths
 from tinydistill.known_words import doubts_about_words
 from tinydistill.label_order import ROWS, is_unnamed
 from tinydistill.models import load_fine_tuned
+from tinydistill.onnx_model import is_onnx, read_record
 from tinydistill.runs import PhaseFolder
 
 
@@ -157,7 +158,9 @@ def _wrong_count(task: Task, split: str, rows: int) -> str:
 
 
 def trained_with(model: str) -> dict[str, Any]:
-    """The settings that a model was trained with, if its folder is that of a phase."""
+    """The settings that a model was trained with, if its folder is that of a phase, or was exported from one."""
+    if is_onnx(model):
+        return read_record(model).get("trained_with", {})
     record = PhaseFolder(Path(model).parent, Path(model).name).read() or {}
     return record.get("settings", {})
 

@@ -49,6 +49,7 @@ _MINILM = "MiniLM (2002.10957), README"
 _TINYBERT = "TinyBERT (1909.10351), section 4.2"
 
 SHAPES: Mapping[str, PublishedShape] = {
+    "bert-base": PublishedShape(Shape(12, 768, 12, 3072), 30522, "110M", "BERT (1810.04805), section 3"),
     "tinybert-4l-312d": PublishedShape(Shape(4, 312, 12, 1200), 30522, "14.5M", _TINYBERT),
     "tinybert-6l-768d": PublishedShape(Shape(6, 768, 12, 3072), 30522, "67.0M", _TINYBERT),
     "minilm-6l-384d": PublishedShape(Shape(6, 384, 12, 1536), 30522, "22M", _MINILM),

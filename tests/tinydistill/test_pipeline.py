@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
@@ -55,6 +56,10 @@ def test_both_phases_and_the_report(finished: Path, teacher_dir: Path) -> None:
     page = (finished / "report.md").read_text(encoding="utf-8")
     assert "| distilled student |" in page
     assert f"{student['dev']['dev']['accuracy']:.4f}" in page
+    card = ModelCard.load(finished / "prediction" / "README.md")
+    assert card.data.eval_results[0].metric_value == round(student["dev"]["dev"]["accuracy"], 6)
+    assert "**intermediate** learns from attention and hidden" in card.text
+    assert str(finished) not in str(card)
 
 
 def test_phase_one_leaves_head_and_pooler_alone(finished: Path) -> None:

@@ -81,8 +81,13 @@ def test_tinybert_4l_is_published_with_its_shared_projection() -> None:
     assert int((parameters("tinybert-4l-312d", AutoModel) + projection) / 1e5) / 10 == 14.5
 
 
+def test_bert_base_is_published_in_round_figures() -> None:
+    assert parameters("bert-base", AutoModel) == 109_482_240  # of bert-base-uncased's configuration
+    assert SHAPES["bert-base"].published == "110M"
+
+
 def test_every_shape_is_counted() -> None:
-    assert {*MOBILEBERTS, *MASKED_LM, *BODY, "tinybert-4l-312d"} == SHAPES.keys()
+    assert {*MOBILEBERTS, *MASKED_LM, *BODY, "tinybert-4l-312d", "bert-base"} == SHAPES.keys()
 
 
 @pytest.mark.parametrize("name", SHAPES)

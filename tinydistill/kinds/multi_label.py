@@ -74,9 +74,13 @@ class MultiLabel(Sentences):
         return Doubts(serious=[f"the model {name} does not name its labels; they are taken in the order {order}"])
 
     def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
+        return [self.task.label_separator.join(names[i] for i in own) for own in self.chosen(outputs, config)]
+
+    def chosen(self, outputs: np.ndarray, config: PreTrainedConfig) -> list[list[int]]:
+        """At the model's threshold."""
         threshold = getattr(config, THRESHOLD, _UNKNOWN)
         chosen = expit(outputs.astype(np.float64)) >= threshold
-        return [self.task.label_separator.join(names[int(i)] for i in np.flatnonzero(row)) for row in chosen]
+        return [np.flatnonzero(row).tolist() for row in chosen]
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
         return expit(outputs.astype(np.float64))

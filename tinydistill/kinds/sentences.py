@@ -104,6 +104,10 @@ class Sentences:
         """What is written for each example. names: what is written for each label."""
         raise NotImplementedError
 
+    def chosen(self, outputs: np.ndarray, config: PreTrainedConfig) -> list[list[int]]:
+        """The ids of each example's labels; none where outputs (N, C) are values."""
+        return [[] for _ in outputs]
+
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
         """(N, C) in float64, or None where outputs are no probabilities of labels."""
         raise NotImplementedError
@@ -141,7 +145,10 @@ class Classification(Sentences):
         return Doubts([note], [label_order.doubt(self.task, name, outputs, references)] if unnamed else [])
 
     def answers(self, outputs: np.ndarray, config: PreTrainedConfig, names: Sequence[str]) -> list[str]:
-        return [names[label] for label in outputs.argmax(axis=-1)]
+        return [names[label] for (label,) in self.chosen(outputs, config)]
+
+    def chosen(self, outputs: np.ndarray, config: PreTrainedConfig) -> list[list[int]]:
+        return [[label] for label in outputs.argmax(axis=-1).tolist()]
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
         return softmax(outputs.astype(np.float64), axis=-1)
