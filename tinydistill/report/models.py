@@ -158,8 +158,8 @@ def _compare(
             for name in entries:
                 # A model's tokenizer decides windows, never which rows there are: all have as many.
                 if other and name != other and name not in options.teachers and name != ENSEMBLE and drawn[name]:
-                    scores = (entries[each]["dev"][main][metric] for each in (name, other))
-                    tested = statistics.paired(*scores, drawn[name][metric], drawn[other][metric])
+                    own, theirs = (entries[each]["dev"][main][metric] for each in (name, other))
+                    tested = statistics.paired(own, theirs, drawn[name][metric], drawn[other][metric])
                     to = "teacher" if other == teacher else other
                     entries[name][key] = {"metric": metric, "split": main, "to": to, **tested}
     _look_at_classes(kind, options, entries, outputs[main], teacher)
