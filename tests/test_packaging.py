@@ -62,6 +62,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     packages = ("augment", "glue_tasks", "tinydistill")
     ours = {str(path.relative_to(ROOT)) for package in packages for path in (ROOT / package).rglob("*.py")}
     ours |= {str(path.relative_to(ROOT)) for path in (ROOT / "tinydistill" / "report" / "templates").iterdir()}
+    ours |= {"tinydistill/serving/page.html"}
     typed = {f"{package}/py.typed" for package in packages}
     assert {name for name in names if ".dist-info/" not in name} == {"run_tinybert.py", *ours, *typed}
 
