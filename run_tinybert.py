@@ -97,7 +97,7 @@ def _run(given: dict[str, Any]) -> None:
 def _train(names: Sequence[str], plan: Any, augment: Any = None) -> Path:
     """Run phases; gives the last one's folder."""
     phases = [plan.phases[name] for name in names]
-    if phases[0].reads_text:
+    if len(phases) == 1 and phases[0].reads_text:
         from tinydistill.general import run as run_on_text
 
         return run_on_text(phases[0], plan.options)

@@ -5,6 +5,7 @@ other. Models are served one at a time, each as it is, as ONNX and in 8 bits. Ev
 `predict` says of the sentence alone; one is wrong if its label is another one and the model was surer than by a
 hundredth. Clients and server share the machine.
 
+    python -m benchmarks.serving
     python -m benchmarks.serving --teacher runs/sst2/teacher --student runs/sst2/prediction
 """
 
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.machine import check_inputs
 from glue_tasks import get_task
@@ -31,14 +34,16 @@ from glue_tasks.places import find_file
 from tinydistill.export import exported
 from tinydistill.lines import LineReader
 
+MODEL = Path("../shared/models/minilm-l6-h384-mlm")
 FORMATS = ("torch", "onnx", "onnx-int8")
 _SURE = 0.01  # of a probability, above that of chance
 
 
 @exit_on_user_error(resumable=False)
 def main(
-    teacher: Annotated[Path, typer.Option(help="A fine-tuned model.")],
-    student: Annotated[Path, typer.Option(help="Its student.")],
+    teacher: Annotated[Path | None, typer.Option(help="A fine-tuned model. Default: --model, a fresh head.")] = None,
+    student: Annotated[Path | None, typer.Option(help="Its student. Default: three blocks of --model.")] = None,
+    model: Annotated[Path, typer.Option(help="Encoder of which the defaults are made.")] = MODEL,
     data_dir: Annotated[Path, typer.Option(help="The folder that holds SST-2.")] = Path("../shared/data/glue"),
     clients: Annotated[str, typer.Option(help="How many ask at once.")] = "1,8,32",
     seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
@@ -46,16 +51,19 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/serving.json"),
 ) -> None:
     """Serve each model in each format to so many clients at once."""
-    check_inputs(teacher=teacher, student=student, data_dir=data_dir)
+    check_inputs(**{name: path for name, path in {"teacher": teacher, "student": student}.items() if path})
+    check_inputs(model=model, data_dir=data_dir)
     task = get_task("SST-2")
     table = open_table(task, find_file(task, data_dir, "dev"), "dev")
     sentences = [row.texts[0] for row in table]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for who, model in (("teacher", teacher), ("student", student)):
-            with exported(str(model), Path(scratch) / who, list(FORMATS[1:])):
+        chosen = {"teacher": teacher, "student": student}
+        for who, blocks in (("teacher", 0), ("student", 3)):
+            served = chosen[who] or _fresh(model, blocks, Path(scratch) / f"{who}-model")
+            with exported(str(served), Path(scratch) / who, list(FORMATS[1:])):
                 pass
-            folders = {name: model if name == "torch" else Path(scratch) / who / name for name in FORMATS}
+            folders = {name: served if name == "torch" else Path(scratch) / who / name for name in FORMATS}
             for name, folder in folders.items():
                 expected = [answer.to_dict() for answer in LineReader(str(folder)).answers([(s,) for s in sentences])]
                 with _served(folder, threads) as (host, port):
@@ -66,6 +74,17 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({"threads": threads, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     print(_table(rows))
+
+
+def _fresh(model: Path, blocks: int, folder: Path) -> Path:
+    """A classifier of SST-2 with a fresh head, which answers as fast as a trained one. blocks: 0 is all."""
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": blocks} if blocks else {}
+    named = {"id2label": dict(enumerate(get_task("SST-2").labels)), "num_labels": 2}
+    made = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32, **sizes, **named)
+    made.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
 
 
 @contextmanager

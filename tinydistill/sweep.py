@@ -142,7 +142,8 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
     students = [phase.name for phase in phases if not phase.makes_teacher]
     chosen = cells(plan.options, [plan.phases[name] for name in students])
     plans = [resolve(cell) for cell in chosen]
-    task = text_task(phases[0].trains_head) if phases[0].reads_text else plan.task
+    on_text = len(phases) == 1 and phases[0].reads_text
+    task = text_task(phases[0].trains_head) if on_text else plan.task
     for each in plans:
         check_folder(dataclasses.replace(each.options, seeds="", sweep=()))
         check_ahead([each.phases[name] for name in names], task, each.options)

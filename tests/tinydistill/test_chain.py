@@ -100,7 +100,7 @@ def test_a_chain_that_makes_its_teacher_is_resumed(
 ) -> None:
     """From the middle of its second stage, into the same student."""
     how = ["--pretrained", str(masked_lm_dir), "--teacher-epochs", "1", "--allow-weak-teacher", "--chain", LONG,
-           *both_phases("1", "1e-2")]  # fmt: skip
+           "--eval-steps", "1", *both_phases("1", "1e-2")]  # fmt: skip
     run("all", data_dir, tmp_path / "usual", *how)
     steps = record(tmp_path / "usual" / "half" / "small" / "prediction")["steps"]
     assert record(tmp_path / "usual" / "half" / "prediction")["steps"] == steps

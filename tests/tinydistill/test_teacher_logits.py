@@ -66,7 +66,8 @@ def test_each_row_has_its_own(
     expected = predict(teacher, data, collate, "float32", batch_size=8)  # by packed products: equal to rounding
     np.testing.assert_allclose(stored, expected, rtol=0, atol=1e-7)
     assert len(np.unique(stored.round(6), axis=0)) > 10  # or their order would tell nothing
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".arrow", ".json"]  # "" is the data's cache
+    # "" is the data's cache.
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".arrow", ".json", ".lock"]
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 6, 14])

@@ -69,7 +69,8 @@ def _reads_padding(model: PreTrainedModel, embedding: nn.Embedding) -> bool:
     try:
         given = with_padding_behind(model.base_model)
         with torch.enable_grad():
-            states = model.base_model(**given).last_hidden_state[given["attention_mask"].bool()].double()  # (N, D)
+            mask = given["attention_mask"].bool()  # (1, L); some architectures make a row longer than it is given
+            states = model.base_model(**given).last_hidden_state[:, : mask.shape[1]][mask].double()  # (N, D)
             uneven = torch.linspace(1, 2, states.numel(), dtype=states.dtype, device=states.device)
             (gradient,) = torch.autograd.grad((states.flatten() * uneven).sum(), words[:1])
     except Exception:  # a model that cannot take such a row is told of where it is used
@@ -77,4 +78,4 @@ def _reads_padding(model: PreTrainedModel, embedding: nn.Embedding) -> bool:
     finally:
         handle.remove()
         model.train(was_training)
-    return bool(gradient[~given["attention_mask"].bool()].any())
+    return bool(gradient[:, : mask.shape[1]][~mask].any())
