@@ -103,7 +103,7 @@ class MemoryWatch:
 
 
 class ProcessesWatch(MemoryWatch):
-    """The same, and what the processes that this one has started hold: all of them together, and the largest."""
+    """The same, and what the processes that this one starts meanwhile hold: all of them together, and the largest."""
 
     workers_anonymous_mb: int
     workers_mapped_mb: int
@@ -112,10 +112,11 @@ class ProcessesWatch(MemoryWatch):
 
     def __init__(self, every: float = 0.1):  # it looks through all processes of the machine
         super().__init__(every)
+        self._others = set(_started_by(os.getpid()))
 
     def _now(self) -> tuple[float, ...]:
         held = []
-        for process in _started_by(os.getpid()):
+        for process in set(_started_by(os.getpid())) - self._others:
             with contextlib.suppress(OSError, KeyError):  # it has just ended
                 held.append(_held_mb(process))
         anonymous, mapped = zip(*held, strict=True) if held else ((), ())

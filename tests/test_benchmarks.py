@@ -76,14 +76,17 @@ def test_memory_that_comes_and_goes_is_seen(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
 def test_memory_of_other_processes_is_seen() -> None:
     holds = "import sys; held = b'1' * (80 << 20); print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    before = subprocess.Popen([sys.executable, "-c", holds.replace("80", "200")], **pipes)  # type: ignore[call-overload]
+    before.stdout.readline()
     with ProcessesWatch(every=0.02) as memory:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         others = [subprocess.Popen([sys.executable, "-c", holds], **pipes) for _ in range(2)]  # type: ignore[call-overload]
         for other in others:
             other.stdout.readline()
         time.sleep(1.0)  # of a busy machine
         for other in others:
             other.communicate()
+    before.communicate()
     assert 80 <= memory.largest_worker_mb < 120
     assert 160 <= memory.workers_anonymous_mb < 240
     assert memory.anonymous_mb < 50
