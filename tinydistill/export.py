@@ -26,8 +26,9 @@ from glue_tasks.writers import write_json
 from tinydistill.encoders.limits import accepted_inputs, position_limit
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.encoders.tokenizer import load_tokenizer
+from tinydistill.extras import import_extra
 from tinydistill.models import load_as_saved, weights_digest
-from tinydistill.onnx_model import GRAPH, RECORD, import_extra, is_onnx
+from tinydistill.onnx_model import GRAPH, RECORD, is_onnx
 from tinydistill.runs import PhaseFolder, versions
 
 FLOAT, INT8 = "onnx", "onnx-int8"
@@ -88,7 +89,7 @@ def exported(
 
 def check_packages() -> None:
     """Raises UserError if a package of the extra is not installed."""
-    import_extra(*_PACKAGES)
+    import_extra("onnx", *_PACKAGES)
 
 
 def _check_place(folder: Path, overwrite: bool) -> None:
@@ -169,7 +170,7 @@ def write_graph(model: PreTrainedModel, inputs: Sequence[str], folder: Path) -> 
 
 def quantise(source: Path, folder: Path) -> None:
     """Write the graph of one folder in 8 bits into another."""
-    (tool,) = import_extra("onnxruntime.quantization")
+    (tool,) = import_extra("onnx", "onnxruntime.quantization")
     folder.mkdir(parents=True, exist_ok=True)
     with _silent():
         tool.quantize_dynamic(

@@ -3,7 +3,6 @@
 ONNX Runtime is the extra `tinydistill[onnx]`; only what loads such a model imports it.
 """
 
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from glue_tasks.errors import UserError
 from tinydistill.encoders.config import load_config
+from tinydistill.extras import import_extra
 
 GRAPH = "model.onnx"
 RECORD = "export.json"  # beside it: how it was made
@@ -40,20 +40,6 @@ def read_record(name: str) -> dict[str, Any]:
     return found
 
 
-def import_extra(*modules: str) -> list[Any]:
-    """The modules of the extra `onnx`. Raises UserError where one is not installed."""
-    found = []
-    for module in modules:
-        try:
-            found.append(importlib.import_module(module))
-        except ImportError:
-            package = module.partition(".")[0]
-            raise UserError(
-                f'ONNX needs the package {package}, which is not installed; pip install "tinydistill[onnx]"'
-            ) from None
-    return found
-
-
 class OnnxModel(nn.Module):
     """An exported model, for `evaluation.predict`, `latency.measure` and all that asks a model for its outputs alone.
 
@@ -73,7 +59,7 @@ class OnnxModel(nn.Module):
 
     def use_threads(self, threads: int = 0) -> None:
         """Load the graph anew for so many threads."""
-        (runtime,) = import_extra("onnxruntime")
+        (runtime,) = import_extra("onnx", "onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.inter_op_num_threads = 1

@@ -77,7 +77,7 @@ def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
     if options.seeds or options.sweep:
         raise UserError("--seeds and --sweep are of the command line and of one task; start a run for each")
     if options.chain:
-        parse_chain(options.chain, TAKEN)
+        parse_chain(options.chain, {*TAKEN, *(phase.name for phase in of_tasks)})
         if options.student:
             raise UserError("--chain names the students, and --student one more; leave --student out")
     if options.resume and options.overwrite:

@@ -147,12 +147,11 @@ def serve(
     from glue_tasks.task_file import choose_task
 
     check_memory_limit()
-    try:
-        from tinydistill.serving.server import listen, serve_app
-    except ImportError as error:
-        raise UserError(
-            f'serve needs the package {error.name}, which is not installed; pip install "tinydistill[serve]"'
-        ) from None
+    from tinydistill.extras import import_extra
+
+    import_extra("serve", "uvicorn", "fastapi", "prometheus_client")
+    from tinydistill.serving.server import listen, serve_app
+
     if precision not in ("auto", "bf16", "fp16", "float32"):
         raise UserError(f"--precision is {precision!r}; it can be auto, bf16, fp16 or float32")
     listening = listen(host, port)  # told before the model is loaded

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_tasks.errors import UserError
-from glue_tasks.writers import write_json
+from glue_tasks.writers import whole_file, write_json
 from tinydistill import processes
 from tinydistill.option_fields import about
 from tinydistill.options import Options, Training
@@ -138,6 +138,11 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
     options = dataclasses.replace(plan.options, seeds="", sweep=())
     if plan.parts:
         raise UserError("--seeds and --sweep are for one task; start a run of several tasks for each")
+    if options.push_to_hub:
+        raise UserError(
+            "--push-to-hub takes one student, and --seeds and --sweep make several; run them without it, then the best "
+            "one's settings with it"
+        )
     phases = [plan.phases[name] for name in names]
     students = [phase.name for phase in phases if not phase.makes_teacher]
     chosen = cells(plan.options, [plan.phases[name] for name in students])
@@ -202,7 +207,8 @@ def _tell(summary: dict[str, Any], output: Path) -> None:
     """Write `sweep.json` and `sweep.md`, and show the table."""
     write_json(output / "sweep.json", summary)
     rows, notes = table(summary), notes_on(summary)
-    (output / "sweep.md").write_text("\n".join(["# Runs", "", *table_lines(rows), "", *notes, ""]), encoding="utf-8")
+    with whole_file(output / "sweep.md") as partial:
+        partial.write_text("\n".join(["# Runs", "", *table_lines(rows), "", *notes, ""]), encoding="utf-8")
     print(f"\n{to_text(rows)}\n")
     for note in notes:
         print(note)

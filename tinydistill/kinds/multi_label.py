@@ -52,7 +52,7 @@ class MultiLabel(Sentences):
         threshold = getattr(config, THRESHOLD, None) if config is not None else None
         if threshold is None:
             threshold = best_threshold(chances, references)
-        predictions = (chances >= threshold).astype(np.int64)
+        predictions = self.label_sets(outputs, threshold)
         return {name: METRICS[name](predictions, references) for name in self.task.metrics} | {"threshold": threshold}
 
     def drawn(self, outputs: np.ndarray, references: np.ndarray, scores: Mapping[str, float]) -> Scores:
@@ -87,8 +87,7 @@ class MultiLabel(Sentences):
 
     def chosen(self, outputs: np.ndarray, config: PreTrainedConfig) -> list[list[int]]:
         """At the model's threshold."""
-        threshold = getattr(config, THRESHOLD, _UNKNOWN)
-        chosen = expit(outputs.astype(np.float64)) >= threshold
+        chosen = self.label_sets(outputs, getattr(config, THRESHOLD, _UNKNOWN))
         return [np.flatnonzero(row).tolist() for row in chosen]
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
