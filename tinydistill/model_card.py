@@ -116,7 +116,7 @@ def draw(task: Task, report: Mapping[str, Any], name: str, license: str = "", re
         base_model=_base_models(report, name) or None,
         datasets=[task.hub.repository] if task.hub else None,
         metrics=list(dict.fromkeys(_METRICS.get(metric, metric) for metric in task.metrics)),
-        tags=["tinydistill", "knowledge-distillation"],
+        tags=["tinydistill", *(["knowledge-distillation"] if _is_taught(report, name) else [])],
         model_name=repo_id or f"{student.get('title') or name} ({task.name})",
         eval_results=list(_results(task, student)),
     )
@@ -147,8 +147,9 @@ def _results(task: Task, student: Mapping[str, Any]) -> Iterator[EvalResult]:
 def _base_models(report: Mapping[str, Any], name: str) -> list[str]:
     """Hub ids of what the student started from, and of its teachers or what they were fine-tuned from; no folders."""
     found: list[str] = []
+    of_student = ("student", "teacher") if _is_taught(report, name) else ("student",)
     for phase, settings in _phases(report, name).items():
-        keys = ("pretrained",) if PHASES.get(phase) and PHASES[phase].makes_teacher else ("student", "teacher")
+        keys = ("pretrained",) if PHASES.get(phase) and PHASES[phase].makes_teacher else of_student
         for key in keys:
             of = settings.get(key) or ()
             found += [of] if isinstance(of, str) else list(of.values() if isinstance(of, Mapping) else of)
@@ -161,23 +162,50 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _phases(report: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
-    """Settings of the phases that made a student, by their names: those of its folder that made no other one."""
-    route = name.rpartition("/")[0]
-    return {
-        phase: settings
-        for phase, settings in report["settings"].items()
-        if phase == name or (phase not in report["students"] and phase.rpartition("/")[0] in ("", route))
-    }
+    """Settings of the phases that led to a student, by their names: those that it started from one after the other, and
+    what made the teacher, if it had one."""
+    route, _, last = name.rpartition("/")
+    led = [name]
+    while (before := _starts_from(report["settings"][led[0]], last)) and (
+        place := f"{route}/{before}" if route else before
+    ) in report["settings"]:
+        led.insert(0, place)
+        last = before
+    makers = [phase for phase in report["settings"] if phase in PHASES and PHASES[phase].makes_teacher]
+    if _is_taught(report, name):
+        led = [*makers, *led]
+    return {phase: report["settings"][phase] for phase in led}
+
+
+def _starts_from(settings: Mapping[str, Any], phase: str) -> str:
+    """What a phase's student is, `student` or the name of another phase; "" if that is not known."""
+    return str(settings.get("starts_from") or (PHASES[phase].starts_from if phase in PHASES else ""))
+
+
+def _is_taught(report: Mapping[str, Any], name: str) -> bool:
+    """Whether a student of a report learnt from a teacher, and not from gold labels alone."""
+    return any(each.get("feature") != "labels" for each in _of_phase(name, report["settings"][name]))
+
+
+def _of_phase(phase: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objectives of a phase, as a record has them; [] if they are not known."""
+    built_in = PHASES.get(phase.rpartition("/")[2])
+    return settings.get("objectives") or ([each.describe() for each in built_in.objectives] if built_in else [])
 
 
 def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Iterator[str]:
     student, teacher = report["students"][name], report["teacher"]
+    is_taught = _is_taught(report, name)
     title = repo_id.rpartition("/")[2] or f"{student.get('title') or name} of {task.name}"
     yield from (f"# {title}", "")
     yield (
         f"A small encoder of {student['parameters'] / 1e6:.1f} million parameters ({student['layers']} layers, "
-        f"{student['hidden_size']} wide) for {task.name}{f' ({task.summary})' if task.summary else ''}, distilled with "
-        f"TinyDistill from a teacher of {teacher['parameters'] / 1e6:.1f} million."
+        f"{student['hidden_size']} wide) for {task.name}{f' ({task.summary})' if task.summary else ''}, "
+        + (
+            f"distilled with TinyDistill from a teacher of {teacher['parameters'] / 1e6:.1f} million."
+            if is_taught
+            else "trained with TinyDistill on gold labels, without a teacher, to compare distilled students with."
+        )
     )
     yield from ("", "## Results", "", *table_lines(_table(task, teacher, student)), "")
     yield (
@@ -199,7 +227,8 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
     yield from ("## Limits", "")
     yield f"- It read at most {length} word pieces in training; longer texts are cut, or read in windows."
     yield f"- It answers as {task.name} is labelled, in the language {task.language!r}; other texts were not measured."
-    yield "- It copies what its teacher does, mistakes and biases included, and what the training data have of them."
+    copied = "its teacher does, mistakes and biases included, and what " if is_taught else ""
+    yield f"- It copies what {copied}the training data have of mistakes and biases."
     yield ""
 
 
@@ -213,8 +242,7 @@ def _table(task: Task, teacher: Mapping[str, Any], student: Mapping[str, Any]) -
 
 
 def _objectives(phase: str, settings: Mapping[str, Any]) -> str:
-    built_in = [objective.describe() for objective in PHASES[phase].objectives] if phase in PHASES else []
-    given = settings.get("objectives") or built_in
+    given = _of_phase(phase, settings)
     told = [f"{each['feature']} ({each['loss']})" if each.get("loss") else str(each["feature"]) for each in given]
     return " and ".join(told).replace("labels", "gold labels") or "its teacher"
 

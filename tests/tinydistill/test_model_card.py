@@ -82,6 +82,37 @@ def test_what_is_not_known_is_not_said() -> None:
     assert [each.metric_type for each in data.eval_results] == ["pearsonr", "spearmanr"]
 
 
+def test_a_student_without_a_teacher_says_so() -> None:
+    """And names no phase that did not lead to it."""
+    report = report_of(TASKS["SST-2"], Path("x"))
+    own = {**report["settings"]["prediction"], "teacher": "someone/teacher"}
+    report["settings"] |= {"intermediate": own, "baseline": own, "prediction": own}
+    report["phases"] |= dict.fromkeys(("intermediate", "baseline"), report["phases"]["prediction"])
+    report["students"]["baseline"] = {**report["students"]["prediction"], "title": "student without a teacher"}
+    floor = ModelCard(str(model_card.draw(TASKS["SST-2"], report, "baseline")))
+    assert "without a teacher, to compare distilled students with" in floor.text
+    assert "learns from gold labels" in floor.text
+    assert not any(
+        word in floor.text for word in ("distilled with TinyDistill", "**intermediate**", "its teacher does")
+    )
+    assert floor.data.tags == ["tinydistill"]
+    assert floor.data.base_model == ["huawei-noah/TinyBERT_General_4L_312D"]
+    taught = ModelCard(str(model_card.draw(TASKS["SST-2"], report, "prediction")))
+    assert [*re.findall(r"- \*\*(\w+)\*\*", taught.text)] == ["teacher", "intermediate", "prediction"]
+    assert "someone/teacher" in taught.data.base_model
+
+
+def test_the_phases_of_a_chains_stage() -> None:
+    report = report_of(TASKS["SST-2"], Path("x"))
+    own = report["settings"]["prediction"]
+    report["settings"] = {f"a/{name}": own for name in ("intermediate", "prediction")} | {"a/b/prediction": own}
+    report["phases"] = dict.fromkeys(report["settings"], report["phases"]["prediction"])
+    report["students"] = dict.fromkeys(("a/prediction", "a/b/prediction"), report["students"]["prediction"])
+    for name, phases in (("a/prediction", ["a/intermediate", "a/prediction"]), ("a/b/prediction", ["a/b/prediction"])):
+        card = ModelCard(str(model_card.draw(TASKS["SST-2"], report, name)))
+        assert re.findall(r"- \*\*([\w/]+)\*\*", card.text) == phases
+
+
 def sequences(task: Task) -> PreTrainedModel:
     torch.manual_seed(0)
     config = tiny_bert_config(layers=1)

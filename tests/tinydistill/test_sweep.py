@@ -61,6 +61,7 @@ MISTAKES = [
     (["--sweep", "teacher_phase.learning_rate=1,2"], "varies no setting"),
     (["--sweep", "batch_size=8,0"], "batch_size is 0; it must be more than 0"),
     (["--sweep", "student=init:layers=2,nothing-like-it"], "nothing-like-it"),
+    (["--seeds", "1,2", "--push-to-hub", "me/tiny"], "--push-to-hub takes one student"),
     (["--sweep", "temperature=1,2", "--resume", "--overwrite"], "exclude each other"),
 ]
 
