@@ -187,7 +187,7 @@ def measure_ours(case: Case) -> dict[str, Any]:
     compared = resolve(PRESETS[case.objectives].objectives, setup.kind.losses, own, {TEACHER: theirs})
     distiller = Distiller(setup.student, compared, {TEACHER: theirs.width}, setup.kind.outputs)
     _train(setup, distiller, _STEPS_TO_WARM_UP)
-    lengths = np.asarray(column(setup.data.train, "length"))
+    lengths = np.asarray(column(setup.data.train, "length"), dtype=np.int64)
     clock = Clock()
     _train(setup, distiller)
     wall, processor = clock.read()

@@ -23,7 +23,6 @@ from glue_tasks.errors import UserError, warn_once
 from glue_tasks.task import Task
 from tinydistill.activations import apply_stated, forget_activation
 from tinydistill.encoders.config import load_config, states_outputs
-from tinydistill.encoders.limits import depends_on_padding
 from tinydistill.encoders.weights import load_model
 from tinydistill.kinds import kind_of
 from tinydistill.label_order import align, permute_outputs, start_order
@@ -72,7 +71,7 @@ def load_classifier(name: str, task: Task, fresh_head: bool) -> PreTrainedModel:
         forget_activation(model.config)
     if fresh_head and (order := start_order(task, load_config(name), name)):
         permute_outputs(model, order)
-    if depends_on_padding(model):
+    if info["depends_on_padding"]:
         warn_once(
             f"the outputs of {name} change with the padding of a batch, as models of type {model.config.model_type!r} "
             "have it; train with --padding max_length, and expect other outputs at other lengths"

@@ -48,7 +48,7 @@ def depends_on_padding(model: PreTrainedModel) -> bool:
     model.eval()
     found = []
     try:
-        padded = with_padding_behind(model)
+        padded = _with_padding_behind(model)
         for given in ({name: values[:, :_PIECES] for name, values in padded.items()}, padded):
             logits = logits_of(model(**given))
             found.append(logits[:, :_PIECES] if logits.ndim == 3 else logits)
@@ -60,7 +60,7 @@ def depends_on_padding(model: PreTrainedModel) -> bool:
     return bool((alone - behind).abs().max() > _ALIKE * alone.abs().max())
 
 
-def with_padding_behind(model: PreTrainedModel) -> dict[str, Tensor]:
+def _with_padding_behind(model: PreTrainedModel) -> dict[str, Tensor]:
     """Inputs of one row: some pieces, and as many of padding behind them."""
     ids = torch.full((1, 2 * _PIECES), model.config.pad_token_id or 0, device=model.device)
     ids[:, :_PIECES] = model.config.vocab_size - 1 - torch.arange(_PIECES, device=model.device)

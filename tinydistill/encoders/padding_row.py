@@ -9,31 +9,35 @@ decoder is tied to the embeddings trains all rows, padding's too.
 import functools
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinydistill.encoders.limits import depends_on_padding, with_padding_behind
+from tinydistill.encoders.limits import depends_on_padding
 
 
-def zero_padding_row(model: PreTrainedModel) -> bool:
-    """Make the row zeros if with it a text's outputs no longer depend on its padding; whether anything was changed."""
-    if (row := _row_that_is_read(model)) is None or not row.any():
-        return False
+def zero_padding_row(model: PreTrainedModel) -> tuple[bool, bool]:
+    """Make the row zeros if a text's states then no longer depend on its padding.
+
+    Gives whether it was made zeros, and whether states depend on padding all the same.
+    """
+    if not depends_on_padding(model.base_model):
+        return False, False
+    if (row := _padding_row(model)) is None or not row.any():
+        return False, True
     trained = row.clone()
     row.zero_()
-    if depends_on_padding(model):  # by more than the row
+    if depends_on_padding(model.base_model):  # by more than the row
         row.copy_(trained)
-        return False
-    return True
+        return False, True
+    return True, False
 
 
 def keep_padding_row_zero(model: PreTrainedModel) -> None:
     """Let a row of zeros that tokens read get no gradient in training, whatever else its weight is used for."""
-    if (row := _row_that_is_read(model)) is None or row.any():
+    if (row := _padding_row(model)) is None or row.any():
         return
     embedding: Any = model.get_input_embeddings()
-    if embedding.weight.requires_grad:
+    if embedding.weight.requires_grad and _is_read(model, row):
         embedding.weight.register_hook(functools.partial(_without_row, embedding.padding_idx))
 
 
@@ -44,38 +48,21 @@ def _without_row(row: int, gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _row_that_is_read(model: PreTrainedModel) -> Tensor | None:
-    """The word embedding of padding (D,), over the model's memory, if the states of tokens before padding read it."""
+def _padding_row(model: PreTrainedModel) -> Tensor | None:
+    """The word embedding of padding (D,), over the model's memory."""
     try:
         embedding = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):  # of a model that has several, or none
         return None
     if not isinstance(embedding, nn.Embedding) or embedding.padding_idx is None or embedding.weight.is_meta:
         return None
-    return embedding.weight.data[embedding.padding_idx] if _reads_padding(model, embedding) else None
+    return embedding.weight.data[embedding.padding_idx]
 
 
-def _reads_padding(model: PreTrainedModel, embedding: nn.Embedding) -> bool:
-    """Whether the states of a text have a gradient by the word embeddings of the padding behind it."""
-    words: list[Tensor] = []
-
-    def separate(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        words.append(output.detach().requires_grad_())
-        return words[-1]
-
-    was_training = model.training
-    handle = embedding.register_forward_hook(separate)
-    model.eval()
+def _is_read(model: PreTrainedModel, row: Tensor) -> bool:
+    """Whether the states of a text depend on a row of padding, which is zeros and is so afterwards."""
     try:
-        given = with_padding_behind(model.base_model)
-        with torch.enable_grad():
-            mask = given["attention_mask"].bool()  # (1, L); some architectures make a row longer than it is given
-            states = model.base_model(**given).last_hidden_state[:, : mask.shape[1]][mask].double()  # (N, D)
-            uneven = torch.linspace(1, 2, states.numel(), dtype=states.dtype, device=states.device)
-            (gradient,) = torch.autograd.grad((states.flatten() * uneven).sum(), words[:1])
-    except Exception:  # a model that cannot take such a row is told of where it is used
-        return False
+        row.fill_(1.0)
+        return depends_on_padding(model.base_model)
     finally:
-        handle.remove()
-        model.train(was_training)
-    return bool(gradient[:, : mask.shape[1]][~mask].any())
+        row.zero_()

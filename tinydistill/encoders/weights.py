@@ -17,7 +17,8 @@ from tinydistill.encoders.weight_files import find_weights, no_weights, read_if_
 
 
 def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model in float32 and transformers' account of the weights that fitted (`missing_keys`, `mismatched_keys`).
+    """A model in float32 and transformers' account of the weights that fitted (`missing_keys`, `mismatched_keys`), with
+    `depends_on_padding`.
 
     options: entries of the configuration in place of its own. Raises UserError if the file has weights which the model
     built by the configuration does not use, other than heads, or if a weight is not finite. Outputs of the model do not
@@ -53,7 +54,8 @@ def load_model(auto_class: Any, name: str, **options: object) -> tuple[PreTraine
         # Of some architectures (NomicBERT, GTE) parts of one weight in the file, which could not be saved.
         if parameter.untyped_storage().nbytes() > parameter.nbytes:
             parameter.data = parameter.data.clone()
-    if zero_padding_row(model):
+    is_zeroed, info["depends_on_padding"] = zero_padding_row(model)
+    if is_zeroed:
         warn_once(
             f"the word embedding of padding of {name} was set to zero: each token reads its neighbours' embeddings, "
             "and with it outputs would change with the padding of a batch"
