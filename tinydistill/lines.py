@@ -5,12 +5,12 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datasets import Dataset
+import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_tasks.errors import UserError
@@ -102,11 +102,11 @@ class LineReader:
         chances = kind.probabilities(outputs)
         names = kind.task.labels
         if chances is None:
-            for texts, output, is_cut in zip(block, outputs, data["cut"], strict=True):
+            for texts, output, is_cut in zip(block, outputs, data.cut, strict=True):
                 yield Answer(texts, value=float(output[0]), is_cut=is_cut)
             return
         chosen = kind.chosen(outputs, self.model.config)
-        for texts, own, of_labels, is_cut in zip(block, chosen, chances.tolist(), data["cut"], strict=True):
+        for texts, own, of_labels, is_cut in zip(block, chosen, chances.tolist(), data.cut, strict=True):
             found = dict(zip(names, of_labels, strict=True))
             yield Answer(texts, tuple(names[label] for label in own), found, is_cut=is_cut)
 
@@ -124,15 +124,32 @@ def _as_saved(name: str) -> tuple[PreTrainedModel, list[str]]:
     return model, [note for note in [apply_stated(model, name)] if note]
 
 
-def _encoded(block: list[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+class _Encoded:
+    """Encoded lines with what `evaluation.predict` reads of a dataset. `Dataset.from_dict` takes 10 ms to know itself
+    again, and a request is a few lines."""
+
+    _indices = None
+
+    def __init__(self, columns: Mapping[str, list[list[int]]], cut: list[bool]):
+        self.columns, self.cut = columns, cut
+        self.data = pa.table({"length": [len(ids) for ids in columns["input_ids"]]})
+        self.column_names = [*columns, "length"]
+
+    def __len__(self) -> int:
+        return len(self.cut)
+
+    def __getitems__(self, rows: Sequence[int]) -> list[dict[str, list[int]]]:
+        return [{name: values[row] for name, values in self.columns.items()} for row in rows]
+
+
+def _encoded(block: list[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> _Encoded:
     """As `data.encode`, in memory."""
     tokenizer("", truncation="longest_first", max_length=max_length)  # sets the backend up
     encodings = tokenizer.backend_tokenizer.encode_batch([each if len(each) > 1 else each[0] for each in block])
     columns = {"input_ids": [each.ids for each in encodings]}
     if "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = [each.type_ids for each in encodings]
-    lengths = [len(ids) for ids in columns["input_ids"]]
-    return Dataset.from_dict({**columns, "length": lengths, "cut": [bool(each.overflowing) for each in encodings]})
+    return _Encoded(columns, [bool(each.overflowing) for each in encodings])
 
 
 def read_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, ...]]:

@@ -1,11 +1,13 @@
 """Tiny models and a tiny task, made in the test run."""
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from markupsafe import Markup
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -20,6 +22,7 @@ from glue_tasks import TASKS
 from tests.tinydistill.runs import NARROW, both_phases, run
 from tests.tinydistill.sentiment import dataset
 from tinydistill import DistillationTrainer, Objective, latency
+from tinydistill.report import figures, svg
 
 WORDS = "good great fine bad awful poor film plot cast score very not a the is was and but"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", "."]
@@ -60,8 +63,28 @@ def tiny_bert_config(layers: int = 4, heads: int = 2, num_labels: int = 2, **cha
 
 @pytest.fixture(scope="session", autouse=True)
 def short_measurements() -> None:
-    """Of the latencies in a report, which no test looks at closely."""
+    """Of the latencies in a report, which no test looks at closely; and no pictures, which take half a second a report,
+    but where they are asked for (`pictures`)."""
     latency.SECONDS = 0.02
+    figures.draw = _no_picture  # type: ignore[assignment]
+
+
+def _no_picture(*args: object, **kwargs: object) -> Markup:
+    return Markup()
+
+
+@contextlib.contextmanager
+def with_pictures() -> Iterator[None]:
+    before, figures.draw = figures.draw, svg.draw
+    yield
+    figures.draw = before
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[None]:
+    """Reports have them."""
+    with with_pictures():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +139,8 @@ def teacher_dir(data_dir: Path, masked_lm_dir: Path, made_once: Callable[[str, C
 @pytest.fixture(scope="session")
 def finished(data_dir: Path, teacher_dir: Path, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     def distil(out: Path) -> None:
-        run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("12", "1e-2"))
+        with with_pictures():
+            run("all", data_dir, out, "--teacher", str(teacher_dir), "--student", NARROW, *both_phases("12", "1e-2"))
 
     return made_once("all", distil)
 

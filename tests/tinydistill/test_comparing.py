@@ -9,6 +9,8 @@ import pytest
 
 from tests.tinydistill.test_report_page import EVIL, Reader, called
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 def report(seed: int, score: float, **settings: Any) -> dict[str, Any]:
     """What a comparison reads of a report."""

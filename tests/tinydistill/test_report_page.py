@@ -35,6 +35,8 @@ EVIL = '<script>alert("x")</script> & $x^{$ \x00\x1b[31m\x85 \u202eright to left
 ASPECTS = Task("Aspects", "", ("text",), "aspects", ("mood", "praise", "plot"), ("micro_f1", "macro_f1"), "multi-label",
                label_separator="|")  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 def write_dev(task: Task, folder: Path) -> None:
     path = folder / task.name / task.files["dev"]
