@@ -295,6 +295,8 @@ def compare(
 ) -> None:
     """Set the models of runs side by side: the settings in which they differ, scores, sizes and latencies.
 
+    Latencies were measured in each run by itself, and say little across runs; `latency` measures models at once.
+
     Example: python -m tinydistill compare runs/sst2-seed1 runs/sst2-seed2 --html comparison.html
     """
     from tinydistill.report.comparing import read_runs, to_table, write_page
