@@ -15,9 +15,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are no faster on more threads
 os.environ["TQDM_DISABLE"] = "1"
 
-# A busy machine is no failure.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
+# A busy machine is no failure. One commit is tried with the same cases each time; `pytest --hypothesis-profile random`
+# looks for others.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile("same")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("TINYDISTILL_SHARED", ROOT.parent / "shared"))

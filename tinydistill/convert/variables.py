@@ -57,7 +57,10 @@ class Checkpoint:
         raw = self._bytes(name, variable)
         if masked_crc32c(raw) != variable.checksum:
             raise UserError(f"{self._shard(variable)} is damaged in {name}: a checksum does not fit; copy it again")
-        values = raw.view(kind).reshape(variable.shape)
+        try:
+            values = raw.view(kind).reshape(variable.shape)
+        except (ValueError, OverflowError):  # of no values, along more or longer dimensions than an array has
+            raise UserError(f"{self.prefix}.index is damaged: {name} has no such shape {variable.shape}") from None
         if variable.dtype == _BFLOAT16:  # the upper half of a float32
             return (values.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):  # the caller looks for infinite ones

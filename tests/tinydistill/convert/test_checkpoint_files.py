@@ -244,7 +244,7 @@ def test_odd_entries_are_told(tmp_path: Path, dtype: int, shape: list[int], shar
     assert found.shape == tuple(shape)
     assert found.dtype == np.float32
     assert shard == 0
-    assert offset + size <= 64
+    assert offset + len(raw) <= 64
 
 
 @pytest.mark.realdata
