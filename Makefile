@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 # The first that runs; `make PYTHON=/path/to/python3.12` names another.
 PYTHON ?= $(or $(shell for each in python3.11 python3; do $$each -c '' 2>/dev/null && echo $$each && break; done),python3)
 LOWEST := .venv-lowest
+WHEEL := .venv-wheel
 # As many processes as there are cores; each has one thread (tests/conftest.py), so that results do not depend on them.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest check bench clean
+.PHONY: help setup demo test test-lowest test-wheel check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,17 @@ test: $(READY) ## all tests; those on real data are skipped where there is none
 
 test-lowest: $(LOWEST)/.ready ## all tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(LOWEST)/bin/python -m pytest $(PARALLEL)
+
+test-wheel: $(READY) ## build a wheel and run it outside the repository, with the pinned and with the lowest versions
+	rm -rf build $(WHEEL)
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps -w $(WHEEL)/dist .
+	set -e; for pins in requirements requirements-lowest; do \
+	    $(PYTHON) -m venv --clear $(WHEEL)/$$pins; \
+	    $(WHEEL)/$$pins/bin/python -m pip install --disable-pip-version-check -r $$pins.txt $(WHEEL)/dist/*.whl; \
+	    mkdir -p $(WHEEL)/outside/$$pins; \
+	    cp -r demo $(WHEEL)/outside/$$pins/; \
+	    (cd $(WHEEL)/outside/$$pins && ../../$$pins/bin/python -m demo --quick); \
+	done
 
 check: $(READY) ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -62,9 +62,13 @@ def _run(given: dict[str, Any]) -> None:
     options = plan.options if plan.parts else with_augmented(plan.task, plan.options)
     chosen = [plan.phases[each] for each in (plan.all if name == "all" else (name,)) if each in plan.phases]
     if options.dry_run:
+        from tinydistill import sweep
         from tinydistill.preparation import preview
 
-        print(json.dumps({"phase": name, **preview(chosen, dataclasses.replace(plan, options=options))}, indent=2))
+        shown = {"phase": name, **preview(chosen, dataclasses.replace(plan, options=options))}
+        if options.seeds or options.sweep:
+            shown["runs"] = [cell.folder for cell in sweep.cells(options, [p for p in chosen if not p.makes_teacher])]
+        print(json.dumps(shown, indent=2))
         return
     for needed in _NEEDS.get(name) or known[name].needs:
         if not (getattr(options, needed) or (needed == "student" and options.chain)):

@@ -1,15 +1,20 @@
-"""What all commands share: --version, shell completion, and the name under which they were called."""
+"""What all commands share: --version, shell completion, and how they were called."""
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from glue_tasks.version import __version__
+
+# The command line of the program, for its records; "" where Python called it otherwise.
+COMMAND: ContextVar[str] = ContextVar("command", default="")
 
 
 def _print_version(asked: bool) -> None:
@@ -33,7 +38,13 @@ def run_app(app: typer.Typer, args: list[str] | None, console_command: str, othe
         if parameter.name in ("install_completion", "show_completion"):
             parameter.hidden = True  # type: ignore[attr-defined]  # of options, which these are
     is_installed = Path(sys.argv[0]).stem == console_command.partition(" ")[0]
-    command(args, prog_name=console_command if is_installed else otherwise)
+    name = console_command if is_installed else otherwise
+    typed = [*name.split(), *(sys.argv[1:] if args is None else args)]
+    called = COMMAND.set(shlex.join(["python", *typed] if name.endswith(".py") else typed))
+    try:
+        command(args, prog_name=name)
+    finally:
+        COMMAND.reset(called)
 
 
 @contextlib.contextmanager

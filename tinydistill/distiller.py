@@ -15,6 +15,7 @@ from tinydistill.encoders.cpu.dropout import replace_dropout
 from tinydistill.encoders.padding_row import keep_padding_row_zero
 from tinydistill.ensemble import Ensemble
 from tinydistill.features import FeatureReader, Features, Reader, reached_parameters
+from tinydistill.layer_means import Compared, compared
 from tinydistill.objectives import ANY_TEACHER, Objective
 from tinydistill.of_last_step import Assignment, StepMean
 from tinydistill.outputs import LEFT_OUT, OfExamples, Outputs
@@ -70,6 +71,7 @@ class Distiller(nn.Module):
             nn.init.zeros_(layer.bias)
         # Of objectives that take something from the step before; empty for the others.
         self.of_last_step = nn.ModuleDict({_key(o): made for o in self.objectives if (made := _of_last_step(o))})
+        self.of_layers: dict[Compared, Tensor] = {}  # losses (layers, B) of the last training batch, for the log
         self.temperatures: dict[str, Tensor | float] = {}  # the last ones, by objective, as far as they change
         if read is None:
             self._freeze_unreached()
@@ -96,6 +98,7 @@ class Distiller(nn.Module):
         self, batch: Mapping[str, Tensor], teachers: Mapping[str, Features], done: float = 0.0
     ) -> dict[str, Tensor]:
         """Objective's name -> unweighted losses (B,). done: the share of the training's steps, for schedules."""
+        self.of_layers = {}
         features = self.read(self.student, batch)
         return {o.label: self._loss(o, features, teachers, batch, done) for o in self.objectives}
 
@@ -131,6 +134,8 @@ class Distiller(nn.Module):
         stacked = torch.stack(values)  # (pairs, B)
         if o.assignment:
             return self.of_last_step[_key(o)](stacked.transpose(0, 1), IDLE not in batch)
+        if self.training and len(o.pairs) > 1:
+            self.of_layers[compared(o, pairs)] = stacked.detach()
         return stacked.sum(0)
 
     def _compared(

@@ -11,6 +11,8 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from glue_tasks.errors import UserError
+from tinydistill.cards import of_text
+from tinydistill.cards.publishing import publish
 from tinydistill.chain import stage_options
 from tinydistill.corpus.data import TextData, load_text
 from tinydistill.distiller import Distiller
@@ -87,6 +89,7 @@ def run(phase: Phase, options: Options, callbacks: Sequence[TrainerCallback] = (
         check_ahead([phase], text_task(phase.trains_head), options)
     for of_stage in stage_options(options, phase.name):
         folder = GeneralRun(phase, of_stage, callbacks).run()
-    print_report(Path(options.output_dir), [phase.name])
+    report = print_report(Path(options.output_dir), [phase.name])
+    publish(of_text.cards(report, options.license), folder, options.push_to_hub)
     print(f"student: {folder}\nnext: name it with --student in the phases of a task")
     return folder

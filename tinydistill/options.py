@@ -527,7 +527,7 @@ class Options:
         group=RUN,
         unit="name",
         decides="nothing",
-        serves="best",
+        serves="published",
         strict=True,
     )
     push_to_hub: str = option(
@@ -538,7 +538,7 @@ class Options:
         unit="repo_id",
         decides="nothing",
         in_recipe=False,
-        serves="best",
+        serves="published",
         strict=True,
     )
 

@@ -8,7 +8,9 @@ from transformers import TrainerCallback
 
 from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from tinydistill import model_card, processes
+from tinydistill import processes
+from tinydistill.cards import of_task
+from tinydistill.cards.publishing import check_push, publish
 from tinydistill.chain import parse as parse_chain
 from tinydistill.chain import stage_options
 from tinydistill.encoders.pretrained import quiet
@@ -84,8 +86,10 @@ def check_folder(options: Options, of_tasks: Sequence[Phase] = ()) -> None:
         raise UserError("--resume and --overwrite exclude each other")
     if options.push_to_hub:
         if len(options.tasks) > 1 or (of_tasks and (of_tasks[-1].makes_teacher or not of_tasks[-1].keeps_best)):
-            raise UserError("--push-to-hub takes the student of one task, as --phase prediction or all makes it")
-        model_card.check_push(options.push_to_hub)
+            raise UserError(
+                "--push-to-hub takes the student of one task, as --phase prediction or all makes it, or of plain text"
+            )
+        check_push(options.push_to_hub)
 
 
 def _without_variants(options: Options, phases: int) -> Options:
@@ -108,8 +112,8 @@ def _tell(last: Phase, task: Task, options: Options, folder: Path, known: Mappin
     if last.makes_teacher:
         print_scores(task, options, {last.name: str(folder)})
     elif last.keeps_best:
-        print_report(task, options, known)
-        model_card.publish(task, options, folder)
+        report = print_report(task, options, known)
+        publish(of_task.cards(task, report, options.license), folder, options.push_to_hub)
     else:
         tell_next(last, folder, known)
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from glue_tasks.command_line import COMMAND
 from glue_tasks.errors import UserError
 from glue_tasks.seals import damage, fingerprint, seal
 from glue_tasks.writers import write_json
@@ -136,7 +137,8 @@ class PhaseFolder:
                     shutil.rmtree(path)
                 elif path != self._record:
                     path.unlink()
-        write_json(self._record, {"state": "running", "settings": settings, "versions": versions()})
+        record = {"state": "running", "settings": settings, "command": COMMAND.get(), "versions": versions()}
+        write_json(self._record, {name: value for name, value in record.items() if value != ""})
 
     def seal_checkpoint(self, step: int) -> None:
         """Note what tells a checkpoint's files, and remove those that no longer serve: the last two are kept, and the

@@ -3,12 +3,15 @@
     --seeds 1,2,3 --sweep batch_size=16,32 --sweep learning_rate=1e-5,2e-5,3e-5
 
 is the small grid of TinyBERT (arXiv 1909.10351, section 4.2) with three seeds of each. The teacher, the variants of an
-augmentation, encoded rows and teacher outputs are made once.
+augmentation, encoded rows and teacher outputs are made once, and so are first phases that runs have alike: with
+`--sweep prediction.learning_rate=...` the intermediate phase is trained once for each seed.
 """
 
 import dataclasses
 import itertools
+import json
 import re
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +24,7 @@ from tinydistill import processes
 from tinydistill.option_fields import about
 from tinydistill.options import Options, Training
 from tinydistill.phases import Phase
-from tinydistill.preparation import check_ahead
+from tinydistill.preparation import check_ahead, own_settings
 from tinydistill.report.markdown import table_lines, to_text
 from tinydistill.run import Augment, check_folder
 from tinydistill.runs import PhaseFolder, versions
@@ -159,6 +162,7 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
     if augment is not None:
         options = dataclasses.replace(options, train_file=str(processes.from_first(lambda: augment(task, options))))
     reached = []
+    trained: dict[str, Path] = {}  # the folder of a phase, by all that decides what comes out
     for place, (cell, each) in enumerate(zip(chosen, plans, strict=True), start=1):
         if processes.is_first():
             print(f"run {place} of {len(chosen)}: {cell.folder}")
@@ -170,11 +174,47 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
             pretrained="",
             train_file=options.train_file,
         )
-        reached.append(train(students, dataclasses.replace(each, options=own)))
+        keys = {} if own.chain else _keys([each.phases[name] for name in students], own)
+        left = students[processes.from_first(lambda: _take(keys, trained, own)) :]  # noqa: B023 - called at once
+        reached.append(train(left, dataclasses.replace(each, options=own)))
+        trained = {key: Path(own.output_dir) / name for name, key in keys.items()} | trained
     summary = summarise(chosen, reached, plan.task.main_metric)
     if processes.is_first():
         _tell(summary, Path(options.output_dir))
     return Path(summary["best"]["path"])
+
+
+def _keys(phases: Sequence[Phase], options: Options) -> dict[str, str]:
+    """For each phase the settings of itself and of those before it that decide the result, as text."""
+    found: dict[str, str] = {}
+    before: list[Any] = []
+    for phase in phases:
+        settings = {
+            field.name: getattr(options, field.name)
+            for field, known in about(options)
+            if known.decides != "nothing" and (not known.serves or known.serves in phase.uses)
+        }
+        before.append([phase.name, settings, dataclasses.asdict(phase.training), own_settings(phase)])
+        found[phase.name] = json.dumps(before, default=str)
+    return found
+
+
+def _take(keys: Mapping[str, str], trained: Mapping[str, Path], options: Options) -> int:
+    """Copy from other runs the first phases that they have alike, all but the last; returns how many are there so."""
+    taken = 0
+    for name, key in list(keys.items())[:-1]:
+        place = Path(options.output_dir) / name
+        is_replaced = options.overwrite and PhaseFolder(place.parent, name).read() is not None
+        if key not in trained or (place.exists() and not is_replaced):
+            break
+        partial = place.with_name(f"{name}.partial")
+        for old in (partial, place):
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(trained[key], partial)
+        partial.rename(place)
+        print(f"{name}: copied from {trained[key]}, which has the same settings")
+        taken += 1
+    return taken
 
 
 def summarise(chosen: Sequence[Cell], folders: Sequence[Path], main_metric: str) -> dict[str, Any]:

@@ -16,14 +16,15 @@ from tinydistill.report.page import FILES, save
 from tinydistill.runs import PhaseFolder, versions
 
 
-def print_report(output: Path, phases: Collection[str]) -> None:
-    """Write the report and show its table."""
+def print_report(output: Path, phases: Collection[str]) -> dict[str, Any]:
+    """Write the report, show its table, and return it; {} in processes beside the first."""
     if not processes.is_first():
-        return
+        return {}
     report = write_report(output, phases)
     print(f"\n{to_text(table(report))}\n")
     for name in FILES:
         print(f"report: {output / name}")
+    return report
 
 
 def write_report(output: Path, phases: Collection[str]) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def write_report(output: Path, phases: Collection[str]) -> dict[str, Any]:
                 "steps": record["steps"],
                 "notes": record["notes"],
                 "settings": settings,
+                "command": record.get("command", ""),
                 "losses": record["losses"],
             }
     report = {"students": students, "versions": versions()}

@@ -38,6 +38,7 @@ from tinydistill.encoders.precision import autocast
 from tinydistill.encoders.recompute import recompute_activations
 from tinydistill.evaluation import predict, predict_adapted
 from tinydistill.features import Adaptor, FeatureReader
+from tinydistill.layer_means import LayerMeans
 from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
 from tinydistill.teachers import CachedTeachers, LiveTeacher, NoTeacher, Teachers, TeacherSignal
@@ -138,6 +139,7 @@ class DistillationTrainer(Trainer):
         else:
             self.teacher = teacher or NoTeacher()  # type: ignore[assignment]
         self._sums: dict[str, Tensor] = {}  # of each objective's loss since the last log, kept on the device
+        self._layers = LayerMeans()
         self.logged_step = 0
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
@@ -169,6 +171,8 @@ class DistillationTrainer(Trainer):
         means = {name: values.sum() * self.args.world_size / num_items_in_batch for name, values in losses.items()}
         for name, mean in means.items():
             self._sums[name] = self._sums.get(name, 0) + mean.detach()
+        scale = 0.0 if IDLE in inputs else self.args.world_size / num_items_in_batch
+        self._layers.add(self.state.global_step, self.model.of_layers, scale)
         weights = self.model.weights(self.done)
         return torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
 
@@ -333,12 +337,13 @@ class DistillationTrainer(Trainer):
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean of each objective since the last log beside their weighted sum, `loss`."""
+        """Adds the mean of each objective since the last log, and of its layers, beside their weighted sum, `loss`."""
         if "loss" in logs:
             steps = self.state.global_step - self.logged_step
             means = processes.total(torch.stack(list(self._sums.values()))) / (steps * processes.count())
             logs |= {f"loss_{name}": mean for name, mean in zip(self._sums, means.tolist(), strict=True)}
             self._sums, self.logged_step = {}, self.state.global_step
+            logs |= self._layers.take()
             logs |= self.model.scheduled((self.state.global_step - 1) / self.state.max_steps)
         super().log(logs, start_time)
 

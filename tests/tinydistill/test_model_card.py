@@ -1,5 +1,6 @@
 """A student's README.md: the hub's metadata, figures of report.json, code that runs; and what goes to the hub."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,16 +10,15 @@ import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import BertForSequenceClassification, PreTrainedModel
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel, PreTrainedModel
 
 from glue_tasks import TASKS, Task, get_task
 from glue_tasks.errors import UserError
 from glue_tasks.writers import write_json
 from tests.tinydistill.conftest import make_tokenizer, tiny_bert_config
 from tests.tinydistill.spans_and_tokens import tiny_model
-from tinydistill import model_card
+from tinydistill.cards import of_task, of_text, publishing
 from tinydistill.kinds import kind_of
-from tinydistill.options import Options
 
 
 def report_of(task: Task, folder: Path, **settings: object) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def report_of(task: Task, folder: Path, **settings: object) -> dict[str, Any]:
 def test_the_hub_reads_the_metadata() -> None:
     task = TASKS["SST-2"]
     report = report_of(task, Path("/home/me/run/prediction"))
-    text = str(model_card.draw(task, report, "prediction", "apache-2.0", "me/tiny-sst2"))
+    text = str(of_task.draw(task, report, "prediction", "apache-2.0", "me/tiny-sst2"))
     card = ModelCard(text)
     data = card.data
     assert (data.language, data.license, data.library_name) == ("en", "apache-2.0", "transformers")
@@ -76,7 +76,7 @@ def test_what_is_not_known_is_not_said() -> None:
     for student in ("init:layers=3", "tinybert-4l-312d", "./mine", "shape:layers=1"):
         report = report_of(task, Path("x"), student=student)
         report["settings"].pop("teacher")
-        data = ModelCard(str(model_card.draw(task, report, "prediction"))).data
+        data = ModelCard(str(of_task.draw(task, report, "prediction"))).data
         assert data.license is None
         assert data.base_model is None
     assert [each.metric_type for each in data.eval_results] == ["pearsonr", "spearmanr"]
@@ -89,7 +89,7 @@ def test_a_student_without_a_teacher_says_so() -> None:
     report["settings"] |= {"intermediate": own, "baseline": own, "prediction": own}
     report["phases"] |= dict.fromkeys(("intermediate", "baseline"), report["phases"]["prediction"])
     report["students"]["baseline"] = {**report["students"]["prediction"], "title": "student without a teacher"}
-    floor = ModelCard(str(model_card.draw(TASKS["SST-2"], report, "baseline")))
+    floor = ModelCard(str(of_task.draw(TASKS["SST-2"], report, "baseline")))
     assert "without a teacher, to compare distilled students with" in floor.text
     assert "learns from gold labels" in floor.text
     assert not any(
@@ -97,7 +97,7 @@ def test_a_student_without_a_teacher_says_so() -> None:
     )
     assert floor.data.tags == ["tinydistill"]
     assert floor.data.base_model == ["huawei-noah/TinyBERT_General_4L_312D"]
-    taught = ModelCard(str(model_card.draw(TASKS["SST-2"], report, "prediction")))
+    taught = ModelCard(str(of_task.draw(TASKS["SST-2"], report, "prediction")))
     assert [*re.findall(r"- \*\*(\w+)\*\*", taught.text)] == ["teacher", "intermediate", "prediction"]
     assert "someone/teacher" in taught.data.base_model
 
@@ -109,8 +109,65 @@ def test_the_phases_of_a_chains_stage() -> None:
     report["phases"] = dict.fromkeys(report["settings"], report["phases"]["prediction"])
     report["students"] = dict.fromkeys(("a/prediction", "a/b/prediction"), report["students"]["prediction"])
     for name, phases in (("a/prediction", ["a/intermediate", "a/prediction"]), ("a/b/prediction", ["a/b/prediction"])):
-        card = ModelCard(str(model_card.draw(TASKS["SST-2"], report, name)))
+        card = ModelCard(str(of_task.draw(TASKS["SST-2"], report, name)))
         assert re.findall(r"- \*\*([\w/]+)\*\*", card.text) == phases
+
+
+def test_students_of_several_tasks(tmp_path: Path) -> None:
+    """Each its own scores, rows and length, and the names of the others."""
+    tasks = {name: TASKS[name] for name in ("SST-2", "RTE")}
+    own = {name: report_of(task, tmp_path / name) for name, task in tasks.items()}
+    settings = {**own["RTE"]["settings"]["prediction"], "SST-2_max_length": 64, "RTE_max_length": 128}
+    settings |= {"teacher": "someone/teacher-of-sst2, /home/me/of-rte", "max_length": 0}
+    rows = {name: {"train": {"rows": count}} for name, count in (("SST-2", 67_349), ("RTE", 2_490))}
+    report = {
+        **{key: own["RTE"][key] for key in ("versions",)},
+        "settings": {"prediction": settings},
+        "phases": {"prediction": {"data": {"train": {"rows": 69_839}, **rows}, "steps": 100}},
+        "tasks": {name: {key: each[key] for key in ("teacher", "students")} for name, each in own.items()},
+    }
+    for name in tasks:
+        (tmp_path / name).mkdir()
+    publishing.publish(of_task.cards_of_tasks(tasks, report, "mit"), tmp_path)
+    sst2, rte = (ModelCard.load(tmp_path / name / "README.md") for name in tasks)
+    assert (sst2.data.license, sst2.data.datasets) == ("mit", ["nyu-mll/glue"])
+    assert sst2.data.base_model == ["huawei-noah/TinyBERT_General_4L_312D", "someone/teacher-of-sst2"]
+    assert "Its body is also that of students for RTE." in sst2.text
+    assert "67,349 rows, 100 steps; " in sst2.text
+    assert "at most 64 word pieces" in sst2.text
+    assert ("2,490 rows" in rte.text, "at most 128" in rte.text, "/home/me" in rte.text) == (True, True, False)
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+def test_a_student_of_plain_text(
+    has_head: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "x").mkdir()
+    model = (BertForMaskedLM if has_head else BertModel)(tiny_bert_config(layers=1))
+    model.save_pretrained(tmp_path / "x")
+    make_tokenizer().save_pretrained(tmp_path / "x")
+    settings = {"teacher": "bert-base-uncased", "student": "/home/me/x", "max_length": 128, "masking": "word"}
+    student = {
+        "title": "/home/me/x",
+        "path": str(tmp_path / "x"),
+        "parameters": 10_400_000,
+        "bytes": 41_600_000,
+        "held_out": {"masked_accuracy": 0.25, "masked_loss": 3.5} if has_head else {"loss_hidden": 0.5},
+        "steps": 1_000,
+        "settings": settings,
+    }
+    report = {"students": {"general": student}, "versions": report_of(TASKS["SST-2"], tmp_path)["versions"]}
+    publishing.publish(of_text.cards(report, "mit"), tmp_path / "other")
+    card = ModelCard.load(tmp_path / "x" / "README.md")
+    assert card.data.pipeline_tag == ("fill-mask" if has_head else "feature-extraction")
+    assert (card.data.base_model, card.data.license) == (["bert-base-uncased"], "mit")
+    assert "/home/me" not in card.content
+    assert "1,000 steps; max_length 128, masking word" in card.text
+    assert ("| masked_accuracy | 0.2500 |" in card.text) is has_head
+    (code,) = re.findall(r"```python\n(.*?)```", card.text, re.S)
+    monkeypatch.chdir(tmp_path / "x")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
 
 
 def sequences(task: Task) -> PreTrainedModel:
@@ -134,9 +191,7 @@ def test_the_code_of_the_card_runs(
     model = tiny_model(task) if task.kind in ("tokens", "spans") else sequences(task)
     model.save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
-    (code,) = re.findall(
-        r"```python\n(.*?)```", str(model_card.draw(task, report_of(task, tmp_path), "prediction")), re.S
-    )
+    (code,) = re.findall(r"```python\n(.*?)```", str(of_task.draw(task, report_of(task, tmp_path), "prediction")), re.S)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     told = capsys.readouterr().out
@@ -166,8 +221,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     return calls
 
 
-def options_of(output: Path, **changes: Any) -> Options:
-    return Options(output_dir=str(output), **changes)
+def cards_of(output: Path) -> Any:
+    return of_task.cards(TASKS["SST-2"], json.loads((output / "report.json").read_text()))
 
 
 @pytest.fixture
@@ -184,17 +239,17 @@ def finished_run(tmp_path: Path) -> Path:
 
 def test_nothing_goes_to_the_hub_unasked(finished_run: Path, hub: list) -> None:
     folder = finished_run / "prediction"
-    model_card.publish(TASKS["SST-2"], options_of(finished_run), folder)
+    publishing.publish(cards_of(finished_run), folder)
     assert hub == []
     assert ModelCard.load(folder / "README.md").data.library_name == "transformers"
     (folder / "README.md").write_text("mine")
-    model_card.publish(TASKS["SST-2"], options_of(finished_run), folder)
+    publishing.publish(cards_of(finished_run), folder)
     assert (folder / "README.md").read_text() == "mine"
 
 
 def test_the_student_alone_is_pushed(finished_run: Path, hub: list, capsys: pytest.CaptureFixture) -> None:
     folder = finished_run / "prediction"
-    model_card.publish(TASKS["SST-2"], options_of(finished_run, push_to_hub="me/tiny"), folder)
+    publishing.publish(cards_of(finished_run), folder, "me/tiny")
     (_, created), (_, uploaded) = hub
     assert created["repo_id"] == uploaded["repo_id"] == "me/tiny"
     from huggingface_hub.utils import filter_repo_objects
@@ -213,12 +268,12 @@ def test_a_hub_that_refuses(finished_run: Path, hub: list, monkeypatch: pytest.M
 
     monkeypatch.setattr(HfApi, "create_repo", refuse)
     with pytest.raises(UserError, match=r"the hub did not take the student \(403 Forbidden"):
-        model_card.push(finished_run / "prediction", "me/tiny")
+        publishing.push(finished_run / "prediction", "me/tiny")
 
 
 def test_what_cannot_be_pushed_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="is no id of a model on the hub; write it as NAME/MODEL"):
-        model_card.check_push("me/tiny/student")
-    monkeypatch.setattr(model_card, "get_token", lambda: None)
+        publishing.check_push("me/tiny/student")
+    monkeypatch.setattr(publishing, "get_token", lambda: None)
     with pytest.raises(UserError, match="needs an access token of the hub"):
-        model_card.check_push("me/tiny")
+        publishing.check_push("me/tiny")

@@ -245,6 +245,9 @@ def test_dry_run_prints_what_would_be_done(tmp_path: Path, capsys: pytest.Captur
     settings = json.loads(capsys.readouterr().out)
     assert settings["prediction"]["epochs"] == 7
     assert settings["max_length"] == 16
+    assert "runs" not in settings
+    run("all", tmp_path, tmp_path / "out", "--dry-run", "--seeds", "1,2", "--sweep", "batch_size=4,8")
+    assert json.loads(capsys.readouterr().out)["runs"] == [f"batch_size={b}/seed={s}" for b in (4, 8) for s in (1, 2)]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -234,7 +234,8 @@ def test_of_many_labels_the_most_frequent_confusions_are_kept() -> None:
 def test_where_student_and_teacher_disagree_most_confidently() -> None:
     own, teacher = classes(1), classes(2)
     texts = {row: (f"text {row}", "x" * 700) for row in range(50)}
-    found = analysis.disagreements(own, teacher, ["a", "b", "c"], texts)
+    shown = {row: analysis.of_texts(row, of) for row, of in texts.items()}
+    found = analysis.disagreements(own, teacher, ["a", "b", "c"], shown)
     expected = []
     for row in range(50):
         mine, theirs = own.probabilities[row].tolist(), teacher.probabilities[row].tolist()
@@ -247,7 +248,18 @@ def test_where_student_and_teacher_disagree_most_confidently() -> None:
     assert first["teacher"]["answer"] == "abc"[teacher.probabilities[row].argmax()]
     assert first["gold"] == "abc"[own.gold[row]]
     assert first["texts"] == [f"text {row}", "x" * 600 + "…"]
+    assert "token" not in first
     assert analysis.agreement(own, teacher) == pytest.approx(1 - len(expected) / 50)
+
+
+def test_a_token_is_shown_in_its_sentence() -> None:
+    words = ("in", "New", "York", ".")
+    assert analysis.of_token(3, words, 1, " ") == analysis.Shown(3, ["in New York ."], "New")
+    assert analysis.of_token(0, words, 0, " ").texts == ["in New York ."]
+    assert analysis.of_token(0, tuple("我在北京"), 3, "").texts == ["我在北京"]
+    (long,) = analysis.of_token(0, ["a"] * 1_000 + ["here"] + ["b"] * 1_000, 1_000, " ").texts
+    assert long.count("a") == long.count("b") == 150
+    assert (long[0], long[-1], "a here b" in long) == ("…", "…", True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Several runs at once: each is the run that a person would start by hand, and the table is of what they reached."""
 
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def test_runs_are_those_by_hand_and_share_what_is_made_once(
     assert "is optimistic" in said
     assert len(list(out.rglob("teacher-logits-*.arrow"))) == 1
     assert [path.parent for path in out.rglob("teacher")] == [out]
+    copied = re.findall(r"intermediate: copied from \S*/(\S+)/seed=(\d)/intermediate", said)
+    assert copied == [("prediction.learning_rate=0.001", "1"), ("prediction.learning_rate=0.001", "2")]
 
     by_hand = ["--teacher", str(out / "teacher"), *how, "--seed", "2"]
     run("intermediate", data_dir, tmp_path / "hand", *by_hand)
@@ -113,6 +116,10 @@ def test_runs_are_those_by_hand_and_share_what_is_made_once(
         "seed=*/prediction/run.json"))  # fmt: skip
     page = (out / "sweep.md").read_text(encoding="utf-8")
     assert "| prediction.learning_rate | runs | dev accuracy |" in page
+
+    report = json.loads((last.parent / "report.json").read_text(encoding="utf-8"))
+    assert list(report["phases"]) == ["intermediate", "prediction"]
+    assert not list(out.rglob("*.partial"))
 
     run("all", data_dir, out, *given[:-4], "--seeds", "1,2,3", "--sweep", "prediction.learning_rate=1e-2")
     assert capsys.readouterr().out.count("already finished with these settings") == 5  # the teacher's, two runs' phases

@@ -19,6 +19,7 @@ from tinydistill.data import counted_outputs, flat_column
 from tinydistill.evaluation import predict
 from tinydistill.kinds import kind_of
 from tinydistill.kinds.kind import Answers, Lengths
+from tinydistill.kinds.tokens import Tokens
 
 CONLL, MSRA = TASKS["CoNLL2003"], TASKS["MSRA"]
 KIND = kind_of(CONLL)
@@ -84,6 +85,13 @@ def test_perfect_outputs_are_perfect(length: int, tokenizer: PreTrainedTokenizer
     assert {each: (details[each]["f1"], details[each]["entities"]) for each in details} == {
         each: (1.0, counts[each]) for each in counts
     }
+
+
+@pytest.mark.parametrize("length", [3, 6, 32])
+def test_where_each_row_of_outputs_is(length: int, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    assert isinstance(KIND, Tokens)
+    data = encoded(SENTENCES, tokenizer, tmp_path, length)
+    assert KIND.places(data).tolist() == [[s, t] for s, each in enumerate(SENTENCES) for t in range(len(each))]
 
 
 @pytest.mark.parametrize("length", [5, 32])

@@ -146,6 +146,13 @@ class Tokens:
         ends = list(accumulate(sizes.tolist()))
         return [tags[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
+    def places(self, data: Dataset) -> np.ndarray:
+        """(P, 2): of each row of outputs its sentence's number in the file, and the token's in the sentence, from 0."""
+        sentences = np.repeat(column(data, "row").astype(np.int64), counted_outputs(data))
+        firsts = np.flatnonzero(np.diff(sentences, prepend=-1))
+        of_first = np.repeat(firsts, np.diff([*firsts, len(sentences)]))
+        return np.stack([sentences, np.arange(len(sentences)) - of_first], axis=1)
+
     def details(self, outputs: np.ndarray, data: Dataset, config: PreTrainedConfig) -> dict[str, Any]:
         """The scores of each type of entity, and how many of them there are."""
         scores = self._scores(outputs.argmax(-1), flat_column(data, "labels"), data).by_type

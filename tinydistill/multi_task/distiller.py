@@ -101,7 +101,10 @@ class MultiTask(Distiller):
         task = batch[TASK]
         if self.training:
             self._last = task
-        return {f"{task}_{label}": values for label, values in self.of(task)(batch, teachers, done).items()}
+        own = self.of(task)
+        losses = {f"{task}_{label}": values for label, values in own(batch, teachers, done).items()}
+        self.of_layers = {(f"{task}_{label}", layers): each for (label, layers), each in own.of_layers.items()}
+        return losses
 
     def end_step(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> None:
         """To be called after each optimizer step, which was of one task in all processes."""

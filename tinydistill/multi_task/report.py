@@ -115,10 +115,10 @@ def _mean(plan: Plan, tasks: Mapping[str, dict[str, Any]], student: str) -> dict
     }
 
 
-def print_report(plan: Plan, phases: Mapping[str, Phase]) -> None:
-    """Write the report and show its tables."""
+def print_report(plan: Plan, phases: Mapping[str, Phase]) -> dict[str, Any]:
+    """Write the report, show its tables, and return it; {} in processes beside the first."""
     if not processes.is_first():
-        return
+        return {}
     found = write_report(plan, phases)
     for task, own in found["tasks"].items():
         print(f"\n{task}\n{to_text(table(own))}")
@@ -128,3 +128,4 @@ def print_report(plan: Plan, phases: Mapping[str, Phase]) -> None:
         print(f"{student}: {', '.join(str(output / student / task) for task in plan.parts)}")
     for name in FILES:
         print(f"report: {output / name}")
+    return found

@@ -6,6 +6,8 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from glue_tasks.errors import UserError
+from tinydistill.cards import of_task
+from tinydistill.cards.publishing import publish
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.multi_task.phase_run import MultiTaskRun
 from tinydistill.multi_task.report import print_report
@@ -39,7 +41,8 @@ def run(phases: Sequence[Phase], plan: Plan, callbacks: Sequence[TrainerCallback
     for phase in phases:
         folder = MultiTaskRun(phase, plan, callbacks).run()
     if phases[-1].keeps_best:
-        print_report(plan, plan.phases)
+        tasks = {name: part.task for name, part in plan.parts.items()}
+        publish(of_task.cards_of_tasks(tasks, print_report(plan, plan.phases), options.license), folder)
     else:
         tell_next(phases[-1], folder, plan.phases)
     return folder

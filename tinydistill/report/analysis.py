@@ -5,6 +5,7 @@ questions).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,10 +125,33 @@ def most_confident(own: Classes, teacher: Classes, count: int = SHOWN) -> np.nda
     return rows[np.argsort(-sure[rows], kind="stable")][:count]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a row of outputs: where in the file it is, from 0, and its texts; of a token which one."""
+
+    row: int
+    texts: Sequence[str]
+    token: str = ""
+
+
+def of_texts(row: int, texts: Sequence[str]) -> Shown:
+    """A row of a file, its texts cut where they are long."""
+    return Shown(row, [text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + "…" for text in texts])
+
+
+def of_token(row: int, tokens: Sequence[str], place: int, joint: str) -> Shown:
+    """A token of a sentence, with as much text on both sides."""
+    before, after = joint.join(tokens[:place]), joint.join(tokens[place + 1 :])
+    most = _CHARACTERS // 2
+    left = before if len(before) <= most else "…" + before[-most:]
+    right = after if len(after) <= most else after[:most] + "…"
+    return Shown(row, [joint.join(part for part in (left, tokens[place], right) if part)], tokens[place])
+
+
 def disagreements(
-    own: Classes, teacher: Classes, labels: Sequence[str], texts: Mapping[int, Sequence[str]]
+    own: Classes, teacher: Classes, labels: Sequence[str], shown: Mapping[int, Shown]
 ) -> list[dict[str, Any]]:
-    """What student and teacher say of the rows of `texts`."""
+    """What student and teacher say of the rows of outputs in `shown`."""
 
     def said(of: Classes, row: int) -> dict[str, Any]:
         label = int(of.probabilities[row].argmax())
@@ -135,12 +159,13 @@ def disagreements(
 
     return [
         {
-            "row": row + 1,
-            "texts": [text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + "…" for text in texts[row]],
+            "row": shown[row].row + 1,
+            "texts": list(shown[row].texts),
+            **({"token": shown[row].token} if shown[row].token else {}),
             "gold": labels[int(own.gold[row])],
             "student": said(own, row),
             "teacher": said(teacher, row),
         }
         for row in most_confident(own, teacher).tolist()
-        if row in texts
+        if row in shown
     ]

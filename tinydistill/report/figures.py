@@ -10,6 +10,7 @@ from tinydistill.report.headline import main_of, title_of
 from tinydistill.report.svg import COLOURS, FAINT, INK, draw, plain
 
 _PARTS = ("embeddings", "blocks", "head")
+_PANELS = 6  # side by side
 
 
 def scores(report: dict[str, Any], name: str) -> Markup:
@@ -85,6 +86,36 @@ def losses(entries: Sequence[Mapping[str, Any]], name: str) -> Markup:
         _legend(axes)
 
     return draw(name, "losses by step", plot)
+
+
+def layers(entries: Sequence[Mapping[str, Any]], name: str) -> list[Markup]:
+    """Of each objective that compares several layers, the loss of each by step, side by side."""
+    found: dict[str, list[str]] = {}
+    for key in dict.fromkeys(key for entry in entries for key in entry if key.startswith("layer_")):
+        found.setdefault(key.rpartition("_")[0], []).append(key)
+    return [
+        _panels(entries, objective.removeprefix("layer_"), keys[start : start + _PANELS], f"{name}-{place}-{start}")
+        for place, (objective, keys) in enumerate(found.items())
+        for start in range(0, len(keys), _PANELS)
+    ]
+
+
+def _panels(entries: Sequence[Mapping[str, Any]], objective: str, keys: Sequence[str], name: str) -> Markup:
+    def plot(*panels: Any) -> None:
+        values = []
+        for axes, key in zip(panels, keys, strict=True):
+            points = [(entry["step"], entry[key]) for entry in entries if key in entry]
+            values += [value for _, value in points]
+            _line(axes, points, COLOURS[0], "")
+            axes.set_title(f"layer {key.rpartition('_')[2]}", loc="left")
+            axes.locator_params(axis="x", nbins=2)
+        if min(values) > 0 and max(values) > 20 * min(values):
+            panels[0].set_yscale("log")
+        panels[0].set_xlabel("step")
+        panels[0].figure.text(0.02, 0.91, plain(f"{objective} of each layer"))
+
+    size = (max(1.1 * len(keys), 2.2) + 0.6, 2.1)
+    return draw(name, f"{objective} of each layer by step", plot, size, top=0.5, panels=len(keys))
 
 
 def evaluations(entries: Sequence[Mapping[str, Any]], best: int | None, name: str) -> Markup:

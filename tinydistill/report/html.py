@@ -37,7 +37,11 @@ def environment() -> Environment:
 def to_html(report: dict[str, Any]) -> str:
     """The page of a report, of a task, of several, or of plain text."""
     names = (f"p{number}" for number in itertools.count(1))
-    context: dict[str, Any] = {"headline": headline(report), "settings": _settings(report), "seeds": _seeds(report)}
+    context: dict[str, Any] = {
+        "headline": headline(report),
+        "settings": markdown.settings_text(report),
+        "seeds": _seeds(report),
+    }
     if "tasks" in report:
         context |= {
             "title": report["task"],
@@ -126,17 +130,13 @@ def _curves(runs: Mapping[str, Mapping[str, Any]], names: Iterator[str]) -> list
     for title, run in runs.items():
         losses, evaluations = run.get("losses") or [], run.get("evaluations") or []
         pictures = [figures.losses(losses, next(names))] if losses else []
+        pictures += figures.layers(losses, next(names))
         pictures += [figures.evaluations(evaluations, run.get("best_step"), next(names))] if evaluations else []
         if any("learning_rate" in entry for entry in losses):
             pictures.append(figures.learning_rate(losses, next(names)))
         if pictures:
             found.append((title, pictures))
     return found
-
-
-def _settings(report: dict[str, Any]) -> str:
-    settings = report.get("settings") or {name: each["settings"] for name, each in report["students"].items()}
-    return markdown.settings_text(settings, report["versions"])
 
 
 def _seeds(report: dict[str, Any]) -> str:

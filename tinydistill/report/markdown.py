@@ -150,7 +150,7 @@ def latency_line(report: dict[str, Any]) -> str:
 def phase_lines(report: dict[str, Any]) -> list[str]:
     """How each phase went, its settings, and the versions."""
     lines = ["", "## Phases", "", *table_lines(phase_rows(report))]
-    return lines + settings_lines(report["settings"], report["versions"])
+    return lines + settings_lines(report)
 
 
 def phase_rows(report: dict[str, Any]) -> list[list[str]]:
@@ -165,12 +165,18 @@ def phase_rows(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def settings_lines(settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
-    """The settings of each phase that are set, and the versions."""
-    return ["", "## Settings and versions", "", "```json", settings_text(settings, versions), "```", ""]
+def settings_lines(report: dict[str, Any]) -> list[str]:
+    """The commands, the settings of each phase that are set, and the versions."""
+    return ["", "## Settings and versions", "", "```json", settings_text(report), "```", ""]
 
 
-def settings_text(settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> str:
+def settings_text(report: dict[str, Any]) -> str:
     """The same as JSON."""
-    phases = {name: {k: v for k, v in of.items() if v != ""} for name, of in settings.items()}
-    return json.dumps({"phases": phases, "versions": versions}, indent=2, ensure_ascii=False)
+    runs = report.get("phases") or report["students"]
+    settings = report.get("settings") or {name: run["settings"] for name, run in runs.items()}
+    shown = {
+        "commands": list(dict.fromkeys(run["command"] for run in runs.values() if run.get("command"))),
+        "phases": {name: {k: v for k, v in of.items() if v != ""} for name, of in settings.items()},
+        "versions": report["versions"],
+    }
+    return json.dumps({name: each for name, each in shown.items() if each}, indent=2, ensure_ascii=False)

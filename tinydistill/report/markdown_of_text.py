@@ -39,5 +39,4 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = ["# Plain text: distillation report", "", *one_line(headline(report)), *table_lines(table(report)), ""]
     lines += ["Measured on text that no student has seen, at the same masks for each.", ""]
     lines += [f"- {each['title']}: {note}" for each in students.values() for note in each["notes"]]
-    settings = {name: each["settings"] for name, each in students.items()}
-    return "\n".join([*lines, *settings_lines(settings, report["versions"])])
+    return "\n".join([*lines, *settings_lines(report)])

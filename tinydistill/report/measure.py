@@ -130,16 +130,17 @@ def _ratios(task: Task, teacher: dict[str, Any], student: dict[str, Any]) -> dic
     }
 
 
-def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> None:
-    """Write the report and show its table."""
+def print_report(task: Task, options: Options, phases: Mapping[str, Phase] = PHASES) -> dict[str, Any]:
+    """Write the report, show its table, and return it; {} in processes beside the first."""
     if not processes.is_first():  # which then has the machine to itself, as latency wants it
-        return
+        return {}
     report = write_report(task, options, phases)
     print(f"\n{to_text(table(report))}\n")
     for name, entry in report["students"].items():
         print(f"{name}: {entry['path']}")
     for name in FILES:
         print(f"report: {Path(options.output_dir) / name}")
+    return report
 
 
 @quiet()

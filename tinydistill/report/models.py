@@ -1,6 +1,6 @@
 """What a report says of models by themselves and beside their teacher, from one pass over dev each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tinydistill.ensemble import BY_LABEL, Ensemble
 from tinydistill.evaluation import predict
 from tinydistill.kinds import TaskKind, kind_of
 from tinydistill.kinds.multi_label import MultiLabel
+from tinydistill.kinds.tokens import Tokens
 from tinydistill.label_order import is_unnamed
 from tinydistill.models import size_on_disk
 from tinydistill.options import Options
@@ -185,7 +186,21 @@ def _look_at_classes(
         if theirs is None or name in (*options.teachers, ENSEMBLE) or len(theirs.gold) != len(classes.gold):
             continue
         entries[name]["agreement"] = analysis.agreement(classes, theirs)
-        if kind.task.kind == "classification":  # of tokens a row of outputs is no text
+        if kind.task.kind in ("classification", "tokens"):
             rows = analysis.most_confident(classes, theirs).tolist()
-            texts = texts_of_rows(kind, options, main, rows)
-            entries[name]["disagreements"] = analysis.disagreements(classes, theirs, labels, texts)
+            shown = _shown(kind, options, main, rows, of.data)
+            entries[name]["disagreements"] = analysis.disagreements(classes, theirs, labels, shown)
+
+
+def _shown(
+    kind: TaskKind, options: Options, split: str, rows: Sequence[int], data: Dataset
+) -> dict[int, analysis.Shown]:
+    """The texts of rows of outputs, which are rows of a file, or tokens of its sentences."""
+    if not isinstance(kind, Tokens):
+        return {row: analysis.of_texts(row, texts) for row, texts in texts_of_rows(kind, options, split, rows).items()}
+    places = dict(zip(rows, kind.places(data)[rows].tolist(), strict=True))
+    sentences = texts_of_rows(kind, options, split, {sentence for sentence, _ in places.values()})
+    return {
+        row: analysis.of_token(sentence, sentences[sentence], token, kind.joint)
+        for row, (sentence, token) in places.items()
+    }

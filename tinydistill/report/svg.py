@@ -9,7 +9,6 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 from markupsafe import Markup
 
@@ -37,13 +36,15 @@ _STYLE = {
 def draw(
     name: str,
     alternative: str,
-    plot: Callable[[Any], None],
+    plot: Callable[..., None],
     size: tuple[float, float] = (3.6, 2.7),
     left: float = 0.55,
     top: float = 0.3,
+    panels: int = 1,
 ) -> Markup:
     """A picture as an <svg>. name: of no other picture of the page; plot: draws on the axes.
 
+    panels: how many axes there are side by side, of the same scales, all given to `plot`.
     size: width and height in inches, of which the axes leave `left` and `top` free. matplotlib's layout engines would
     find such margins too, by drawing all twice.
     """
@@ -57,10 +58,11 @@ def draw(
         width, height = size
         figure = Figure(figsize=size)
         figure.subplots_adjust(left / width, 0.48 / height, 1 - 0.1 / width, 1 - top / height)
-        axes = figure.add_subplot()
+        every = figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0]
         figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
-        plot(axes)
+        for axes in every:
+            axes.patch.set_visible(False)
+        plot(*every)
         file = io.StringIO()
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})  # savefig draws twice
     return Markup(_of_the_page(file.getvalue(), name, alternative))

@@ -1,36 +1,16 @@
-"""The README.md of a student, with the hub's metadata, drawn from report.json; and the student on the hub, if asked.
+"""The card of a student of a task, or of one of several tasks that share a body."""
 
-It is the same for the same student, to the byte: no times are in it, and no folders.
-
-Source: https://huggingface.co/docs/hub/model-cards (metadata, and `model-index` of results).
-"""
-
-import json
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_token
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub import EvalResult, ModelCard
 
-from glue_tasks.errors import UserError
 from glue_tasks.task import Task
-from glue_tasks.writers import whole_file
-from tinydistill import processes
-from tinydistill.options import Options
+from tinydistill.cards.common import card, how, hub_ids, loading, made_with, objectives_of
 from tinydistill.phases import PHASES
 from tinydistill.report.markdown import table_lines
-from tinydistill.shapes import SHAPES
 
-CARD = "README.md"
-# Of a phase's folder: what serves the student. Not run.json, which has paths, and not the projections.
-_SERVED = (
-    *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", CARD),
-    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
-)
-_NOT_SERVED = ("projections.safetensors", "checkpoints/**")
 # The hub's names of metrics, by ours.
 _METRICS = {
     "matthews": "matthews_correlation",
@@ -43,84 +23,44 @@ _METRICS = {
     "entity_recall": "recall",
 }
 _HUB_TASKS = {"tokens": "token-classification", "spans": "question-answering"}  # else of sentences
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
-# Of a phase's settings: what a reader wants to know of it, as far as it is set.
-_TOLD = (
-    *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "max_length", "temperature", "seed"),
-    *("precision", "projection", "layer_map", "heads", "noise"),
-)
 
 
-def check_push(repo_id: str) -> None:
-    """Raises UserError, before hours of training, if nothing could be pushed to the hub at their end."""
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError:
-        raise UserError(f"--push-to-hub {repo_id!r} is no id of a model on the hub; write it as NAME/MODEL") from None
-    if get_token() is None:
-        raise UserError("--push-to-hub needs an access token of the hub; log in with `hf auth login`, or set HF_TOKEN")
+def cards(task: Task, report: Mapping[str, Any], license: str = "") -> Iterator[tuple[str, Callable[[str], ModelCard]]]:
+    """For `publishing.publish`: of each student of a report."""
+    for name, student in report["students"].items():
+        yield student["path"], partial(draw, task, report, name, license)
 
 
-def publish(task: Task, options: Options, folder: Path) -> None:
-    """Write the card of each student of `report.json` that has none, and push the one in `folder` if that is asked.
-
-    Of several processes the first does it. A card that is there stays: a person may have edited it.
-    """
-    if not processes.is_first():
-        return
-    report = json.loads((Path(options.output_dir) / "report.json").read_text(encoding="utf-8"))
-    for name, entry in report["students"].items():
-        place = Path(entry["path"])
-        if not place.is_dir() or (place / CARD).exists():
-            continue
-        is_pushed = options.push_to_hub and place.resolve() == folder.resolve()
-        card = draw(task, report, name, options.license, options.push_to_hub if is_pushed else "")
-        with whole_file(place / CARD) as partial:
-            partial.write_text(str(card), encoding="utf-8")
-    if options.push_to_hub:
-        print(f"pushed: {push(folder, options.push_to_hub)}")
-
-
-def push(folder: Path, repo_id: str) -> str:
-    """Upload what serves the student to the hub, making the repository if need be; returns its address.
-
-    Raises UserError if the hub does not take it; the student stays where it is.
-    """
-    api = HfApi()
-    try:
-        made = api.create_repo(repo_id, exist_ok=True)
-        api.upload_folder(
-            repo_id=made.repo_id,
-            folder_path=folder,
-            allow_patterns=list(_SERVED),
-            ignore_patterns=list(_NOT_SERVED),
-            commit_message="Upload the student",
+def cards_of_tasks(
+    tasks: Mapping[str, Task], report: Mapping[str, Any], license: str = ""
+) -> Iterator[tuple[str, Callable[[str], ModelCard]]]:
+    """The same of a report of several tasks, whose students share a body."""
+    for name, own in report["tasks"].items():
+        settings = {
+            phase: {**of, "max_length": of.get(f"{name}_max_length")} for phase, of in report["settings"].items()
+        }
+        phases = {phase: {**run, "data": run["data"][name]} for phase, run in report["phases"].items()}
+        beside = [each for each in tasks if each != name]
+        yield from cards(
+            tasks[name], {**report, **own, "settings": settings, "phases": phases, "beside": beside}, license
         )
-    except Exception as error:  # of the hub, of the way there, and of what is below huggingface_hub
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"the hub did not take the student ({reason}); it is whole in {folder}, and the same command with --resume "
-            "tries again"
-        ) from None
-    return str(made)
 
 
 def draw(task: Task, report: Mapping[str, Any], name: str, license: str = "", repo_id: str = "") -> ModelCard:
     """The card of one student of a report. repo_id: what it is called on the hub, if it goes there."""
     student = report["students"][name]
-    metadata = ModelCardData(
+    return card(
+        _page(task, report, name, repo_id),
         language=task.language,
         license=license or None,
-        library_name="transformers",
         pipeline_tag=_hub_task(task),
-        base_model=_base_models(report, name) or None,
+        base_model=hub_ids(_made_from(report, name)) or None,
         datasets=[task.hub.repository] if task.hub else None,
         metrics=list(dict.fromkeys(_METRICS.get(metric, metric) for metric in task.metrics)),
         tags=["tinydistill", *(["knowledge-distillation"] if _is_taught(report, name) else [])],
         model_name=repo_id or f"{student.get('title') or name} ({task.name})",
         eval_results=list(_results(task, student)),
     )
-    return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n" + "\n".join(_page(task, report, name, repo_id)))
 
 
 def _hub_task(task: Task) -> str:
@@ -144,21 +84,12 @@ def _results(task: Task, student: Mapping[str, Any]) -> Iterator[EvalResult]:
                 )
 
 
-def _base_models(report: Mapping[str, Any], name: str) -> list[str]:
-    """Hub ids of what the student started from, and of its teachers or what they were fine-tuned from; no folders."""
-    found: list[str] = []
+def _made_from(report: Mapping[str, Any], name: str) -> Iterator[Any]:
+    """What the student started from, and its teachers or what they were fine-tuned from."""
     of_student = ("student", "teacher") if _is_taught(report, name) else ("student",)
     for phase, settings in _phases(report, name).items():
-        keys = ("pretrained",) if PHASES.get(phase) and PHASES[phase].makes_teacher else of_student
-        for key in keys:
-            of = settings.get(key) or ()
-            found += [of] if isinstance(of, str) else list(of.values() if isinstance(of, Mapping) else of)
-    return list(dict.fromkeys(each for each in found if _is_hub_id(each)))
-
-
-def _is_hub_id(name: str) -> bool:
-    is_form = name.lower() in SHAPES or name.startswith(("init:", "shape:"))
-    return bool(_HUB_ID.fullmatch(name)) and not is_form and not Path(name).exists()
+        for key in ("pretrained",) if PHASES.get(phase) and PHASES[phase].makes_teacher else of_student:
+            yield settings.get(key)
 
 
 def _phases(report: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
@@ -184,13 +115,7 @@ def _starts_from(settings: Mapping[str, Any], phase: str) -> str:
 
 def _is_taught(report: Mapping[str, Any], name: str) -> bool:
     """Whether a student of a report learnt from a teacher, and not from gold labels alone."""
-    return any(each.get("feature") != "labels" for each in _of_phase(name, report["settings"][name]))
-
-
-def _of_phase(phase: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objectives of a phase, as a record has them; [] if they are not known."""
-    built_in = PHASES.get(phase.rpartition("/")[2])
-    return settings.get("objectives") or ([each.describe() for each in built_in.objectives] if built_in else [])
+    return any(each.get("feature") != "labels" for each in objectives_of(name, report["settings"][name]))
 
 
 def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Iterator[str]:
@@ -206,6 +131,11 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
             if is_taught
             else "trained with TinyDistill on gold labels, without a teacher, to compare distilled students with."
         )
+        + (
+            f" Its body is also that of students for {' and '.join(beside)}."
+            if (beside := report.get("beside"))
+            else ""
+        )
     )
     yield from ("", "## Results", "", *table_lines(_table(task, teacher, student)), "")
     yield (
@@ -217,12 +147,8 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
     yield from ("", "## How it was made", "")
     for phase, settings in _phases(report, name).items():
         run = report["phases"][phase]
-        told = ", ".join(f"{key} {_written(settings[key])}" for key in _TOLD if settings.get(key) not in (None, "", 0))
-        rows = run["data"]["train"]["rows"]
-        yield f"- **{phase}** learns from {_objectives(phase, settings)}: {rows:,} rows, {run['steps']:,} steps; {told}"
-    versions = report["versions"]
-    told = ", ".join(f"{package} {versions[package]}" for package in ("tinydistill", "torch", "transformers"))
-    yield from ("", f"Made with {told}.", "", "## Use", "", "```python", *_code(task, repo_id), "```", "")
+        yield how(phase, settings, run["data"]["train"]["rows"], run["steps"])
+    yield from ("", made_with(report["versions"]), "", "## Use", "", "```python", *_code(task, repo_id), "```", "")
     length = report["settings"][name]["max_length"]
     yield from ("## Limits", "")
     yield f"- It read at most {length} word pieces in training; longer texts are cut, or read in windows."
@@ -241,26 +167,13 @@ def _table(task: Task, teacher: Mapping[str, Any], student: Mapping[str, Any]) -
     return rows
 
 
-def _objectives(phase: str, settings: Mapping[str, Any]) -> str:
-    given = _of_phase(phase, settings)
-    told = [f"{each['feature']} ({each['loss']})" if each.get("loss") else str(each["feature"]) for each in given]
-    return " and ".join(told).replace("labels", "gold labels") or "its teacher"
-
-
-def _written(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 _CLASS = {"tokens": "AutoModelForTokenClassification", "spans": "AutoModelForQuestionAnswering"}
 
 
 def _code(task: Task, repo_id: str) -> Iterator[str]:
     """Code that loads the student and asks it something."""
     loader = _CLASS.get(task.kind, "AutoModelForSequenceClassification")
-    yield from ("import torch", f"from transformers import {loader}, AutoTokenizer", "")
-    yield f'name = "{repo_id}"' if repo_id else 'name = "."  # this folder'
-    yield "tokenizer = AutoTokenizer.from_pretrained(name)"
-    yield f"model = {loader}.from_pretrained(name).eval()"
+    yield from loading(loader, repo_id)
     texts = ['"A sentence."'] if len(task.text_columns) == 1 else ['"The first text."', '"The second text."']
     yield f'inputs = tokenizer({", ".join(texts)}, truncation=True, return_tensors="pt")'
     yield "with torch.inference_mode():"
