@@ -27,7 +27,7 @@ import tinydistill.report.measure
 tinydistill.latency.SECONDS = 0.02  # nobody looks at the times
 
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
-_TIMES = ("seconds", "resumed", "runtime", "per_second")  # what may differ between a run and another
+_OF_A_RUN = ("seconds", "resumed", "command", "runtime", "per_second")  # what may differ between a run and another
 
 
 def child(action: Callable[[], Any]) -> int:
@@ -87,7 +87,7 @@ def without_times(content: Any, out: Path) -> Any:
         return {
             key: without_times(value, out)
             for key, value in content.items()
-            if not any(time in key for time in _TIMES) and key != "train_loss"
+            if not any(own in key for own in _OF_A_RUN) and key != "train_loss"
         }
     if isinstance(content, list):
         return [without_times(each, out) for each in content]

@@ -41,8 +41,8 @@ def run(phases: Sequence[Phase], plan: Plan, callbacks: Sequence[TrainerCallback
     for phase in phases:
         folder = MultiTaskRun(phase, plan, callbacks).run()
     if phases[-1].keeps_best:
-        tasks = {name: part.task for name, part in plan.parts.items()}
-        publish(of_task.cards_of_tasks(tasks, print_report(plan, plan.phases), options.license), folder)
+        of_name = {name: part.task for name, part in plan.parts.items()}
+        publish(of_task.cards_of_tasks(of_name, print_report(plan, plan.phases), options.license), folder)
     else:
         tell_next(phases[-1], folder, plan.phases)
     return folder

@@ -1,5 +1,6 @@
 """The pictures of a report."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from unicodedata import east_asian_width
@@ -10,7 +11,7 @@ from tinydistill.report.headline import main_of, title_of
 from tinydistill.report.svg import COLOURS, FAINT, INK, draw, plain
 
 _PARTS = ("embeddings", "blocks", "head")
-_PANELS = 6  # side by side
+_PANELS = 4  # side by side
 
 
 def scores(report: dict[str, Any], name: str) -> Markup:
@@ -94,10 +95,16 @@ def layers(entries: Sequence[Mapping[str, Any]], name: str) -> list[Markup]:
     for key in dict.fromkeys(key for entry in entries for key in entry if key.startswith("layer_")):
         found.setdefault(key.rpartition("_")[0], []).append(key)
     return [
-        _panels(entries, objective.removeprefix("layer_"), keys[start : start + _PANELS], f"{name}-{place}-{start}")
+        _panels(entries, objective.removeprefix("layer_"), row, f"{name}-{place}-{number}")
         for place, (objective, keys) in enumerate(found.items())
-        for start in range(0, len(keys), _PANELS)
+        for number, row in enumerate(_in_rows(keys))
     ]
+
+
+def _in_rows(keys: Sequence[str]) -> list[Sequence[str]]:
+    """Parts of about equal length, of which a phone shows one."""
+    wide = math.ceil(len(keys) / math.ceil(len(keys) / _PANELS))
+    return [keys[start : start + wide] for start in range(0, len(keys), wide)]
 
 
 def _panels(entries: Sequence[Mapping[str, Any]], objective: str, keys: Sequence[str], name: str) -> Markup:
@@ -145,7 +152,7 @@ def learning_rate(entries: Sequence[Mapping[str, Any]], name: str) -> Markup:
         axes.set_xlabel("step")
         axes.set_title("learning rate", loc="left")
 
-    return draw(name, "learning rate by step", plot)
+    return draw(name, "learning rate by step", plot, left=0.65)
 
 
 def calibration(report: dict[str, Any], name: str) -> Markup:
