@@ -39,12 +39,19 @@ def run_app(app: typer.Typer, args: list[str] | None, console_command: str, othe
             parameter.hidden = True  # type: ignore[attr-defined]  # of options, which these are
     is_installed = Path(sys.argv[0]).stem == console_command.partition(" ")[0]
     name = console_command if is_installed else otherwise
-    typed = [*name.split(), *(sys.argv[1:] if args is None else args)]
-    called = COMMAND.set(shlex.join(["python", *typed] if name.endswith(".py") else typed))
+    called = COMMAND.set(_typed(name, sys.argv[1:] if args is None else args))
     try:
         command(args, prog_name=name)
     finally:
         COMMAND.reset(called)
+
+
+def _typed(name: str, args: list[str]) -> str:
+    """The command line as text, for a record that is UTF-8 whatever files are called."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    python = ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
+    typed = shlex.join([*(python if name.endswith(".py") else ()), *name.split(), *args])
+    return typed.encode("utf-8", "backslashreplace").decode()
 
 
 @contextlib.contextmanager

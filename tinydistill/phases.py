@@ -97,7 +97,7 @@ class Phase:
         found = {PRETRAINED if self.makes_teacher else STUDENT, "text" if self.reads_text else "task"}
         found |= {"teacher"} if self.has_teacher else set()
         found |= {"best"} if self.keeps_best else set()
-        found |= {"published"} if self.keeps_best or self.reads_text else set()
+        found |= {"published"} if self.reads_text or (self.keeps_best and not self.makes_teacher) else set()
         found |= {"layers"} if self.compares_layers else set()
         found |= {"logits"} if any(objective.feature == "logits" for objective in self.objectives) else set()
         return frozenset(found | ({"outputs alone"} if self.needs_outputs_alone else set()))

@@ -26,6 +26,7 @@ except ImportError:  # Windows has none, and runs there are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 State = Literal["new", "continue", "finished"]
+RECORD = "run.json"
 _PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn")
 
 
@@ -35,7 +36,7 @@ class PhaseFolder:
     def __init__(self, output_dir: Path, phase: str):
         self.path = output_dir / phase
         self.checkpoints = self.path / "checkpoints"
-        self._record = self.path / "run.json"
+        self._record = self.path / RECORD
         self._lock: IO[str] | None = None
         self._damage: dict[int, str] = {}  # of each checkpoint that was looked at
 

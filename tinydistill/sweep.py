@@ -23,11 +23,11 @@ from glue_tasks.writers import whole_file, write_json
 from tinydistill import processes
 from tinydistill.option_fields import about
 from tinydistill.options import Options, Training
-from tinydistill.phases import Phase
+from tinydistill.phases import STUDENT, Phase
 from tinydistill.preparation import check_ahead, own_settings
 from tinydistill.report.markdown import table_lines, to_text
 from tinydistill.run import Augment, check_folder
-from tinydistill.runs import PhaseFolder, versions
+from tinydistill.runs import RECORD, PhaseFolder, versions
 from tinydistill.settings import Plan
 from tinydistill.text_task import text_task
 
@@ -174,7 +174,7 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
             pretrained="",
             train_file=options.train_file,
         )
-        keys = {} if own.chain else _keys([each.phases[name] for name in students], own)
+        keys = {} if own.chain else _keys([each.phases[name] for name in students[:-1]], own)
         left = students[processes.from_first(lambda: _take(keys, trained, own)) :]  # noqa: B023 - called at once
         reached.append(train(left, dataclasses.replace(each, options=own)))
         trained = {key: Path(own.output_dir) / name for name, key in keys.items()} | trained
@@ -185,10 +185,15 @@ def run(names: Sequence[str], plan: Plan, resolve: Resolve, train: Train, augmen
 
 
 def _keys(phases: Sequence[Phase], options: Options) -> dict[str, str]:
-    """For each phase the settings of itself and of those before it that decide the result, as text."""
+    """For each phase the settings of itself and of those before it that decide the result, as text.
+
+    None of one that starts from what is no phase of these runs, nor of those after it.
+    """
     found: dict[str, str] = {}
-    before: list[Any] = []
+    before: list[Any] = [options.layer_map]  # which may tell the blocks of a student
     for phase in phases:
+        if phase.starts_from not in (STUDENT, *found):
+            break
         settings = {
             field.name: getattr(options, field.name)
             for field, known in about(options)
@@ -200,18 +205,22 @@ def _keys(phases: Sequence[Phase], options: Options) -> dict[str, str]:
 
 
 def _take(keys: Mapping[str, str], trained: Mapping[str, Path], options: Options) -> int:
-    """Copy from other runs the first phases that they have alike, all but the last; returns how many are there so."""
+    """Copy from other runs the first phases that they have alike; returns how many are there so."""
     taken = 0
-    for name, key in list(keys.items())[:-1]:
+    for name, key in keys.items():
         place = Path(options.output_dir) / name
-        is_replaced = options.overwrite and PhaseFolder(place.parent, name).read() is not None
+        is_replaced = options.overwrite and (place / RECORD).exists()
         if key not in trained or (place.exists() and not is_replaced):
             break
-        partial = place.with_name(f"{name}.partial")
-        for old in (partial, place):
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(trained[key], partial)
-        partial.rename(place)
+        folder = PhaseFolder(place.parent, name)
+        with folder.locked():
+            folder.take_lock()
+            folder.check_inputs(*options.teachers.values(), options.student)
+            partial = place.with_name(f"{name}.partial")
+            for old in (partial, place):
+                shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(trained[key], partial)
+            partial.rename(place)
         print(f"{name}: copied from {trained[key]}, which has the same settings")
         taken += 1
     return taken

@@ -49,7 +49,8 @@ def curves(out: Path, phases: Sequence[str] = PHASES) -> dict[str, list[dict[str
     """The losses of each phase as they were logged."""
     return {
         phase: [
-            {name: value for name, value in entry.items() if "loss" in name} for entry in record(out / phase)["losses"]
+            {name: value for name, value in entry.items() if name.startswith(("loss", "layer_"))}
+            for entry in record(out / phase)["losses"]
         ]
         for phase in phases
     }

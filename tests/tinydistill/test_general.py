@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
@@ -125,6 +126,9 @@ def test_outputs_make_a_masked_lm_and_are_measured(corpus: Path, masked_lm_dir: 
     assert measured["masked_accuracy"] == pytest.approx(hits / count)
     assert measured["pseudo_perplexity"] == pytest.approx(math.exp(nats / count), rel=1e-3)
     assert {"loss_logits", "loss_hidden"} < set(measured)
+    card = ModelCard.load(student / "README.md")
+    assert card.data.pipeline_tag == "fill-mask"
+    assert f"| masked_loss | {measured['masked_loss']:.4f} |" in card.text
 
 
 def test_a_narrowed_student(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def test_students_of_several_tasks(tmp_path: Path) -> None:
     tasks = {name: TASKS[name] for name in ("SST-2", "RTE")}
     own = {name: report_of(task, tmp_path / name) for name, task in tasks.items()}
     settings = {**own["RTE"]["settings"]["prediction"], "SST-2_max_length": 64, "RTE_max_length": 128}
-    settings |= {"teacher": "someone/teacher-of-sst2, /home/me/of-rte", "max_length": 0}
+    settings |= {"teacher": "someone/teacher-of-sst2, /home/me/teacher", "max_length": 0}
+    own["SST-2"]["teacher"]["path"] = "someone/teacher-of-sst2"
     rows = {name: {"train": {"rows": count}} for name, count in (("SST-2", 67_349), ("RTE", 2_490))}
     report = {
         **{key: own["RTE"][key] for key in ("versions",)},
@@ -133,7 +134,8 @@ def test_students_of_several_tasks(tmp_path: Path) -> None:
     assert (sst2.data.license, sst2.data.datasets) == ("mit", ["nyu-mll/glue"])
     assert sst2.data.base_model == ["huawei-noah/TinyBERT_General_4L_312D", "someone/teacher-of-sst2"]
     assert "Its body is also that of students for RTE." in sst2.text
-    assert "67,349 rows, 100 steps; " in sst2.text
+    assert rte.data.base_model == ["huawei-noah/TinyBERT_General_4L_312D"]
+    assert "67,349 rows, 100 steps of all tasks; " in sst2.text
     assert "at most 64 word pieces" in sst2.text
     assert ("2,490 rows" in rte.text, "at most 128" in rte.text, "/home/me" in rte.text) == (True, True, False)
 
@@ -146,7 +148,8 @@ def test_a_student_of_plain_text(
     model = (BertForMaskedLM if has_head else BertModel)(tiny_bert_config(layers=1))
     model.save_pretrained(tmp_path / "x")
     make_tokenizer().save_pretrained(tmp_path / "x")
-    settings = {"teacher": "bert-base-uncased", "student": "/home/me/x", "max_length": 128, "masking": "word"}
+    settings = {"teacher": "bert-base-uncased", "student": "/home/me/x", "max_length": 128}
+    settings |= {"masking": "word" if has_head else "none", "mask_share": 0.15, "segmenter": "ltp:/home/me/ltp"}
     student = {
         "title": "/home/me/x",
         "path": str(tmp_path / "x"),
@@ -162,7 +165,8 @@ def test_a_student_of_plain_text(
     assert card.data.pipeline_tag == ("fill-mask" if has_head else "feature-extraction")
     assert (card.data.base_model, card.data.license) == (["bert-base-uncased"], "mit")
     assert "/home/me" not in card.content
-    assert "1,000 steps; max_length 128, masking word" in card.text
+    masked = "masking word, mask_share 0.15" if has_head else "masking none"
+    assert f"1,000 steps; max_length 128, {masked}\n" in card.text
     assert ("| masked_accuracy | 0.2500 |" in card.text) is has_head
     (code,) = re.findall(r"```python\n(.*?)```", card.text, re.S)
     monkeypatch.chdir(tmp_path / "x")

@@ -1,6 +1,7 @@
 """Several tasks and one student: whole runs, and every mistake."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_the_record_and_the_best_checkpoint(finished: Path) -> None:
     assert seen == {f"loss_{task}_logits" for task in TASK_NAMES}
 
 
+def test_a_card_for_each_task(finished: Path) -> None:
+    names = [path.name for path in sorted((finished / "prediction").iterdir()) if (path / "config.json").exists()]
+    assert len(names) > 1
+    for name in names:
+        card = (finished / "prediction" / name / "README.md").read_text(encoding="utf-8")
+        (others,) = re.findall(r"Its body is also that of students for (.*)\.\n", card)
+        assert sorted(others.split(" and ")) == [other for other in names if other != name]
+
+
 def test_losses_in_the_log(finished: Path) -> None:
     """`loss` is the mean of the one or two steps of an interval, an objective's that over the steps of its task."""
     of_two = 0
@@ -96,6 +106,9 @@ def test_losses_in_the_log(finished: Path) -> None:
         own = [sum(value for name, value in entry.items() if name.startswith(f"loss_{task}_")) for task in TASK_NAMES]
         own = [each for each in own if each]
         assert entry["loss"] == pytest.approx(sum(own) / len(own), rel=1e-4)
+        for name in [name for name in entry if name.startswith("loss_")]:
+            layers = [of for layer, of in entry.items() if layer.startswith(f"layer_{name.removeprefix('loss_')}_")]
+            assert sum(layers) == pytest.approx(entry[name], rel=1e-4)
         of_two += len(own) == 2
     assert of_two > 5
 

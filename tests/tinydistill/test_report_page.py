@@ -185,7 +185,7 @@ def test_a_report_of_each_kind_has_its_figures(task: Task, report_for: Callable[
     assert "5.0 times faster at a batch of 1" in read.text
     assert ("gold labels down" in read.text) == (task.kind in ("classification", "tokens"))
     assert ("By label" in read.text) == (task.kind not in ("regression", "spans"))
-    assert ("disagree most confidently" in read.text) == (task.kind == "classification")
+    assert ("disagree most confidently" in read.text) == (task.kind in ("classification", "tokens"))
     markdown = page.to_markdown(report)
     assert f"{tested['difference']:+.4f}" in markdown
     assert "5.0 times faster at a batch of 1" in markdown
@@ -211,7 +211,7 @@ def evil_report(report: dict[str, Any]) -> dict[str, Any]:
     """With text that would break a page in each place where text can be."""
     student = report["students"].pop("prediction")
     student |= {"title": EVIL, "path": EVIL}
-    student["disagreements"][0] |= {"texts": [EVIL], "gold": EVIL}
+    student["disagreements"][0] |= {"texts": [EVIL], "gold": EVIL, "token": EVIL}
     student["confusion"]["labels"] = [EVIL, "positive"]
     for entry in (student, report["teacher"], report["students"]["baseline"]):
         entry["by_class"] = {EVIL: entry["by_class"]["positive"]}
@@ -221,7 +221,8 @@ def evil_report(report: dict[str, Any]) -> dict[str, Any]:
             times[EVIL] = times.pop("prediction")
     report["task"] = EVIL
     report["settings"] = {EVIL: {EVIL: EVIL}}
-    report["phases"] = {EVIL: {**RUN, "notes": [EVIL], "losses": [{**RUN["losses"][0], f"loss_{EVIL}": 1.0}]}}
+    losses = {**RUN["losses"][0], **{f"{what}{EVIL}": 1.0 for what in ("loss_", "layer_hidden_", "layer_")}}
+    report["phases"] = {EVIL: {**RUN, "notes": [EVIL], "losses": [losses], "command": EVIL}}
     example = {"texts": [EVIL], "variant": [[["the ", False], [EVIL, True]]]}
     report["augmentation"] = {
         "variants": 3,

@@ -3,7 +3,9 @@
 import json
 import re
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from tests.tinydistill.test_general import QUICK, corpus, still_teacher  # noqa:
 from tinydistill import distill
 from tinydistill.options import Options
 from tinydistill.phases import PHASES
-from tinydistill.sweep import Cell, cells, laid_over, summarise
+from tinydistill.sweep import Cell, _keys, cells, laid_over, summarise
 
 STUDENTS = [PHASES["intermediate"], PHASES["prediction"]]
 
@@ -76,6 +78,22 @@ def test_mistakes_are_told_before_the_first_run(
     assert not list(tmp_path.rglob("run.json"))
 
 
+def keys(phases: Sequence[str], **changes: Any) -> dict[str, str]:
+    return _keys([PHASES[name] for name in phases], Options(**{"student": "init:layers=1", **changes}))
+
+
+def test_phases_that_runs_have_alike() -> None:
+    both = ["intermediate", "prediction"]
+    plain, warm = keys(both), keys(both, temperature=2.0)
+    assert plain["intermediate"] == warm["intermediate"]
+    assert plain["prediction"] != warm["prediction"]
+    wide = keys(both, projection="shared")
+    assert not set(wide.values()) & set(plain.values())
+    for change in ({"layer_map": (0, 5)}, {"student": "init:layers=2"}, {"seed": 2}, {"max_length": 8}):
+        assert keys(["baseline"], **change) != keys(["baseline"])
+    assert keys(["prediction", "baseline"]) == {}  # the first starts from what is no phase of these runs
+
+
 def same_weights(one: Path, other: Path) -> bool:
     a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
     return all(torch.equal(a[name], b[name]) for name in a | b)
@@ -120,6 +138,11 @@ def test_runs_are_those_by_hand_and_share_what_is_made_once(
     report = json.loads((last.parent / "report.json").read_text(encoding="utf-8"))
     assert list(report["phases"]) == ["intermediate", "prediction"]
     assert not list(out.rglob("*.partial"))
+
+    (last.parent / "intermediate" / "run.json").write_text("{")
+    run("all", data_dir, out, *given, "--overwrite")
+    assert capsys.readouterr().out.count("intermediate: copied from") == 2
+    assert same_weights(last, tmp_path / "hand" / "prediction")
 
     run("all", data_dir, out, *given[:-4], "--seeds", "1,2,3", "--sweep", "prediction.learning_rate=1e-2")
     assert capsys.readouterr().out.count("already finished with these settings") == 5  # the teacher's, two runs' phases

@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard
 
 from glue_tasks.task import Task
-from tinydistill.cards.common import card, how, hub_ids, loading, made_with, objectives_of
+from tinydistill.cards.card import card, how, hub_ids, loading, made_with, objectives_of
 from tinydistill.phases import PHASES
 from tinydistill.report.markdown import table_lines
 
@@ -36,8 +36,10 @@ def cards_of_tasks(
 ) -> Iterator[tuple[str, Callable[[str], ModelCard]]]:
     """The same of a report of several tasks, whose students share a body."""
     for name, own in report["tasks"].items():
+        teachers = [each["path"] for each in (own.get("teachers") or {"": own["teacher"]}).values()]
         settings = {
-            phase: {**of, "max_length": of.get(f"{name}_max_length")} for phase, of in report["settings"].items()
+            phase: {**of, "max_length": of.get(f"{name}_max_length"), "teacher": teachers}
+            for phase, of in report["settings"].items()
         }
         phases = {phase: {**run, "data": run["data"][name]} for phase, run in report["phases"].items()}
         beside = [each for each in tasks if each != name]
@@ -147,7 +149,8 @@ def _page(task: Task, report: Mapping[str, Any], name: str, repo_id: str) -> Ite
     yield from ("", "## How it was made", "")
     for phase, settings in _phases(report, name).items():
         run = report["phases"][phase]
-        yield how(phase, settings, run["data"]["train"]["rows"], run["steps"])
+        steps = f"{run['steps']:,} steps{' of all tasks' if report.get('beside') else ''}"
+        yield how(phase, settings, f"{run['data']['train']['rows']:,} rows, {steps}")
     yield from ("", made_with(report["versions"]), "", "## Use", "", "```python", *_code(task, repo_id), "```", "")
     length = report["settings"][name]["max_length"]
     yield from ("## Limits", "")

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from tinydistill.cards.common import card, how, hub_ids, loading, made_with
+from tinydistill.cards.card import card, how, hub_ids, loading, made_with
 from tinydistill.report.markdown import table_lines
 
 
@@ -35,10 +35,10 @@ def _guesses(student: Mapping[str, Any]) -> bool:
 def _page(report: Mapping[str, Any], name: str, repo_id: str) -> Iterator[str]:
     student = report["students"][name]
     settings = student["settings"]
-    what = "masked language model" if _guesses(student) else "encoder without a head"
+    what = "A masked language model" if _guesses(student) else "An encoder without a head"
     yield from (f"# {repo_id.rpartition('/')[2] or 'A small encoder'}", "")
     yield (
-        f"A {what} of {student['parameters'] / 1e6:.1f} million parameters ({student['bytes'] / 1e6:.1f} MB), "
+        f"{what} of {student['parameters'] / 1e6:.1f} million parameters ({student['bytes'] / 1e6:.1f} MB), "
         "distilled with TinyDistill on plain text, before any task. It is to be fine-tuned, or distilled once more "
         "on a task: `run-tinybert --phase all --task ... --student THIS --teacher ...`."
     )
@@ -52,7 +52,7 @@ def _page(report: Mapping[str, Any], name: str, repo_id: str) -> Iterator[str]:
         if not _guesses(student)
         else ("`masked_accuracy` is the share of masked pieces that it guesses, `masked_loss` in nats a piece.")
     )
-    yield from ("", "## How it was made", "", how(name, settings, None, student["steps"]), "")
+    yield from ("", "## How it was made", "", how(name, settings, f"{student['steps']:,} steps"), "")
     yield from (made_with(report["versions"]), "", "## Use", "", "```python", *_code(student, repo_id), "```", "")
     yield from ("## Limits", "")
     yield f"- It read at most {settings['max_length']} word pieces in training."

@@ -114,7 +114,7 @@ def _panels(entries: Sequence[Mapping[str, Any]], objective: str, keys: Sequence
             points = [(entry["step"], entry[key]) for entry in entries if key in entry]
             values += [value for _, value in points]
             _line(axes, points, COLOURS[0], "")
-            axes.set_title(f"layer {key.rpartition('_')[2]}", loc="left")
+            axes.set_title(plain(f"layer {key.rpartition('_')[2]}"), loc="left")
             axes.locator_params(axis="x", nbins=2)
         if min(values) > 0 and max(values) > 20 * min(values):
             panels[0].set_yscale("log")

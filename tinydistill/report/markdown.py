@@ -173,7 +173,7 @@ def settings_lines(report: dict[str, Any]) -> list[str]:
 def settings_text(report: dict[str, Any]) -> str:
     """The same as JSON."""
     runs = report.get("phases") or report["students"]
-    settings = report.get("settings") or {name: run["settings"] for name, run in runs.items()}
+    settings = report["settings"] if "settings" in report else {name: run["settings"] for name, run in runs.items()}
     shown = {
         "commands": list(dict.fromkeys(run["command"] for run in runs.values() if run.get("command"))),
         "phases": {name: {k: v for k, v in of.items() if v != ""} for name, of in settings.items()},

@@ -7,7 +7,6 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from tinydistill.option_fields import COMMA
 from tinydistill.phases import PHASES
 from tinydistill.shapes import SHAPES
 
@@ -15,7 +14,7 @@ _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 # Of a phase's settings: what a reader wants to know of it, as far as it is set.
 _TOLD = (
     *("epochs", "max_steps", "learning_rate", "schedule", "batch_size", "max_length", "temperature", "seed"),
-    *("precision", "projection", "layer_map", "heads", "noise", "corpus_rows", "masking", "mask_share", "segmenter"),
+    *("precision", "projection", "layer_map", "heads", "noise", "corpus_rows", "masking", "mask_share"),
 )
 
 
@@ -29,8 +28,7 @@ def hub_ids(given: Iterable[Any]) -> list[str]:
     """Those of the models that are ids of the hub, not folders or shapes. A value may be of several, by name too."""
     names: list[str] = []
     for of in given:
-        parts = of.split(COMMA) if isinstance(of, str) else list(of.values() if isinstance(of, Mapping) else of or ())
-        names += map(str, parts)
+        names += [of] if isinstance(of, str) else list(of.values() if isinstance(of, Mapping) else of or ())
     return [name for name in dict.fromkeys(names) if _is_hub_id(name)]
 
 
@@ -45,14 +43,15 @@ def objectives_of(phase: str, settings: Mapping[str, Any]) -> list[dict[str, Any
     return settings.get("objectives") or ([each.describe() for each in built_in.objectives] if built_in else [])
 
 
-def how(phase: str, settings: Mapping[str, Any], rows: int | None, steps: int) -> str:
-    """A line about a phase: what the student learns from there, and the settings."""
+def how(phase: str, settings: Mapping[str, Any], seen: str) -> str:
+    """A line about a phase: what the student learns from there, what it has `seen`, and the settings."""
     given = objectives_of(phase, settings)
-    told = [f"{each['feature']} ({each['loss']})" if each.get("loss") else str(each["feature"]) for each in given]
-    from_what = " and ".join(told).replace("labels", "gold labels") or "its teacher"
-    seen = f"{steps:,} steps" if rows is None else f"{rows:,} rows, {steps:,} steps"
-    set_ = (f"{key} {_written(settings[key])}" for key in _TOLD if settings.get(key) not in (None, "", 0))
-    return f"- **{phase}** learns from {from_what}: {seen}; {', '.join(set_)}"
+    named = [f"{each['feature']} ({each['loss']})" if each.get("loss") else str(each["feature"]) for each in given]
+    from_what = " and ".join(named).replace("labels", "gold labels") or "its teacher"
+    left_out = ("mask_share",) if settings.get("masking") == "none" else ()
+    told = [key for key in _TOLD if settings.get(key) not in (None, "", 0) and key not in left_out]
+    written = ", ".join(f"{key} {_written(settings[key])}" for key in told)
+    return f"- **{phase}** learns from {from_what}: {seen}; {written}"
 
 
 def made_with(versions: Mapping[str, str]) -> str:
