@@ -17,6 +17,7 @@ from transformers import BertForSequenceClassification
 
 import tinydistill.__main__ as tinydistill
 from glue_tasks import get_task
+from glue_tasks.command_line import _typed
 from glue_tasks.task import Task
 from tests.tinydistill.conftest import tiny_bert_config
 from tests.tinydistill.spans_and_tokens import tagged, tiny_model, write_questions, write_sentences
@@ -327,6 +328,21 @@ def test_a_run_of_the_command_line_has_a_page(finished: Path) -> None:
     for timing in report["latency"]:
         assert timing["passes"] >= 5
         assert all(timing["p95_ms_per_batch"][name] >= ms for name, ms in timing["ms_per_batch"].items())
+    command = report["phases"]["prediction"]["command"]
+    assert command.startswith("python run_tinybert.py --phase ")
+    assert f"--output-dir {finished}" in command
+    for drawn in (Reader(text).text, (finished / "report.md").read_text(encoding="utf-8")):
+        assert drawn.count(json.dumps(command)) == 1
+    assert "attention of each layer" in text
+
+
+def test_the_command_line_in_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ["--data-dir", "my glue", "--train-file", "caf\udce9.tsv"]
+    wanted = "--data-dir 'my glue' --train-file 'caf\\udce9.tsv'"
+    assert _typed("run_tinybert.py", args) == f"python run_tinybert.py {wanted}"
+    assert _typed("run-tinybert", args) == f"run-tinybert {wanted}"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert _typed("run_tinybert.py", args) == f"torchrun --nproc-per-node 2 run_tinybert.py {wanted}"
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
