@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+import run_tinybert
 from demo.commands import Command, failure
 
 _AT_MOST = 4  # each takes about 600 MB
@@ -54,8 +55,8 @@ def run_side_by_side(commands: Sequence[Command], logs: Path) -> None:
 
 
 def _start(command: Command, log: Path) -> subprocess.Popen:
-    program = [str(Path(__file__).parents[1] / "run_tinybert.py")]
     assert command.program == "run_tinybert.py"
+    program = [run_tinybert.__file__]  # of the repository, or of an installed wheel
     with open(log, "w", encoding="utf-8") as file:
         return subprocess.Popen(
             [sys.executable, *program, *command.arguments],
