@@ -123,7 +123,9 @@ def check_heads(shape: Shape) -> None:
     """Raises UserError if the width of the attention does not divide into heads."""
     width, what = (shape.bottleneck, "bottleneck") if shape.bottleneck else (shape.hidden, "hidden size")
     if width % shape.heads:
-        raise UserError(f"a {what} of {width} does not divide into {shape.heads} heads")
+        least = width // shape.heads * shape.heads
+        near = " or ".join(f"{each}" for each in (least, least + shape.heads) if each)
+        raise UserError(f"a {what} of {width} does not divide into {shape.heads} heads; take one of {near}")
 
 
 def mobilebert_config(shape: Shape, teacher: PreTrainedConfig) -> MobileBertConfig:

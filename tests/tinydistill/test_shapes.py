@@ -128,7 +128,7 @@ def test_all_weights_of_a_mobilebert_are_used() -> None:
 
 def test_heads_divide_the_bottleneck() -> None:
     spec = StudentSpec.parse("shape:layers=2,hidden=12,heads=4,ffn=8,bottleneck=6")
-    with pytest.raises(UserError, match="bottleneck of 6 does not divide into 4 heads"):
+    with pytest.raises(UserError, match="bottleneck of 6 does not divide into 4 heads; take one of 4 or 8"):
         student_config(spec, BertConfig(), SST2)
 
 
