@@ -23,6 +23,7 @@ from glue_tasks.digests import reading_digest
 from glue_tasks.rows import Row, Split
 from glue_tasks.seals import fingerprint, is_whole, seal
 from glue_tasks.writers import whole_file
+from tinydistill.encoders.tokenizer import what_decides_pieces
 from tinydistill.outputs import COUNTED
 
 _ROWS_AT_ONCE = 1_000  # tokenised in one call, in parallel inside the tokenizer
@@ -165,11 +166,10 @@ def _record_of(path: Path) -> Path:
 
 
 def _pieces_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What decides the columns and the pieces, without the length and padding of whatever call came last."""
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    """What decides the columns and the pieces."""
     # BERT's and DistilBERT's differ in nothing but whether they give segment ids.
     own = {"columns": tokenizer.model_input_names, "cut": tokenizer.truncation_side}
-    return json.dumps({**state, "truncation": None, "padding": None, **own})
+    return json.dumps({**what_decides_pieces(tokenizer), **own})
 
 
 def piece_columns(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

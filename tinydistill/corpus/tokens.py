@@ -32,6 +32,7 @@ from tinydistill.corpus.reading import corpus_files, corpus_lines
 from tinydistill.corpus.store import Corpus, is_whole_shard, join, shard_path
 from tinydistill.corpus.words import BeginsWords, by_word_ids
 from tinydistill.corpus.work import Block, Work, Workers
+from tinydistill.encoders.tokenizer import what_decides_pieces
 
 _SHARD = 1 << 22  # characters: what a kill loses, and a process holds
 
@@ -96,12 +97,10 @@ def _key(
         raise TypeError(f"begins_words is {begins_words!r}, not a function at the top of a module")
     formats = [suffix_of(path) if suffix_of(path) in RECORDS else "" for path in files]
     with_field = field if any(formats) else ""
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
     parts = [
         *(f"{digest['sha256']} {kind}" for digest, kind in zip(digests, formats, strict=True)),
         with_field,
-        # Truncation and padding are those of whatever call came last.
-        json.dumps({**state, "truncation": None, "padding": None}),
+        json.dumps(what_decides_pieces(tokenizer)),
         *map(_source, (lines_module, records, reading, words, work, store)),
         str(_SHARD),
         code_digest(function),

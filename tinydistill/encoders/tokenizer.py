@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, TokenizersBackend
 
@@ -45,6 +46,16 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
         tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # which is what is saved
     return tokenizer
+
+
+def what_decides_pieces(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The state of a fast tokenizer by which files of its pieces are known, the same for a copy that was saved again.
+
+    Without the truncation and the padding of whatever call came last. Numbers are the scores of pieces, which are of 32
+    bits: what saves them writes them with 64, whose last digit reading may change.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str(), parse_float=lambda text: float(np.float32(text)))
+    return {**state, "truncation": None, "padding": None}
 
 
 def _with_case(name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:

@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tokenizers import normalizers
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, normalizers
+from tokenizers.models import Unigram
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.tinydistill.conftest import change_config, make_tokenizer, tiny_bert_config
-from tinydistill.encoders.tokenizer import load_tokenizer
+from tinydistill.encoders.tokenizer import load_tokenizer, what_decides_pieces
 
 WORDS = "Paris Berlin The the good bad film was nice café straße is and movie ##s ."
 CASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
@@ -107,3 +109,19 @@ def test_segments_of_a_tokenizer_without_a_class(checkpoint: Path, tmp_path: Pat
         tokenizer.save_pretrained(saved)
         shutil.copy(checkpoint / "config.json", saved)
         assert AutoTokenizer.from_pretrained(saved)("good", "film").get("token_type_ids") == types
+
+
+def test_a_tokenizer_that_was_saved_again_is_the_same() -> None:
+    """Reading scores and writing them changes the last digit of some, of 64 bits where they have 32."""
+    drawn = np.random.default_rng(0).uniform(-15, -3, 500).astype(np.float32)
+    scores = [("<unk>", 0.0), *((f"piece{i}", float(score)) for i, score in enumerate(drawn))]
+    first = Tokenizer(Unigram(scores, unk_id=0))
+    copies = [first]
+    for _ in range(2):
+        copies.append(Tokenizer.from_str(copies[-1].to_str()))
+    states = [what_decides_pieces(PreTrainedTokenizerFast(tokenizer_object=each, unk_token="<unk>")) for each in copies]
+    assert states[0] == states[1] == states[2]
+    other = Tokenizer(Unigram([("<unk>", 0.0), *((piece, score - 1e-3) for piece, score in scores[1:])], unk_id=0))
+    assert what_decides_pieces(PreTrainedTokenizerFast(tokenizer_object=other, unk_token="<unk>")) != states[0]
+    first.enable_truncation(8)
+    assert what_decides_pieces(PreTrainedTokenizerFast(tokenizer_object=first, unk_token="<unk>")) == states[0]
