@@ -165,3 +165,14 @@ def test_a_teacher_that_does_not_name_its_labels(tmp_path: Path) -> None:
     dev = of_labels([[0, 0, 0]] * 2, tmp_path)
     doubts = kind_of(task()).doubts("t", np.zeros((2, 3)), dev, unnamed=True)
     assert "does not name its labels; they are taken in the order mood, praise, plot" in doubts.serious[0]
+
+
+def test_what_a_model_says_and_how_sure_it_is(tmp_path: Path) -> None:
+    kind = kind_of(task())
+    logits = np.log(np.array([[0.9, 0.8, 0.3], [0.1, 0.2, 0.05], [0.45, 0.6, 0.7]]))
+    logits -= np.log(1 - np.exp(logits))
+    said = kind.said(logits, of_labels([[1, 1, 0], [0, 0, 1], [0, 0, 0]], tmp_path), {"threshold": 0.4})
+    assert said is not None
+    assert list(said.answers) == ["mood,praise", "(none)", "mood,praise,plot"]
+    assert list(said.gold) == ["mood,praise", "plot", "(none)"]
+    assert said.sure.tolist() == pytest.approx([0.7, 0.8, 0.45])

@@ -186,7 +186,10 @@ def test_a_report_of_each_kind_has_its_figures(task: Task, report_for: Callable[
     assert "5.0 times faster at a batch of 1" in read.text
     assert ("gold labels down" in read.text) == (task.kind in ("classification", "tokens"))
     assert ("By label" in read.text) == (task.kind not in ("regression", "spans"))
-    assert ("disagree most confidently" in read.text) == (task.kind in ("classification", "tokens"))
+    assert ("disagree most confidently" in read.text) == (task.kind != "regression")
+    for row in report["students"]["prediction"].get("disagreements", []):
+        assert row["student"]["answer"] != row["teacher"]["answer"]
+        assert row["student"]["answer"] in read.text
     markdown = page.to_markdown(report)
     assert f"{tested['difference']:+.4f}" in markdown
     assert "5.0 times faster at a batch of 1" in markdown

@@ -11,7 +11,7 @@ from glue_tasks import get_task
 from glue_tasks.metrics import METRICS, OF_KIND
 from tests.tinydistill.spans_and_tokens import one_hot, tagged, tiny_model, write_questions, write_sentences
 from tinydistill.kinds import kind_of, units
-from tinydistill.kinds.kind import Classes, Lengths
+from tinydistill.kinds.kind import Classes, Lengths, said_of
 from tinydistill.report import analysis, statistics
 
 DRAWS = 7
@@ -233,9 +233,10 @@ def test_of_many_labels_the_most_frequent_confusions_are_kept() -> None:
 
 def test_where_student_and_teacher_disagree_most_confidently() -> None:
     own, teacher = classes(1), classes(2)
+    said = [said_of(each, ["a", "b", "c"]) for each in (own, teacher)]
     texts = {row: (f"text {row}", "x" * 700) for row in range(50)}
     shown = {row: analysis.of_texts(row, of) for row, of in texts.items()}
-    found = analysis.disagreements(own, teacher, ["a", "b", "c"], shown)
+    found = analysis.disagreements(*said, shown)
     expected = []
     for row in range(50):
         mine, theirs = own.probabilities[row].tolist(), teacher.probabilities[row].tolist()
@@ -249,7 +250,7 @@ def test_where_student_and_teacher_disagree_most_confidently() -> None:
     assert first["gold"] == "abc"[own.gold[row]]
     assert first["texts"] == [f"text {row}", "x" * 600 + "…"]
     assert "token" not in first
-    assert analysis.agreement(own, teacher) == pytest.approx(1 - len(expected) / 50)
+    assert analysis.agreement(*said) == pytest.approx(1 - len(expected) / 50)
 
 
 def test_a_token_is_shown_in_its_sentence() -> None:

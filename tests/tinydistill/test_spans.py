@@ -204,6 +204,10 @@ def test_predictions_are_written_and_have_the_score_that_is_printed(
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert 0.2 < expected["f1"] < 0.95
     assert ("" in predictions.values()) == (task is SQUAD2)
+    said = kind.said(outputs, data, scores)
+    assert said is not None
+    assert list(said.answers) == [text or "(no answer)" for text in predictions.values()]
+    assert list(said.gold) == [answers[0] if answers else "(no answer)" for answers in known.values()]
 
     kind.write(Answers(outputs, data, table, config, n_best=3), path)
     assert json.loads(path.read_text(encoding="utf-8")) == predictions
@@ -219,6 +223,9 @@ def test_predictions_are_written_and_have_the_score_that_is_printed(
         assert len(texts) >= (2 if task is SQUAD2 else 3)
         assert all(contexts_[id][each["start"] : each["end"]] == each["text"] for each in texts)
         assert predictions[id] in ("", texts[0]["text"])
+        assert ranked[0]["text"] == predictions[id]
+        of_three = said.sure[list(found).index(id)] / ranked[0]["probability"]  # a share of more answers is less
+        assert 0 < of_three <= 1
 
 
 def test_outputs_are_those_of_each_window_alone(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

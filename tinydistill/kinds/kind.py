@@ -1,6 +1,6 @@
 """What a kind of task has to say. All else is the same for every kind."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +77,9 @@ class TaskKind(Protocol):
     def classes(self, outputs: np.ndarray, data: Dataset) -> "Classes | None":
         """The probabilities of labels, where each row of outputs (P, C) has one label, else None."""
 
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> "Said | None":
+        """What outputs (P, C), whose `score` was `scores`, answer to each row, question or token; None of values."""
+
     def chance(self, data: Dataset) -> float:
         """The main metric of what is done without reading: the best constant answer, or a random one."""
 
@@ -107,6 +110,21 @@ class Classes:
 
     probabilities: np.ndarray  # (P, C), float64
     gold: np.ndarray  # (P,), ids
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model answers to N rows, questions or tokens."""
+
+    answers: Sequence[str]
+    sure: np.ndarray  # (N,), its probability of the answer; of a set of labels that of its least sure part
+    gold: Sequence[str]
+
+
+def said_of(classes: Classes, labels: Sequence[str]) -> Said:
+    """Of one label each."""
+    answers, gold = ([labels[i] for i in ids.tolist()] for ids in (classes.probabilities.argmax(-1), classes.gold))
+    return Said(answers, classes.probabilities.max(-1), gold)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from glue_tasks.errors import UserError
 from glue_tasks.rows import Split
 from glue_tasks.task import Task
 from tinydistill.data import Collator
-from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths, Said
 from tinydistill.kinds.units import Units
 from tinydistill.outputs import COUNTED, OfMaskedPieces, Outputs
 
@@ -81,6 +81,9 @@ class MaskedLM:
         return Units("masked pieces", np.ones(len(outputs), dtype=np.int64), "pieces", of_draws)
 
     def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
+        return None
+
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Said | None:
         return None
 
     def chance(self, data: Dataset) -> float:

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from glue_tasks.metrics import METRICS
 from glue_tasks.task import Task
 from tinydistill.kinds import units
-from tinydistill.kinds.kind import Doubts
+from tinydistill.kinds.kind import Doubts, Said
 from tinydistill.kinds.sentences import Sentences, head_of_labels
 from tinydistill.kinds.units import Scores
 
@@ -61,6 +61,15 @@ class MultiLabel(Sentences):
     def label_sets(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
         """(N, C) of 0 and 1, the labels whose probability reaches the threshold."""
         return (expit(outputs.astype(np.float64)) >= threshold).astype(np.int64)
+
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Said | None:
+        chances, sets = expit(outputs.astype(np.float64)), self.label_sets(outputs, scores["threshold"])
+        answers, gold = ([self._named(row) for row in each] for each in (sets, self.references(data)))
+        return Said(answers, np.where(sets == 1, chances, 1 - chances).min(-1), gold)
+
+    def _named(self, chosen: np.ndarray) -> str:
+        """A row of 0 and 1 as a text."""
+        return self.task.label_separator.join(self.task.labels[i] for i in np.flatnonzero(chosen)) or "(none)"
 
     def chance(self, data: Dataset) -> float:
         references, metric = self.references(data), METRICS[self.task.main_metric]

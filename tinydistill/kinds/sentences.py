@@ -21,7 +21,7 @@ from tinydistill import label_order
 from tinydistill.activations import doubt_of_values
 from tinydistill.data import Collator, column, encode
 from tinydistill.kinds import submissions, units
-from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths, Said, said_of
 from tinydistill.kinds.luck import beats_shuffles
 from tinydistill.kinds.units import Scores, Units
 from tinydistill.outputs import OfExamples, Outputs
@@ -90,6 +90,10 @@ class Sentences:
 
     def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
         return None
+
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Said | None:
+        classes = self.classes(outputs, data)
+        return said_of(classes, self.task.labels) if classes else None
 
     def beats_chance(self, outputs: np.ndarray, data: Dataset) -> bool:
         metric, gold = self.task.main_metric, self.references(data)

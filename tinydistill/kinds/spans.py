@@ -31,7 +31,7 @@ from tinydistill.data import (
     piece_columns,
     rows_beside,
 )
-from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths, Said
 from tinydistill.kinds.units import Units, of_means
 from tinydistill.outputs import COUNTED, OfSpans, Outputs
 from tinydistill.pieces import Frame, Pieces, pieces_of
@@ -44,6 +44,9 @@ _SCORES = {"squad": squad_score, "squad2": squad2_score, "cmrc": cmrc_score}
 _TRIED, _RANDOM_SPANS = 500, 5  # questions, and random spans for each, that tell a score from luck
 _CLEAR = 2.0  # standard errors
 _NOT_HERE = -100  # the place of an answer that a window does not hold, which losses leave out
+
+
+_NO_ANSWER = "(no answer)"  # in a report
 
 
 class Spans:
@@ -174,6 +177,20 @@ class Spans:
 
     def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
         return None
+
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Said | None:
+        """Of each question, with the probability among the n best."""
+        questions, threshold = rows_beside(data), scores.get("threshold", 0.0)
+        none: dict[str, Any] = {"text": "", "probability": 1.0}
+        best = [
+            next(iter(self.n_best(found, context, span_decoding.N_BEST, threshold)), none)
+            for found, context in zip(self.decoded(outputs, data), questions["context"], strict=True)
+        ]
+        return Said(
+            [each["text"] or _NO_ANSWER for each in best],
+            np.array([each["probability"] for each in best], dtype=np.float64),
+            [known[0] if known else _NO_ANSWER for known in questions["answers"]],
+        )
 
     def _means(self, scores: Sequence[SpanScore]) -> dict[str, float]:
         means = dict(zip(SpanScore._fields, np.mean(scores, axis=0).tolist(), strict=True))

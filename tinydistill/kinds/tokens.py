@@ -35,7 +35,7 @@ from tinydistill.data import (
     flat_column,
     piece_columns,
 )
-from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths
+from tinydistill.kinds.kind import Answers, Batch, Classes, Collate, Doubts, Lengths, Said, said_of
 from tinydistill.kinds.luck import beats_shuffles
 from tinydistill.kinds.sentences import head_of_labels
 from tinydistill.kinds.units import Units, of_entities
@@ -174,6 +174,10 @@ class Tokens:
 
     def classes(self, outputs: np.ndarray, data: Dataset) -> Classes | None:
         return Classes(softmax(outputs.astype(np.float64), axis=-1), flat_column(data, "labels"))
+
+    def said(self, outputs: np.ndarray, data: Dataset, scores: Mapping[str, float]) -> Said | None:
+        classes = self.classes(outputs, data)
+        return said_of(classes, self.task.labels) if classes else None
 
     def chance(self, data: Dataset) -> float:
         """0: there is no constant answer that finds an entity."""

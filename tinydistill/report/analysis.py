@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinydistill.kinds.kind import Classes
+from tinydistill.kinds.kind import Classes, Said
 from tinydistill.kinds.units import Units
 
 BINS = 10
@@ -110,24 +110,26 @@ def by_length(units: Units, metric: str) -> list[dict[str, Any]]:
     ]
 
 
-def agreement(own: Classes, teacher: Classes) -> float:
+def agreement(own: Said, teacher: Said) -> float:
     """The share of rows with the same answer."""
-    same = own.probabilities.argmax(-1) == teacher.probabilities.argmax(-1)
+    same = _are_same(own, teacher)
     return float(same.mean()) if len(same) else 0.0
 
 
-def most_confident(own: Classes, teacher: Classes, count: int = SHOWN) -> np.ndarray:
+def most_confident(own: Said, teacher: Said, count: int = SHOWN) -> np.ndarray:
     """The numbers of the rows with other answers, those first where both are surest: by the lesser of the two
     probabilities of what each answers."""
-    answers, others = own.probabilities.argmax(-1), teacher.probabilities.argmax(-1)
-    sure = np.minimum(own.probabilities.max(-1), teacher.probabilities.max(-1))
-    rows = np.flatnonzero(answers != others)
-    return rows[np.argsort(-sure[rows], kind="stable")][:count]
+    rows = np.flatnonzero(~_are_same(own, teacher))
+    return rows[np.argsort(-np.minimum(own.sure, teacher.sure)[rows], kind="stable")][:count]
+
+
+def _are_same(own: Said, teacher: Said) -> np.ndarray:
+    return np.array([a == b for a, b in zip(own.answers, teacher.answers, strict=True)], dtype=bool)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of a row of outputs: where in the file it is, from 0, and its texts; of a token which one."""
+    """What is shown of an answer: which row of the file it is to, from 0, and its texts; of a token which one."""
 
     row: int
     texts: Sequence[str]
@@ -148,21 +150,18 @@ def of_token(row: int, tokens: Sequence[str], place: int, joint: str) -> Shown:
     return Shown(row, [joint.join(part for part in (left, tokens[place], right) if part)], tokens[place])
 
 
-def disagreements(
-    own: Classes, teacher: Classes, labels: Sequence[str], shown: Mapping[int, Shown]
-) -> list[dict[str, Any]]:
-    """What student and teacher say of the rows of outputs in `shown`."""
+def disagreements(own: Said, teacher: Said, shown: Mapping[int, Shown]) -> list[dict[str, Any]]:
+    """What student and teacher say of the rows in `shown`."""
 
-    def said(of: Classes, row: int) -> dict[str, Any]:
-        label = int(of.probabilities[row].argmax())
-        return {"answer": labels[label], "probability": float(of.probabilities[row, label])}
+    def said(of: Said, row: int) -> dict[str, Any]:
+        return {"answer": of.answers[row], "probability": float(of.sure[row])}
 
     return [
         {
             "row": shown[row].row + 1,
             "texts": list(shown[row].texts),
             **({"token": shown[row].token} if shown[row].token else {}),
-            "gold": labels[int(own.gold[row])],
+            "gold": own.gold[row],
             "student": said(own, row),
             "teacher": said(teacher, row),
         }

@@ -163,39 +163,33 @@ def _compare(
                     tested = statistics.paired(own, theirs, drawn[name][metric], drawn[other][metric])
                     to = "teacher" if other == teacher else other
                     entries[name][key] = {"metric": metric, "split": main, "to": to, **tested}
-    _look_at_classes(kind, options, entries, outputs[main], teacher)
+    _look_at_answers(kind, options, entries, outputs[main], teacher)
 
 
-def _look_at_classes(
+def _look_at_answers(
     kind: TaskKind, options: Options, entries: Entries, outputs: Mapping[str, Outputs], teacher: str
 ) -> None:
     labels, main = kind.task.labels, kind.task.dev_splits[0]
-    known = {name: kind.classes(of.values, of.data) for name, of in outputs.items()}
-    for name, classes in known.items():
-        of = outputs[name]
+    said = {name: kind.said(of.values, of.data, entries[name]["dev"][main]) for name, of in outputs.items()}
+    theirs = said.get(teacher)
+    for name, of in outputs.items():
         if isinstance(kind, MultiLabel):
             chosen = kind.label_sets(of.values, entries[name]["dev"][main]["threshold"])
             entries[name]["by_class"] = analysis.by_label(chosen, kind.references(of.data), labels)
-            if teacher in outputs and name not in (*options.teachers, ENSEMBLE):
-                others = kind.label_sets(outputs[teacher].values, entries[teacher]["dev"][main]["threshold"])
-                entries[name]["agreement"] = float((chosen == others).mean())
-        if classes is None:
+        if classes := kind.classes(of.values, of.data):
+            entries[name] |= analysis.of_classes(classes, labels)
+        own = said[name]
+        if own is None or theirs is None or name in (*options.teachers, ENSEMBLE) or len(own.gold) != len(theirs.gold):
             continue
-        entries[name] |= analysis.of_classes(classes, labels)
-        theirs = known.get(teacher)
-        if theirs is None or name in (*options.teachers, ENSEMBLE) or len(theirs.gold) != len(classes.gold):
-            continue
-        entries[name]["agreement"] = analysis.agreement(classes, theirs)
-        if kind.task.kind in ("classification", "tokens"):
-            rows = analysis.most_confident(classes, theirs).tolist()
-            shown = _shown(kind, options, main, rows, of.data)
-            entries[name]["disagreements"] = analysis.disagreements(classes, theirs, labels, shown)
+        entries[name]["agreement"] = analysis.agreement(own, theirs)
+        shown = _shown(kind, options, main, analysis.most_confident(own, theirs).tolist(), of.data)
+        entries[name]["disagreements"] = analysis.disagreements(own, theirs, shown)
 
 
 def _shown(
     kind: TaskKind, options: Options, split: str, rows: Sequence[int], data: Dataset
 ) -> dict[int, analysis.Shown]:
-    """The texts of rows of outputs, which are rows of a file, or tokens of its sentences."""
+    """The texts of what was answered: rows of a file, or tokens of its sentences."""
     if not isinstance(kind, Tokens):
         return {row: analysis.of_texts(row, texts) for row, texts in texts_of_rows(kind, options, split, rows).items()}
     places = dict(zip(rows, kind.places(data)[rows].tolist(), strict=True))
