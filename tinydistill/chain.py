@@ -17,6 +17,7 @@ from pathlib import Path
 from glue_tasks.errors import UserError
 from tinydistill.option_fields import split_name
 from tinydistill.options import Options
+from tinydistill.runs import RECORD
 from tinydistill.students import StudentSpec
 
 TEACHER = "teacher"  # the first of each chain: the model of --teacher, or the one that the run makes
@@ -101,7 +102,7 @@ def stage_options(options: Options, last: str) -> Iterator[Options]:
 def stage_routes(output: Path, phases: Collection[str]) -> Iterator[tuple[str, ...]]:
     """The routes of the stages that lie below a folder, those of all chains that were run there."""
     for child in sorted(output.iterdir()) if output.is_dir() else ():
-        if child.name not in phases and any((child / name / "run.json").is_file() for name in phases):
+        if child.name not in phases and any((child / name / RECORD).is_file() for name in phases):
             yield (child.name,)
             for route in stage_routes(child, phases):
                 yield (child.name, *route)
