@@ -77,7 +77,10 @@ def _sentence(error: BaseException, again: str) -> str | None:
     # torch.OutOfMemoryError is not imported by name: this package does not depend on torch.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or any(sign in says for sign in _NO_MEMORY):
-        return "out of memory; use a smaller --batch-size or a shorter --max-length, or allow more (ulimit -v)"
+        return (
+            "out of memory; use a smaller --batch-size, a shorter --max-length or a smaller model, or allow more "
+            "(ulimit -v)"
+        )
     return None
 
 

@@ -44,7 +44,7 @@ def title(route: Collection[str]) -> str:
 def parse(text: str, taken: Collection[str] = ()) -> tuple[Stage, ...]:
     """The stages of `teacher>STUDENT>STUDENT`, where a student is what --student can be, or NAME=STUDENT.
 
-    taken: names of folders that no stage may have. Raises UserError.
+    taken: names, in lower case, that no stage may have. Raises UserError.
     """
     first, *students = (part.strip() for part in text.split(">"))
     if first != TEACHER or not students:
@@ -59,15 +59,17 @@ def parse(text: str, taken: Collection[str] = ()) -> tuple[Stage, ...]:
         name = name or _name_of(student)
         if not name or part.endswith("="):
             raise UserError(f"--chain {text!r} has a stage without a student; name one on each side of every >")
-        if name in (TEACHER, *route):
+        if not name.strip("."):
+            raise UserError(f"--chain {text!r} has a stage {name!r}, which no folder can be called; give it a name")
+        if name.lower() in (TEACHER, *(each.lower() for each in route)):  # some file systems know no case
             raise UserError(
                 f"--chain {text!r} comes back to {name}; each stage makes another student, and may have a name of its "
                 "own: NAME=STUDENT"
             )
-        if name in taken:
+        if name.lower() in taken:
             raise UserError(
-                f"--chain {text!r} has a stage {name!r}, which is another folder of a run; call it otherwise, as "
-                f"NAME={student}"
+                f"--chain {text!r} has a stage {name!r}, which is another folder or file of a run; call it otherwise, "
+                f"as NAME={student}"
             )
         route = (*route, name)
         StudentSpec.parse(student)

@@ -9,6 +9,7 @@ from tinydistill.data import count_rows
 from tinydistill.encoders.limits import position_limit
 from tinydistill.kinds import TaskKind
 from tinydistill.onnx_model import OnnxModel
+from tinydistill.text_task import is_text
 
 
 def check_score(kind: TaskKind, name: str, outputs: np.ndarray, data: Dataset, required: bool = True) -> str:
@@ -26,9 +27,8 @@ def check_score(kind: TaskKind, name: str, outputs: np.ndarray, data: Dataset, r
         f"{count_rows(data):,} rows can tell"
     )
     if required:
-        raise UserError(
-            f"{sentence}; fine-tune one with --phase teacher, or distil from it all the same with --allow-weak-teacher"
-        )
+        better = "take one that guesses masked pieces" if is_text(kind.task) else "fine-tune one with --phase teacher"
+        raise UserError(f"{sentence}; {better}, or distil from it all the same with --allow-weak-teacher")
     return sentence
 
 

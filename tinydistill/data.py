@@ -267,7 +267,8 @@ class Collator:
             of_examples = [example[name] for example in examples]
             if name == self.at_places and COUNTED in batch:
                 full = torch.full(mask.shape, _NO_LABEL)
-                full[batch[COUNTED]] = torch.tensor(list(itertools.chain.from_iterable(of_examples)))
+                flat = list(itertools.chain.from_iterable(of_examples))
+                full[batch[COUNTED]] = torch.tensor(flat, dtype=torch.long)  # of a batch there may be none
                 batch[name] = full
             elif isinstance(of_examples[0], bytes):
                 batch[name] = self._at_places(of_examples, batch[COUNTED])

@@ -23,6 +23,7 @@ from tinydistill.kinds import TaskKind
 from tinydistill.outputs import COUNTED, OfExamples, Outputs
 
 _OF_EXAMPLES = OfExamples()
+_MOST_GUESSES = 1 << 26  # logits of masked pieces at once, 256 MB of each copy
 
 
 def longest_first(dataset: Dataset) -> np.ndarray:
@@ -89,6 +90,9 @@ def predict(
     def outputs(rows: np.ndarray) -> np.ndarray:
         return outputs_of_rows(model, dataset, rows, collate, precision, kept)
 
+    if is_masked_lm(model) and len(dataset):
+        most = int(counted_outputs(dataset).max()) * model.config.vocab_size  # of a row
+        batch_size = max(min(batch_size, _MOST_GUESSES // max(most, 1)), 1)
     with packed_products(model, precision):
         found = _of_all(dataset, outputs, kept.columns or model.config.num_labels, batch_size, title, shared)
     model.train(was_training)

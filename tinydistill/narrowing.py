@@ -209,14 +209,17 @@ class _Narrowing:
 
     def _head(self) -> None:
         """What reads the last states: classes, tags, spans and masked pieces."""
-        states = self.seen.last
         pooler = getattr(self.theirs, "pooler", None)
         classes: Any = getattr(self.teacher, "classifier", None)
         own: Any = getattr(self.student, "classifier", None)
         if pooler is not None:
-            self._hidden_layer(self.own.pooler.dense, own, pooler.dense, classes, torch.tanh(pooler.dense(states)))
+            self._hidden_layer(
+                self.own.pooler.dense, own, pooler.dense, classes, torch.tanh(pooler.dense(self.seen.first))
+            )
         elif isinstance(getattr(classes, "out_proj", None), nn.Linear):  # RoBERTa's and ELECTRA's
-            active = (F.gelu if self.teacher.config.model_type == "electra" else torch.tanh)(classes.dense(states))
+            active = (F.gelu if self.teacher.config.model_type == "electra" else torch.tanh)(
+                classes.dense(self.seen.first)
+            )
             self._hidden_layer(own.dense, own.out_proj, classes.dense, classes.out_proj, active)
         for name in ("classifier", "qa_outputs"):
             theirs, own = (getattr(model, name, None) for model in (self.teacher, self.student))
@@ -275,7 +278,8 @@ class _Observed:
 
     def __init__(self, body: PreTrainedModel, blocks: Sequence[int], rows: Mapping[str, Tensor]):
         self._kept: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in _layers(body, blocks)}
-        device, last, training = next(body.parameters()).device, [], body.training
+        device, training = next(body.parameters()).device, body.training
+        first, last = [], []
         hooks = [layer.register_forward_hook(self._keep) for layer in self._kept]
         try:
             body.eval()
@@ -284,11 +288,13 @@ class _Observed:
             ):
                 self._valid = mask.bool().to(device)
                 states = body(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+                first.append(states[:, 0])
                 last.append(states[self._valid])
         finally:
             body.train(training)
             for hook in hooks:
                 hook.remove()
+        self.first = torch.cat(first)  # (rows, D), of the piece that a head of whole texts reads
         self.last = torch.cat(last)  # (N, D)
 
     def _keep(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:

@@ -15,6 +15,7 @@ from tinydistill.option_fields import about, names_in, option, split_name
 
 TRAINING, DISTILLATION, AUGMENTATION, RUN = "Training", "Distillation", "Augmentation (--phase all)", "Run"
 TEXT = "Plain text (--phase general)"
+BY_DEV = "dev"  # of --teacher-weights: as far as each is above chance on dev
 
 # Those of transformers that a number of steps is enough for. Others follow the dev score or need numbers of their own.
 SCHEDULES = (
@@ -204,7 +205,7 @@ class Options:
         unit="power",
         least=0,
         most=1,
-        serves="student",
+        serves="student of a task",
         of_several_tasks=True,
     )
     padding: str = option(
@@ -273,7 +274,7 @@ class Options:
         "teacher runs in each step.",
         group=DISTILLATION,
         unit="names",
-        serves="teacher",
+        serves="teacher of a task",
         strict=True,
     )
     teacher_precision: str = option(
@@ -419,9 +420,9 @@ class Options:
         strict=True,
     )
     segmenter: str = option(
-        "auto",
-        "What finds words in Chinese: `jieba`, `ltp` or `ltp:MODEL` (pip install ltp; a folder or a hub id), or "
-        "`none`, each character a word. Default (`auto`): jieba where the text is Chinese.",
+        "jieba",
+        "What finds words in Chinese, for masks of whole words: `jieba` (default), `ltp` or `ltp:MODEL` (pip install "
+        "ltp; a folder or a hub id), or `none`, each character a word.",
         group=TEXT,
         unit="name",
         serves="text",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glue_tasks.errors import UserError
-from tinydistill.encoders.skeleton import Skeleton, build_on_meta, load_skeleton
+from tinydistill.encoders.skeleton import Skeleton, build_on_meta, counterpart, load_skeleton
 from tinydistill.in_memory import task_of
 from tinydistill.students import StudentSpec, student_config
 
@@ -157,7 +157,7 @@ def trees(first: str, second: str = "", depth: int = 2) -> list[Tree]:
     elif second:
         teacher = models[0].model
         config = student_config(spec, teacher.config, task_of(teacher.config))
-        models.append(Skeleton(build_on_meta(config, second, type(teacher)), {}, "as it is built"))
+        models.append(Skeleton(build_on_meta(config, second, counterpart(type(teacher), config)), {}, "as it is built"))
     prefixes = {each.model.base_model_prefix for each in models}
     align = len({_is_body(each.model) for each in models}) > 1 and len(prefixes) == 1
     below = [each.model.base_model_prefix if align and _is_body(each.model) else "" for each in models]

@@ -39,9 +39,9 @@ from tinydistill.kinds import kind_of
 from tinydistill.label_order import is_unnamed
 from tinydistill.noisy_data import NoisyDataset
 from tinydistill.objectives import Objective
-from tinydistill.options import Options, identity
+from tinydistill.options import BY_DEV, Options, identity
 from tinydistill.phases import Phase
-from tinydistill.preparation import BY_DEV, own_settings, prepare, resolved, shares_of
+from tinydistill.preparation import own_settings, prepare, resolved, shares_of
 from tinydistill.progress import JsonLines, Progress
 from tinydistill.runs import PhaseFolder
 from tinydistill.saving import Checkpoints, save_student

@@ -96,6 +96,8 @@ class Phase:
         """What options can serve (`options.About.serves`)."""
         found = {PRETRAINED if self.makes_teacher else STUDENT, "text" if self.reads_text else "task"}
         found |= {"teacher"} if self.has_teacher else set()
+        if not self.reads_text:
+            found |= {f"{each} of a task" for each in (STUDENT, "teacher") if each in found}
         found |= {"best"} if self.keeps_best else set()
         found |= {"published"} if self.reads_text or (self.keeps_best and not self.makes_teacher) else set()
         found |= {"layers"} if self.compares_layers else set()

@@ -16,6 +16,7 @@ from glue_tasks.task import Task
 from tinydistill import checks, label_order, layer_map, probe, processes
 from tinydistill.chain import TEACHER, stage_options
 from tinydistill.chain import parse as parse_chain
+from tinydistill.corpus.settings import with_masking
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.precision import device, resolve
@@ -25,7 +26,7 @@ from tinydistill.kinds.kind import Batch
 from tinydistill.layer_map import LayerMap
 from tinydistill.models import load_classifier, load_fine_tuned, meaning_of, weights_digest
 from tinydistill.objectives import Objective
-from tinydistill.options import Options
+from tinydistill.options import BY_DEV, Options
 from tinydistill.phases import PHASES, Phase
 from tinydistill.resolving import Sizes
 from tinydistill.resolving import resolve as resolve_objectives
@@ -96,6 +97,8 @@ def _prepare_student(phase: Phase, task: Task, options: Options, train_rows: Tra
         maps = layer_map.choose(options.layer_map, first.config.num_hidden_layers, spec.num_layers())
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
+    if spec.narrow:
+        student_config(spec, first.config, task)  # sizes that cannot be are said before the rows are read
     rows = _some_rows(train_rows(tokenizer), tokenizer) if spec.narrow else None
     student = build_student(spec, first, task, maps, options.seed, rows)
     configs = {who: teacher.config for who, teacher in teachers.items()}
@@ -166,6 +169,9 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
     will be run.
     """
     StudentSpec.parse(options.student)
+    for phase in phases:
+        if phase.reads_text:
+            with_masking(phase, options)
     shares_of(options)
     if options.teacher_precision == "int8":
         int8.check_device(device())
@@ -268,9 +274,6 @@ def resolved(
     sizes = {name: Sizes.of(config) for name, config in teachers.items()}
     shares = shares or shares_of(options)
     return resolve_objectives(phase.objectives, kind_of(task).losses, Sizes.of(student), sizes, options, shares)
-
-
-BY_DEV = "dev"  # of --teacher-weights
 
 
 def shares_of(options: Options, reached: Mapping[str, float] | None = None) -> dict[str, float]:

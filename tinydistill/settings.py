@@ -142,8 +142,9 @@ def resolve(
 
 _OF_PLACES = ("tokens", "spans", MASKED_LM, ENCODER)  # kinds whose labels stand at places of a text
 
-# Folders of a run, other values of --phase, and what a phase may start from.
+# Folders and files of a run, other values of --phase, and what a phase may start from.
 TAKEN = {"all", "evaluate", "cache", "augment", "inputs", "student", "pretrained", *PHASES}
+TAKEN |= {f"{name}.{ending}" for name in ("report", "sweep") for ending in ("md", "json", "html")}
 
 
 def _published(phase: Phase, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +48,10 @@ class StudentSpec:
     def parse(text: str) -> "StudentSpec":
         """Raises UserError if `init:` or `shape:` is not followed by what it needs."""
         if text.lower() in SHAPES:
+            if (Path(text) / "config.json").exists():
+                raise UserError(
+                    f"{text} is a published shape and a folder with a model here; write ./{text} for the folder"
+                )
             return StudentSpec(shape=SHAPES[text.lower()].shape)
         spec = None
         if text.startswith("init:"):

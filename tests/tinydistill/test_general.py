@@ -1,8 +1,10 @@
 """General distillation on plain text through the command line: what comes out, and what must not change it."""
 
+import importlib.metadata
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests import forked
 from tests.tinydistill.conftest import WORDS, make_tokenizer, tiny_bert_config
 from tests.tinydistill.runs import NARROW, record, run
 from tests.tinydistill.test_interrupted import Stop
+from tinydistill import evaluation
 from tinydistill.corpus.data import HELD_OUT, load_text
 from tinydistill.kinds import kind_of
 from tinydistill.options import Options
@@ -131,10 +134,59 @@ def test_outputs_make_a_masked_lm_and_are_measured(corpus: Path, masked_lm_dir: 
     assert f"| masked_loss | {measured['masked_loss']:.4f} |" in card.text
 
 
+def test_rows_of_which_nothing_can_be_masked(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
+    """Documents of a word that the tokenizer does not know, enough of them to fill batches."""
+    text = tmp_path / "text.txt"
+    text.write_text(corpus.read_text(encoding="utf-8") + "\n\nไทย" * 60, encoding="utf-8")
+    args = ["--objectives", "general-minirbt", "--student", NARROW, "--allow-weak-teacher", "--batch-size", "4"]
+    done = general(text, still_teacher, tmp_path / "out", *args, "--max-steps", "45")
+    assert done["epochs"] >= 1
+    assert all(math.isfinite(value) for value in done["dev"].values())
+    assert "of the pieces are unknown to the tokenizer" in "".join(done["notes"])
+
+
+def test_a_tokenizer_that_knows_nothing_of_the_text(
+    still_teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("ไทย\n\n" * 100, encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        general(text, still_teacher, tmp_path, "--objectives", "general-minirbt", "--student", NARROW)
+    assert stop.value.code == 2
+    assert "the corpus: 100% of the pieces are unknown to the tokenizer" in caplog.text
+    error = capsys.readouterr().err
+    assert "rows held out can be masked: the tokenizer knows none of their characters" in error
+
+
 def test_a_narrowed_student(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
     done = general(corpus, still_teacher, tmp_path, "--student", "init:layers=2,hidden=16", "--max-steps", "2")
     assert done["settings"]["student"] == "init:layers=2,hidden=16"
     assert AutoModel.from_pretrained(tmp_path / "general").config.hidden_size == 16
+
+
+def test_guesses_are_made_of_a_few_rows_at_a_time(
+    corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where 64 rows of masked pieces by the vocabulary are too much memory; the guesses are the same."""
+    kind, tokenizer = kind_of(text_task()), AutoTokenizer.from_pretrained(still_teacher)
+    options = Options(corpus=(str(corpus),), output_dir=str(tmp_path), max_length=16, held_out=8, masking="word")
+    data, model = load_text(options, tokenizer, kind), AutoModelForMaskedLM.from_pretrained(still_teacher)
+    sizes: list[int] = []
+
+    def guesses() -> np.ndarray:
+        sizes.clear()
+        collate = lambda rows: sizes.append(len(rows)) or data.collate(rows)  # noqa: E731
+        return evaluation.predict(model, data.main_dev, collate, "float32", kept=kind.outputs)
+
+    expected = guesses()
+    assert max(sizes) > 2
+    most = max(len(row["places"]) for row in data.main_dev)
+    monkeypatch.setattr(evaluation, "_MOST_GUESSES", 2 * most * model.config.vocab_size)
+    np.testing.assert_allclose(guesses(), expected, atol=1e-5)
+    assert max(sizes) == 2
+    monkeypatch.setattr(evaluation, "_MOST_GUESSES", 1)
+    np.testing.assert_allclose(guesses(), expected, atol=1e-5)
+    assert max(sizes) == 1
 
 
 PRESETS = ["general-minirbt", "general-mobilebert", "minilm", "labels"]
@@ -165,9 +217,13 @@ def test_what_does_not_change_the_student(objectives: str, corpus: Path, still_t
         assert_alike(out, tmp_path / "usual")
 
 
-def test_a_resumed_run(corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into the second epoch, whose masks are others, to the bit."""
+@pytest.mark.parametrize("rows", ["packed", "pairs"])
+def test_a_resumed_run(
+    rows: str, corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into the second epoch, whose masks (and pairs) are others, to the bit."""
     args = [*SAME, "--objectives", "general-minirbt", "--allow-weak-teacher", "--eval-steps", "8", "--max-steps", "20"]
+    args += ["--corpus-rows", rows]
     usual = general(corpus, still_teacher, tmp_path / "usual", *args)
     assert usual["epochs"] > 1
     monkeypatch.setattr(Stop, "at", 18)
@@ -199,14 +255,19 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--task", "SST-2"], "--phase general does not use --task"),
     (["--data-dir", "data"], "--phase general does not use --data-dir"),
     (["--masking", "none", "--objectives", "general-minirbt"], "--masking none leaves nothing to guess"),
-    (["--noise", "masking"], "noise moves the pieces of a text"),
+    (["--noise", "masking"], "--phase general does not use --noise"),
     (["--segmenter", "ltp", "--masking", "word"], "pip install ltp"),
     (["--corpus", "nowhere.txt"], "there is no file or folder nowhere.txt"),
     (["--objectives", "general-minirbt"], "no better than chance"),
     (["--mask-share", "1"], "mask_share is 1.0; it must be 0.9 or less"),
     (["--augment"], "--phase general does not use --augment"),
     (["--mask-share", "0.3"], "mask_share is for masks, and the phase general masks nothing with these objectives"),
-    (["--segmenter", "jieba"], "segmenter is for masks"),
+    (["--segmenter", "none"], "masks nothing with these objectives; choose --masking word"),
+    (["--segmenter", "none", "--masking", "piece"], "masks single pieces; choose --masking word"),
+    (["--teacher-weights", "dev"], "--teacher-weights dev weighs teachers by their guesses at masked pieces"),
+    (["--student", "init:layers=1,hidden=13"], "a hidden size of 13 does not divide into"),
+    (["--student", "init:layers=1,hidden=320"], "320"),
+    (["--max-length", "2"], "leaves room for 0; use a longer --max-length"),
     (["--segmenter", "words", "--masking", "word"], "there is no Chinese segmenter 'words'"),
     (["--segmenter", "ltp:folder", "--masking", "word"], "pip install ltp"),
 ]
@@ -228,6 +289,26 @@ def test_mistakes(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "general" / "model.safetensors").exists()
+    if message != "no better than chance":
+        assert not list(tmp_path.rglob("*.bin")), "the text was tokenised first"
+
+
+@pytest.mark.parametrize("flag", ["--output-dir", "--cache-dir"])
+def test_a_run_writes_nothing_into_its_corpus(
+    flag: str, corpus: Path, masked_lm_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose files would be text to the next reading; also by way of a link."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    shutil.copy(corpus, texts / "a.txt")
+    (tmp_path / "link").symlink_to(texts)
+    for folder, place in ((texts, texts / "below" / "run"), (texts, tmp_path / "link"), (tmp_path / "link", texts)):
+        with pytest.raises(SystemExit) as stop:
+            general(folder, masked_lm_dir, tmp_path / "out", "--student", NARROW, flag, str(place))
+        assert stop.value.code == 2
+        assert f"error: {flag} {place} lies in the corpus {folder}" in capsys.readouterr().err
+    assert [path.name for path in texts.iterdir()] == ["a.txt"]
+    general(texts, masked_lm_dir, tmp_path / "texts-run", "--student", NARROW, "--max-steps", "1")
 
 
 def test_what_is_missing(corpus: Path, masked_lm_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -295,15 +376,20 @@ def test_a_list_of_phases_of_a_task_has_none_of_text(
 
 
 def test_chinese_words_are_masked_together(masked_lm_dir: Path, tmp_path: Path) -> None:
-    """By a segmenter, in processes of their own, and with no change to the pieces."""
+    """By a segmenter, in processes of their own, wherever they stand, and with no change to the pieces."""
     tokenizer = make_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"我们在大学生活得很好"])
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join(["我们在大学生活"] * 30), encoding="utf-8")
-    options = Options(corpus=(str(text),), output_dir=str(tmp_path), max_length=16, masking="word", mask_share=0.3)
+    english = tmp_path / "a.txt"
+    english.write_text("好\n" * 2_000, encoding="utf-8")  # what is read first has no words of several characters
+    options = Options(
+        corpus=(str(english), str(text)), output_dir=str(tmp_path), max_length=16, masking="word", mask_share=0.3
+    )
     data = load_text(options, tokenizer, kind_of(text_task()))
-    pieces = [tokenizer.convert_ids_to_tokens(int(piece)) for piece in data.corpus.pieces[:7]]
+    assert data.words_by == f"jieba {importlib.metadata.version('jieba')}"
+    pieces = [tokenizer.convert_ids_to_tokens(int(piece)) for piece in data.corpus.pieces[2_000:2_007]]
     assert pieces == list("我们在大学生活")
     words = "".join(
-        "|" * bool(begins) + piece for piece, begins in zip(pieces, data.corpus.begins_word(0, 7), strict=True)
+        "|" * bool(begins) + piece for piece, begins in zip(pieces, data.corpus.begins_word(2_000, 2_007), strict=True)
     )
     assert words == "".join("|" + word for word in jieba_tokenizer().lcut("我们在大学生活"))

@@ -206,6 +206,29 @@ def test_heads_with_a_layer_of_their_own(family: str) -> None:
     torch.testing.assert_close(linear(own_out, act(linear(own_dense, states))), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", CONFIGS)
+def test_heads_of_whole_texts_are_fitted_to_their_first_pieces(family: str) -> None:
+    """Which units are left out, and what they give on average, by what the head reads."""
+    teacher = model_of(family, "sentences")
+    student = model_of(family, "sentences", 1, hidden_size=12, num_attention_heads=2)
+    narrowed(teacher, student, range(4))
+    dense, out, own_out = (
+        (teacher.bert.pooler.dense, teacher.classifier, student.classifier)
+        if family == "bert"
+        else (teacher.classifier.dense, teacher.classifier.out_proj, student.classifier.out_proj)
+    )
+    act = torch.nn.functional.gelu if family.startswith("electra") else torch.tanh
+    with torch.no_grad():
+        states = teacher.base_model(**_random_rows(teacher.config)).last_hidden_state[:, 0].double()
+        active, weight = act(linear(dense, states)), out.weight.double()
+        strength = active.var(0) * weight.square().sum(0)
+        left = strength.argsort()[:12].sort().values
+        kept = strength.argsort()[12:].sort().values
+        bias = out.bias.double() + weight[:, left] @ active.mean(0)[left]
+    torch.testing.assert_close(own_out.weight.double(), weight[:, kept], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(own_out.bias.double(), bias, rtol=1e-5, atol=1e-5)
+
+
 def test_embeddings_and_masked_lm() -> None:
     teacher, student = model_of(head="pieces"), model_of(head="pieces", seed=1, hidden_size=12, num_attention_heads=2)
     basis = narrowed(teacher, student, range(4)).basis

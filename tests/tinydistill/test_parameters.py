@@ -3,18 +3,29 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 from torch import nn
-from transformers import AlbertConfig, AlbertForMaskedLM, BertForMaskedLM, BertForSequenceClassification, BertModel
+from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    MobileBertForMaskedLM,
+    MobileBertForSequenceClassification,
+    MobileBertModel,
+)
 
 from glue_tasks.errors import UserError
 from tinydistill import parameter_table
 from tinydistill.__main__ import main
 from tinydistill.models import with_shared_weights
 from tinydistill.parameters import Row, Tree, pairs, tree, trees
+from tinydistill.shapes import mobilebert_config, parse
 
 from .conftest import change_config, tiny_bert_config
 
@@ -209,6 +220,22 @@ def test_a_student_that_is_not_built_yet(tmp_path: Path) -> None:
     assert told.where == "as it is built"
     _, told = trees(str(tmp_path), "init:layers=3")
     assert told.rows == tree(BertForSequenceClassification(tiny_bert_config(layers=3))).rows
+
+
+@pytest.mark.parametrize(
+    ("of", "made"),
+    [
+        (BertForSequenceClassification, MobileBertForSequenceClassification),
+        (BertForMaskedLM, MobileBertForMaskedLM),
+        (BertModel, MobileBertModel),
+    ],
+)
+def test_a_mobilebert_beside_a_bert(tmp_path: Path, of: Any, made: Any) -> None:
+    of(tiny_bert_config()).save_pretrained(tmp_path)
+    _, told = trees(str(tmp_path), "shape:layers=2,hidden=32,bottleneck=16,heads=2,ffn=24")
+    config = mobilebert_config(parse("layers=2,hidden=32,bottleneck=16,heads=2,ffn=24"), tiny_bert_config())
+    assert told.model == made.__name__
+    assert told.whole.parameters == made(config).num_parameters()
 
 
 def test_json_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,5 +1,7 @@
 """Shapes by name and as text: sizes, parameters, and MobileBERTs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import (
@@ -147,3 +149,13 @@ def test_the_listing(capsys: pytest.CaptureFixture) -> None:
     assert [line.split()[0] for line in lines[1 : len(SHAPES) + 1]] == list(SHAPES)
     row = next(line.split() for line in lines if line.startswith("minirbt-h288"))
     assert row[:9] == ["minirbt-h288", "6", "288", "12", "1,152", "21,128", "12,311,136", "12,332,840", "12.3M"]
+
+
+def test_a_folder_that_is_called_like_a_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rbt3").mkdir()
+    assert StudentSpec.parse("rbt3").shape  # without a model it is none
+    (tmp_path / "rbt3" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"a folder with a model here; write \./rbt3 for the folder"):
+        StudentSpec.parse("rbt3")
+    assert StudentSpec.parse("./rbt3").path == "./rbt3"

@@ -78,6 +78,26 @@ def test_mistakes_are_told_before_the_first_run(
     assert not list(tmp_path.rglob("run.json"))
 
 
+@pytest.mark.parametrize("varied", ["mask_share=0.15,0.2", "masking=none,word", "segmenter=jieba,foo"])
+def test_mistakes_on_text_are_told_before_the_first_run(
+    varied: str,
+    corpus: Path,  # noqa: F811
+    still_teacher: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    objectives = ["--objectives", "general-minirbt"] if varied.startswith("masking") else []
+    masking = ["--masking", "word"] if varied.startswith("segmenter") else []
+    with pytest.raises(SystemExit) as stop:
+        run_tinybert.main([
+            "--phase", "general", "--corpus", str(corpus), "--teacher", str(still_teacher), "--student", NARROW,
+            "--output-dir", str(tmp_path), *QUICK, *objectives, *masking, "--sweep", varied,
+        ])  # fmt: skip
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+    assert not list(tmp_path.rglob("run.json"))
+
+
 def keys(phases: Sequence[str], **changes: Any) -> dict[str, str]:
     return _keys([PHASES[name] for name in phases], Options(**{"student": "init:layers=1", **changes}))
 

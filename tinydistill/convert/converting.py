@@ -68,6 +68,8 @@ def convert(
     check_output(output, overwrite)
     found = open_checkpoint(checkpoint)
     read = read_config(config)
+    if keep_padding_row and read.model_type != "mobilebert":
+        raise UserError(f"--keep-padding-row is of MobileBERT, and {config} is of {read.model_type}; leave it out")
     notes = _of_norms(read)
     tokenizer = None
     if vocab is None and (beside := found.prefix.with_name("vocab.txt")).is_file():
@@ -77,6 +79,10 @@ def convert(
         tokenizer, decided = read_vocabulary(vocab, read.vocab_size, read.max_position_embeddings, case)
         read.pad_token_id = tokenizer.pad_token_id
         notes += decided
+    elif lower_case is not None:
+        raise UserError(
+            "--lower-case is about a vocabulary, and there is no vocab.txt beside the checkpoint; name one with --vocab"
+        )
     else:
         notes.append("no tokenizer is written: there is no vocab.txt beside the checkpoint, and --vocab names none")
     kind = head(read, found.variables)

@@ -72,8 +72,12 @@ def opened(folder: Path) -> Corpus | None:
     """The corpus of a folder, or None if it is not there as a whole."""
     if not is_whole(folder / RECORD):
         return None
-    shutil.rmtree(folder / _SHARDS, ignore_errors=True)  # of a process that was killed after it had joined them
+    remove_shards(folder)  # of a process that was killed after it had joined them
     return Corpus(folder)
+
+
+def remove_shards(folder: Path) -> None:
+    shutil.rmtree(folder / _SHARDS, ignore_errors=True)
 
 
 @dataclass

@@ -21,9 +21,10 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from glue_tasks import jieba_words, records
 from glue_tasks import lines as lines_module
-from glue_tasks import records
 from glue_tasks.digests import code_digest
+from glue_tasks.errors import UserError
 from glue_tasks.lines import RECORDS, suffix_of
 from glue_tasks.seals import fingerprint
 from glue_tasks.writers import alone
@@ -56,9 +57,10 @@ def tokenise_corpus(
     Text that looks like a special piece, "[MASK]", is text. A line is tokenised in parts of 65,536 characters, cut at
     a space where there is one.
     In a run of several processes, the first makes it while the others wait: `processes.after_first`.
-    Raises UserError as `corpus_files` and `corpus_lines`, and where there is no text at all.
+    Raises UserError as `corpus_files` and `corpus_lines`, where there is no text at all, and if a file changes.
     """
     files = corpus_files(paths)
+    before = _states(files)
     digests = _digests(files)
     key = _key(files, digests, tokenizer, field, begins_words, words_by)
     folder = cache_dir / f"corpus-{key}"
@@ -69,9 +71,18 @@ def tokenise_corpus(
         kind = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32)
         shards = Work(folder, tokenizer.backend_tokenizer.to_str(), begins_words, kind)
         count = _make_shards(shards, files, field, workers or _cpus())
+        for path, now, then in zip(files, _states(files), before, strict=True):
+            if now != then:
+                store.remove_shards(folder)
+                raise UserError(f"{path} changed while it was read; run the command again when it is as it is to be")
         named = str(files[0]) if len(files) == 1 else f"the corpus of {len(files)} files, {files[0]} …,"
         described = [{"name": path.name, **digest} for path, digest in zip(files, digests, strict=True)]
         return join(folder, count, kind, named, {"corpus": described})
+
+
+def _states(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Of each file its size and when it was written to."""
+    return [(state.st_size, state.st_mtime_ns) for state in map(os.stat, files)]
 
 
 def _digests(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -101,7 +112,7 @@ def _key(
         *(f"{digest['sha256']} {kind}" for digest, kind in zip(digests, formats, strict=True)),
         with_field,
         json.dumps(what_decides_pieces(tokenizer)),
-        *map(_source, (lines_module, records, reading, words, work, store)),
+        *map(_source, (lines_module, records, jieba_words, reading, words, work, store)),
         str(_SHARD),
         code_digest(function),
         words_by,

@@ -12,9 +12,11 @@ word are masked together.
 
 import contextlib
 import functools
+import hashlib
+import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tokenizers import Encoding
 
 from glue_tasks.errors import UserError, is_outside
 from glue_tasks.jieba_words import jieba_tokenizer
+from glue_tasks.seals import fingerprint
 
 Segment = Callable[[str], list[str]]  # a line -> its words, from left to right
 BeginsWords = Callable[[str, Encoding], list[bool]]  # a line and its pieces -> whether each begins a word
@@ -103,6 +106,9 @@ def _later_characters(pieces: Sequence[str], words: Collection[str]) -> list[int
     return found
 
 
+_LTP = "LTP/small"
+
+
 def segmenter(name: str) -> Segment:
     """What parts a Chinese line into words: `jieba`, or `ltp`, of which a model may follow a colon, a folder or hub id.
 
@@ -114,7 +120,27 @@ def segmenter(name: str) -> Segment:
         raise UserError(f"there is no Chinese segmenter {name!r}; take jieba, ltp or ltp:MODEL")
     if importlib.util.find_spec(kind) is None:
         raise UserError(f"Chinese words by {kind} need a package that is not installed; run: pip install {kind}")
-    return _words_of_jieba if kind == "jieba" else functools.partial(_words_of_ltp, model or "LTP/small")
+    return _words_of_jieba if kind == "jieba" else functools.partial(_words_of_ltp, model or _LTP)
+
+
+def segmenter_version(name: str) -> str:
+    """All that decides its words, in a line: the package with its version, and of LTP the model as it is now.
+
+    Raises UserError as `segmenter`, and if a model of the hub cannot be had.
+    """
+    segmenter(name)
+    kind, _, model = name.partition(":")
+    version = f"{kind} {importlib.metadata.version(kind)}"
+    if kind == "jieba":
+        return version
+    model = model or _LTP
+    with _of_ltp(model):
+        folder = _ltp_folder(model)
+    if not Path(model).is_dir():
+        return f"{version} {model} {folder.name}"  # the revision
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = "".join(f"{path.relative_to(folder)} {fingerprint(path)['sha256']} " for path in files)
+    return f"{version} {hashlib.sha256(digests.encode()).hexdigest()[:16]}"
 
 
 def _words_of_jieba(line: str) -> list[str]:
@@ -132,14 +158,28 @@ def _words_of_ltp(model: str, line: str) -> list[str]:
 @functools.cache
 def _ltp(model: str) -> Any:
     """A model of LTP 4 (Che et al. 2021). Raises UserError if it cannot be had."""
-    from huggingface_hub import snapshot_download
     from ltp import LTP
 
+    # LTP 4.2 loads from the hub, and encodes, by arguments and methods that newer clients no longer have.
+    with _of_ltp(model), contextlib.redirect_stdout(None):  # it says that it loads
+        loaded = LTP(str(_ltp_folder(model)))
+    tokenizer = getattr(loaded, "tokenizer", None)  # the legacy models have none
+    if tokenizer is not None and not hasattr(tokenizer, "batch_encode_plus"):
+        tokenizer.batch_encode_plus = tokenizer
+    return loaded
+
+
+def _ltp_folder(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(model) if Path(model).is_dir() else Path(snapshot_download(model))
+
+
+@contextlib.contextmanager
+def _of_ltp(model: str) -> Iterator[None]:
+    """Any error of a model is one sentence."""
     try:
-        # LTP 4.2 loads from the hub, and encodes, by arguments and methods that newer clients no longer have.
-        folder = model if Path(model).is_dir() else snapshot_download(model)
-        with contextlib.redirect_stdout(None):  # it says that it loads
-            loaded = LTP(str(folder))
+        yield
     except Exception as error:
         if is_outside(error):
             raise
@@ -147,7 +187,3 @@ def _ltp(model: str) -> Any:
         raise UserError(
             f"LTP's model {model} cannot be loaded; give a folder with one as ltp:FOLDER, or take jieba ({reason})"
         ) from None
-    tokenizer = getattr(loaded, "tokenizer", None)  # the legacy models have none
-    if tokenizer is not None and not hasattr(tokenizer, "batch_encode_plus"):
-        tokenizer.batch_encode_plus = tokenizer
-    return loaded

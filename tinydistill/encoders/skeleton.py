@@ -5,6 +5,7 @@ name, dtype and shape of each tensor) or the index of a pickled one, so that a l
 is downloaded but config.json.
 """
 
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -69,6 +70,15 @@ def build_on_meta(config: PreTrainedConfig, name: str, model_class: Any = None) 
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"cannot build the model of {name}; check its config.json ({reason})") from None
+
+
+def counterpart(model_class: type, config: PreTrainedConfig) -> Any:
+    """The class with the same head for models of a configuration: BertForMaskedLM's is MobileBertForMaskedLM."""
+    if model_class.config_class is type(config):  # type: ignore[attr-defined]
+        return model_class
+    head = re.search(r"(For[A-Z]\w*|Model)$", model_class.__name__)
+    body = transformers.MODEL_MAPPING[type(config)].__name__
+    return _class(body.removesuffix("Model") + (head[0] if head else "Model"))
 
 
 def _class(name: str) -> Any:

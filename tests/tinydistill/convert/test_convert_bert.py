@@ -84,6 +84,14 @@ def make(
     return convert(folder, folder / "bert_config.json", folder / "made", **how)
 
 
+def test_options_of_another_model_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--lower-case is about a vocabulary, and there is no vocab.txt"):
+        make(tmp_path, to_tensorflow(draw_model()), lower_case=True)
+    with pytest.raises(UserError, match="--keep-padding-row is of MobileBERT, and .* is of bert"):
+        make(tmp_path, to_tensorflow(draw_model()), keep_padding_row=True)
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("head", [*HEADS, "Model"])
 def test_every_weight_is_its_own(tmp_path: Path, head: str) -> None:
     labels = {"num_labels": 3} if head == "ForSequenceClassification" else {}

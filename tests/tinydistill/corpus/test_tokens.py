@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -298,6 +299,24 @@ def test_word_ids_are_berts_convention(bert: PreTrainedTokenizerFast, line: str)
     encoding = bert.backend_tokenizer.encode(line, add_special_tokens=False)
     expected = [not token.startswith("##") for token in encoding.tokens]
     assert by_word_ids(line, encoding) == expected
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pieces would be kept under the digest of what it was."""
+    path, tokenizer = write_text(tmp_path / "a.txt", [["good film"], ["bad"]]), make_tokenizer()
+    before = path.read_bytes()
+
+    def changed(*args: Any) -> int:
+        path.write_bytes(before + b"\nplot\n")
+        return make(*args)
+
+    make = tokens._make_shards
+    with monkeypatch.context() as patch:
+        patch.setattr(tokens, "_make_shards", changed)
+        with pytest.raises(UserError, match="a.txt changed while it was read; run the command again"):
+            tokenise_corpus([path], tokenizer, tmp_path / "cache")
+    path.write_bytes(before)
+    assert len(tokenise_corpus([path], tokenizer, tmp_path / "cache").pieces) == 3
 
 
 def test_words_of_byte_level_pieces() -> None:

@@ -12,7 +12,7 @@ from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_t
 
 from glue_tasks.errors import UserError
 from tests.tinydistill.conftest import make_tokenizer
-from tinydistill.corpus.words import by_word_ids, chinese_words, segmenter
+from tinydistill.corpus.words import by_word_ids, chinese_words, segmenter, segmenter_version
 
 HAN = "我喜欢你北京大学生活动手机酒店的"
 LATIN = [*"abcfilm", *"ABC", *"12", *",.!#-"]
@@ -308,6 +308,21 @@ def test_ltp_comes_from_the_hub(ltp: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert segmenter("ltp:OF/TEST")("北京 ") == ["北京"]
     assert asked == ["OF/TEST"]
+
+
+def test_what_decides_the_words(ltp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is another one under the same name is known."""
+    versions = {"jieba": "0.42.1", "ltp": "4.2"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
+    assert segmenter_version("jieba") == "jieba 0.42.1"
+    first = segmenter_version(f"ltp:{ltp}")
+    assert first.startswith("ltp 4.2 ")
+    assert str(ltp) not in first
+    assert segmenter_version(f"ltp:{ltp}") == first
+    (ltp / "weights").write_bytes(b"other")
+    assert segmenter_version(f"ltp:{ltp}") != first
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name: f"/cache/{name}/snapshots/0a1b")
+    assert segmenter_version("ltp") == "ltp 4.2 LTP/small 0a1b"
 
 
 def test_a_model_of_ltp_that_cannot_be_had(ltp: Path) -> None:
