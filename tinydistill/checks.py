@@ -27,7 +27,7 @@ def check_score(kind: TaskKind, name: str, outputs: np.ndarray, data: Dataset, r
         f"{count_rows(data):,} rows can tell"
     )
     if required:
-        better = "take one that guesses masked pieces" if is_text(kind.task) else "fine-tune one with --phase teacher"
+        better = "take a better one, or train it longer" if is_text(kind.task) else "fine-tune one with --phase teacher"
         raise UserError(f"{sentence}; {better}, or distil from it all the same with --allow-weak-teacher")
     return sentence
 

@@ -15,7 +15,7 @@ from tinydistill.cards import of_text
 from tinydistill.cards.publishing import publish
 from tinydistill.chain import stage_options
 from tinydistill.corpus.data import TextData, load_text
-from tinydistill.corpus.settings import with_masking
+from tinydistill.corpus.settings import text_settings
 from tinydistill.distiller import Distiller
 from tinydistill.encoders.pretrained import quiet
 from tinydistill.options import Options
@@ -37,7 +37,7 @@ class GeneralRun(PhaseRun):
     def __init__(self, phase: Phase, options: Options, callbacks: Sequence[TrainerCallback] = ()):
         """Raises UserError if the settings contradict each other."""
         # Nothing of a teacher is kept: the vocabulary at each masked piece, which are others in each epoch.
-        settings = dataclasses.replace(with_masking(phase, options), cache_teacher=False)
+        settings = dataclasses.replace(text_settings(phase, options), cache_teacher=False)
         super().__init__(phase, text_task(phase.trains_head), settings, callbacks)
 
     def _load_data(self, tokenizer: PreTrainedTokenizerBase) -> TextData:  # type: ignore[override]
@@ -63,7 +63,8 @@ def run(phase: Phase, options: Options, callbacks: Sequence[TrainerCallback] = (
     check_folder(options)
     if not options.teacher:
         raise UserError(f"--phase {phase.name} needs --teacher, a pretrained encoder: a folder or a hub id")
-    check_ahead([phase], text_task(phase.trains_head), options)
+    if options.chain:
+        check_ahead([phase], text_task(phase.trains_head), options)
     for of_stage in stage_options(options, phase.name):
         folder = GeneralRun(phase, of_stage, callbacks).run()
     report = print_report(Path(options.output_dir), [phase.name])

@@ -1,5 +1,6 @@
 """One phase in its folder: what identifies it, the training itself, and what is saved."""
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -79,10 +80,11 @@ class PhaseRun:
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         """Models and data. tokenizer: another one of the same vocabulary. Raises UserError if anything does not fit."""
-        self.prepared = prepare(self.phase, self.task, self.options, lambda own: self._load_data(own).train)
+        load = functools.cache(self._load_data)  # a narrower student is made of some of its rows
+        self.prepared = prepare(self.phase, self.task, self.options, lambda own: load(own).train)
         self.tokenizer = tokenizer or self.prepared.tokenizer
         keep_freed_memory()
-        self.data = self._load_data(self.tokenizer)
+        self.data = load(self.tokenizer)
 
     def _load_data(self, tokenizer: PreTrainedTokenizerBase) -> Data:
         return processes.after_first(lambda: load_data(self.kind, self.options, tokenizer, self.phase.needs_labels))

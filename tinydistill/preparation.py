@@ -16,7 +16,7 @@ from glue_tasks.task import Task
 from tinydistill import checks, label_order, layer_map, probe, processes
 from tinydistill.chain import TEACHER, stage_options
 from tinydistill.chain import parse as parse_chain
-from tinydistill.corpus.settings import with_masking
+from tinydistill.corpus.settings import text_settings
 from tinydistill.encoders.config import load_config
 from tinydistill.encoders.cpu import int8
 from tinydistill.encoders.precision import device, resolve
@@ -97,9 +97,7 @@ def _prepare_student(phase: Phase, task: Task, options: Options, train_rows: Tra
         maps = layer_map.choose(options.layer_map, first.config.num_hidden_layers, spec.num_layers())
     if spec.path:
         checks.check_vocabulary(tokenizer, load_tokenizer(spec.path), name)
-    if spec.narrow:
-        student_config(spec, first.config, task)  # sizes that cannot be are said before the rows are read
-    rows = _some_rows(train_rows(tokenizer), tokenizer) if spec.narrow else None
+    rows = lambda: _some_rows(train_rows(tokenizer), tokenizer)  # noqa: E731
     student = build_student(spec, first, task, maps, options.seed, rows)
     configs = {who: teacher.config for who, teacher in teachers.items()}
     objectives = resolved(phase, task, options, student.config, configs)
@@ -171,7 +169,7 @@ def check_ahead(phases: list[Phase], task: Task, options: Options) -> None:
     StudentSpec.parse(options.student)
     for phase in phases:
         if phase.reads_text:
-            with_masking(phase, options)
+            text_settings(phase, options)
     shares_of(options)
     if options.teacher_precision == "int8":
         int8.check_device(device())

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,12 @@ def build_student(
     task: Task,
     layer_map: LayerMap,
     seed: int,
-    rows: Mapping[str, Tensor] | None = None,
+    rows: Callable[[], Mapping[str, Tensor]] | None = None,
 ) -> PreTrainedModel:
     """The student before training, in float32; equal seeds give equal weights. Its head fits the task.
 
-    rows: `input_ids` and `attention_mask` (B, L) of texts, by whose states a narrower student is made.
+    rows: gives `input_ids` and `attention_mask` (B, L) of texts, by whose states a narrower student is made; asked for
+    when its sizes are known to be possible. Raises UserError if they are not.
     """
     set_seed(seed)
     if spec.path:
@@ -121,7 +122,7 @@ def build_student(
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # of a MobileBERT's masked-LM head
         student = kind_of(task).auto_model.from_config(config).float()
     if copied:
-        start_from(teacher, student, copied, rows)
+        start_from(teacher, student, copied, rows() if rows and spec.narrow else None)
     return student
 
 

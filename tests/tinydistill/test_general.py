@@ -158,10 +158,13 @@ def test_a_tokenizer_that_knows_nothing_of_the_text(
     assert "rows held out can be masked: the tokenizer knows none of their characters" in error
 
 
-def test_a_narrowed_student(corpus: Path, still_teacher: Path, tmp_path: Path) -> None:
+def test_a_narrowed_student(corpus: Path, still_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    monkeypatch.setattr("tinydistill.general.load_text", lambda *args: read.append(args) or load_text(*args))
     done = general(corpus, still_teacher, tmp_path, "--student", "init:layers=2,hidden=16", "--max-steps", "2")
     assert done["settings"]["student"] == "init:layers=2,hidden=16"
     assert AutoModel.from_pretrained(tmp_path / "general").config.hidden_size == 16
+    assert len(read) == 1  # whose files are known by their digests, which takes as long as to read them
 
 
 def test_guesses_are_made_of_a_few_rows_at_a_time(

@@ -100,7 +100,7 @@ def test_a_narrow_student_of_rows(teacher: BertForSequenceClassification) -> Non
     rows = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     built, again, other = (
         build_student(spec, teacher, SST2, LayerMap(()), seed, given)
-        for seed, given in ((0, rows), (1, rows), (0, None))
+        for seed, given in ((0, lambda: rows), (1, lambda: rows), (0, None))
     )
     assert (built.config.hidden_size, built.config.num_hidden_layers, built.config.intermediate_size) == (12, 2, 20)
     assert weights_digest(built) == weights_digest(again) != weights_digest(other)

@@ -135,7 +135,7 @@ def fixed(rows: MaskedRows, most: int, tokenizer: PreTrainedTokenizerBase) -> Da
         if not any(len(each[PLACES]) for each in chosen):
             raise UserError(
                 f"none of the pieces of {len(chosen):,} rows held out can be masked: the tokenizer knows none of their "
-                "characters; is it one for this language?"
+                "characters; is it one for this language? If it is, hold out more (--held-out)"
             )
         columns |= {PLACES: List(Value("int32")), "labels": List(Value("int32"))}
     made: dict[str, list] = {name: [each[name] for each in chosen] for name in columns if name in chosen[0]}

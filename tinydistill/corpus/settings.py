@@ -12,7 +12,7 @@ from tinydistill.phases import Phase
 _DEFAULTS = Options()
 
 
-def with_masking(phase: Phase, options: Options) -> Options:
+def text_settings(phase: Phase, options: Options) -> Options:
     """The options with what `--masking auto` stands for in the phase.
 
     Raises UserError if the settings contradict each other, or the run would write into its own corpus.
